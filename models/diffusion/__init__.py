@@ -1,0 +1,1 @@
+"""From a profile to loaded pipelines, and from prompts to pictures."""

@@ -1,0 +1,146 @@
+"""Every error this project raises on purpose.
+
+    StoryboardError                     one line: the rule, the offending value, the way out
+    ├── InputError                      what a person gave is wrong: a setting, a story, a sketch
+    ├── ChecksFailed                    the preflight found problems; all of them are in the message
+    ├── StorageError                    weights or results could not be read or written
+    │   ├── CredentialsMissing          no AWS credentials, or refused ones
+    │   ├── AccessDenied                credentials that may not read this
+    │   ├── BucketNotFound
+    │   ├── ObjectNotFound
+    │   ├── ConnectionFailed            retryable: endpoint out of reach, or the connection was cut
+    │   └── CorruptFile                 retryable: bytes that do not match their checksum
+    ├── WriterError                     the language model's stage
+    │   ├── WriterRefused               the key is refused, or may not use this model
+    │   ├── QuotaExhausted
+    │   ├── WriterUnavailable           retryable: rate limit, server error, stalled or cut connection
+    │   └── AnswerInvalid               the answer does not fit the record, also when asked again
+    ├── ModelError                      weights that can't be loaded
+    │   ├── WeightsInvalid              a missing, broken or unsafe file
+    │   └── AdapterMismatch             a LoRA that does not fit the base
+    ├── PaintError                      painting itself failed
+    │   └── OutOfMemory                 retryable
+    ├── FrameRejected                   retryable: a frame under its threshold, or with an anomaly
+    └── ScoreUnavailable                a score that could not be computed is never a zero and never a pass
+
+An error says itself whether another attempt can help (``retryable``) and, where a server asked for it, how long
+to wait (``retry_after``, seconds). Prefect's retries go by these two attributes alone.
+"""
+
+
+class StoryboardError(Exception):
+    """Base of all. The message is one line that a person can act on."""
+
+    retryable: bool = False
+    retry_after: float | None = None
+
+
+class InputError(StoryboardError):
+    """What a person gave is wrong; the message names the value and what is valid."""
+
+
+class ChecksFailed(StoryboardError):
+    """The preflight's problems, all at once.
+
+    Args:
+        problems: one line each, in the order in which they should be mended.
+    """
+
+    def __init__(self, problems: list[str] | tuple[str, ...]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(self.problems))
+
+
+class StorageError(StoryboardError):
+    """Weights or results could not be read or written."""
+
+
+class CredentialsMissing(StorageError):
+    """No AWS credentials were found, or they were refused."""
+
+
+class AccessDenied(StorageError):
+    """The credentials are valid and may not read this object."""
+
+
+class BucketNotFound(StorageError):
+    """The bucket does not exist at this endpoint."""
+
+
+class ObjectNotFound(StorageError):
+    """Nothing lies under this key or path."""
+
+
+class ConnectionFailed(StorageError):
+    """The endpoint is out of reach, or the connection was cut half-way."""
+
+    retryable = True
+
+
+class CorruptFile(StorageError):
+    """Bytes that do not match their checksum or size."""
+
+    retryable = True
+
+
+class WriterError(StoryboardError):
+    """The language model's stage failed."""
+
+
+class WriterRefused(WriterError):
+    """The key is refused, or may not use this model."""
+
+
+class QuotaExhausted(WriterError):
+    """The account has no quota left; waiting does not help."""
+
+
+class WriterUnavailable(WriterError):
+    """Rate limit, server error, stalled or cut connection.
+
+    Args:
+        message: one line.
+        retry_after: seconds the server asked to wait, if it did.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class AnswerInvalid(WriterError):
+    """The answer does not fit the record, also after it was asked again with the error."""
+
+
+class ModelError(StoryboardError):
+    """Weights that can't be loaded."""
+
+
+class WeightsInvalid(ModelError):
+    """A missing, broken or unsafe weights file."""
+
+
+class AdapterMismatch(ModelError):
+    """A LoRA that does not fit the base; the message names module and shapes."""
+
+
+class PaintError(StoryboardError):
+    """Painting a frame failed."""
+
+
+class OutOfMemory(PaintError):
+    """The device ran out of memory; a smaller batch or another moment may do."""
+
+    retryable = True
+
+
+class FrameRejected(StoryboardError):
+    """A painted frame did not pass the gate; the next attempt takes the next seed."""
+
+    retryable = True
+
+
+class ScoreUnavailable(StoryboardError):
+    """A score could not be computed. Unmeasured is never zero and never a pass."""

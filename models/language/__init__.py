@@ -1,0 +1,1 @@
+"""The writer: a story becomes scenes, and scenes become prompts."""

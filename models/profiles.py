@@ -1,0 +1,147 @@
+"""Profiles: everything that differs between base models, in one typed record each.
+
+`sdxl` is what people run on their GPU; `steppe` is this project's own small model, which needs no network. The
+same code runs both, and nothing asks which one it is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from models.errors import InputError
+from models.records import Record
+
+ROOT = Path(__file__).resolve().parent.parent
+GIB = 2**30
+
+Precision = Literal["fp32", "fp16", "bf16"]
+
+
+class Component(Record):
+    """Where one model of a profile comes from."""
+
+    source: str
+    """A hub repository ("stabilityai/stable-diffusion-xl-base-1.0") or a local folder."""
+    variant: str | None = None
+    """Variant of the weight files ("fp16"), where the repository has several."""
+    size: int
+    """Bytes that a fresh download takes on disk; 0 for what ships with this project."""
+    files: tuple[str, ...] = ()
+    """Patterns of the files that are needed; empty means all."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is a folder on this machine (an absolute path) rather than a hub repository."""
+        return Path(self.source).is_absolute()
+
+
+class Profile(Record):
+    """Everything that differs between base models."""
+
+    name: str
+    base: Component
+    controlnet: Component
+    clip: Component
+    adapter: str | None
+    """Source of the character LoRA used when none is named: a folder, or None if the profile ships none."""
+    trigger: str
+    """The word that the LoRA has learnt to paint the hero on."""
+    native_size: int
+    """Side of the square pictures the base was trained on, in pixels."""
+    steps: int
+    guidance: float
+    consistency_threshold: float
+    """Least CLIP cosine of a frame and frame 1. Belongs to this profile's CLIP model."""
+    prompt_threshold: float
+    """Least CLIP cosine of a frame and its own prompt."""
+    control_scale: float
+    """Strength of frame 1's Canny edges on the later frames."""
+    control_end: float
+    """Share of the steps in which they act."""
+    style: str
+    """Words that end every prompt."""
+    negative_prompt: str
+    writer: Literal["openai", "offline"]
+    vocabulary: str | None
+    """JSON file of the words the base knows, or None where it knows them all."""
+    precision_on_gpu: Precision
+    memory: int
+    """Bytes of device memory that loading and painting one frame takes."""
+    batch_size_on_gpu: int
+    batch_size_on_cpu: int
+
+
+SDXL = Profile(
+    name="sdxl",
+    base=Component(
+        source="stabilityai/stable-diffusion-xl-base-1.0",
+        variant="fp16",
+        size=int(6.94e9),
+        files=("*.json", "*.txt", "*.fp16.safetensors"),
+    ),
+    controlnet=Component(
+        source="diffusers/controlnet-canny-sdxl-1.0",
+        variant="fp16",
+        size=int(2.5e9),
+        files=("config.json", "*.fp16.safetensors"),
+    ),
+    clip=Component(source="openai/clip-vit-base-patch32", size=int(0.61e9)),
+    adapter=None,
+    trigger="aldar_kose_man",
+    native_size=1024,
+    steps=50,
+    guidance=5.0,
+    consistency_threshold=0.70,
+    prompt_threshold=0.20,
+    control_scale=0.35,
+    control_end=0.4,
+    style="storybook illustration, ink outlines, warm colours",
+    negative_prompt="photo, blurry, deformed hands, extra limbs, text, watermark, frame, border",
+    writer="openai",
+    vocabulary=None,
+    precision_on_gpu="fp16",
+    memory=14 * GIB,
+    batch_size_on_gpu=5,
+    batch_size_on_cpu=1,
+)
+
+_STEPPE = ROOT / "weights" / "steppe"
+
+STEPPE = Profile(
+    name="steppe",
+    base=Component(source=str(_STEPPE), size=0),
+    controlnet=Component(source=str(_STEPPE / "controlnet"), size=0),
+    clip=Component(source=str(_STEPPE / "clip"), size=0),
+    adapter=str(_STEPPE / "checkpoint-1000"),
+    trigger="aldar_kose_man",
+    native_size=256,
+    steps=25,
+    guidance=3.0,
+    consistency_threshold=0.5,
+    prompt_threshold=0.2,
+    control_scale=0.3,
+    control_end=0.3,
+    style="storybook illustration",
+    negative_prompt="",
+    writer="offline",
+    vocabulary=str(_STEPPE / "vocabulary.json"),
+    precision_on_gpu="fp32",
+    memory=GIB // 2,
+    batch_size_on_gpu=8,
+    batch_size_on_cpu=1,
+)
+
+PROFILES: dict[str, Profile] = {profile.name: profile for profile in (STEPPE, SDXL)}
+
+
+def get_profile(name: str) -> Profile:
+    """The profile of that name.
+
+    Raises:
+        InputError: there is none; the message lists those there are.
+    """
+    try:
+        return PROFILES[name]
+    except KeyError:
+        raise InputError(f"unknown profile {name!r}; valid profiles: {', '.join(PROFILES)}") from None

@@ -1,0 +1,166 @@
+"""What flows between the stages: frozen records, each holding its parent, none edited later.
+
+    Story -> SceneBreakdown -> FramePrompt -> FrameResult -> Report
+
+Pictures stay on disk; a record carries a path and a sha256. Every record is small JSON.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+STORY_MAX_CHARACTERS = 2000
+MAX_FRAMES = 24
+
+
+class Record(BaseModel):
+    """A frozen record that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Story(Record):
+    """The sentence a person gave."""
+
+    text: str = Field(min_length=1, max_length=STORY_MAX_CHARACTERS)
+    """The tale in one line, in any language."""
+
+    @field_validator("text", mode="before")
+    @classmethod
+    def _one_line(cls, value: object) -> object:
+        return " ".join(value.split()) if isinstance(value, str) else value
+
+
+class CastMember(Record):
+    """Somebody who appears besides the hero, described once and by the same words in every prompt."""
+
+    name: str = Field(min_length=1, max_length=60)
+    """How scenes refer to them: "the merchant"."""
+    description: str = Field(min_length=1, max_length=160)
+    """How prompts describe them, beginning with an article: "a merchant in a yellow robe and a turban"."""
+
+
+class Scene(Record):
+    """One frame's worth of story."""
+
+    number: int = Field(ge=1, le=MAX_FRAMES)
+    """1 is the reference frame."""
+    caption: str = Field(min_length=1, max_length=300)
+    """One sentence for the reader, printed under the frame."""
+    action: str = Field(min_length=1, max_length=200)
+    """What the hero does, without naming the hero: "is talking to the merchant". Others by their cast name."""
+    cast: tuple[str, ...] = ()
+    """Names of the cast members in this frame."""
+    place: str = Field(min_length=1, max_length=80)
+    """Where: "bazaar"."""
+    time: str = Field(min_length=1, max_length=40)
+    """Time of day: "at sunset"."""
+    shot: str = Field(min_length=1, max_length=40)
+    """Framing: "middle shot"."""
+    things: tuple[str, ...] = ()
+    """Animals and things to be seen, each with an article: "a camel"."""
+
+
+class SceneBreakdown(Record):
+    """The story as scenes, and who is in them."""
+
+    story: Story
+    writer: str
+    """What wrote it: "offline/3" or "openai/gpt-4o"."""
+    title: str = Field(min_length=1, max_length=120)
+    cast: tuple[CastMember, ...]
+    scenes: tuple[Scene, ...] = Field(min_length=1, max_length=MAX_FRAMES)
+
+    @model_validator(mode="after")
+    def _scenes_are_numbered_and_cast_is_known(self) -> Self:
+        numbers = [scene.number for scene in self.scenes]
+        if numbers != list(range(1, len(numbers) + 1)):
+            raise ValueError(f"scenes must be numbered 1 to {len(numbers)} in order, got {numbers}")
+        known = {member.name for member in self.cast}
+        if len(known) != len(self.cast):
+            raise ValueError("two cast members have the same name")
+        for scene in self.scenes:
+            unknown = sorted(set(scene.cast) - known)
+            if unknown:
+                raise ValueError(f"scene {scene.number} names {unknown}, the cast is {sorted(known)}")
+        return self
+
+
+class FramePrompt(Record):
+    """A scene as the words a pipeline paints from."""
+
+    scene: Scene
+    prompt: str = Field(min_length=1)
+    negative_prompt: str
+    tokens: int = Field(ge=1)
+    """Length of the prompt in the profile's tokens, start and end included."""
+    cut: tuple[str, ...] = ()
+    """Parts that were left out because the encoder takes 77 tokens."""
+
+    @property
+    def number(self) -> int:
+        """The frame's number; 1 is the reference."""
+        return self.scene.number
+
+
+class Adapter(Record):
+    """A LoRA on local disk."""
+
+    path: str
+    """Folder of three adapter folders, or a single safetensors file."""
+    fingerprint: str
+    """sha256 over names and contents of its files."""
+    source: str
+    """What the person named: s3://…, a folder, or "profile"."""
+
+
+class Scores(Record):
+    """What was measured on one painted frame."""
+
+    consistency: float | None
+    """CLIP cosine of this frame and frame 1; None for frame 1 itself, which is the reference."""
+    prompt: float
+    """CLIP cosine of this frame and its own prompt."""
+    anomalies: tuple[str, ...] = ()
+    """What is wrong with the picture as a picture, each a sentence; empty when nothing is."""
+
+
+class Candidate(Record):
+    """One painted attempt at a frame, with its verdict."""
+
+    attempt: int = Field(ge=0)
+    seed: int = Field(ge=0)
+    file: str
+    """Path of its PNG in the store."""
+    sha256: str
+    scores: Scores
+    accepted: bool
+    reasons: tuple[str, ...] = ()
+    """Why it was refused: score and threshold, or the anomaly."""
+
+
+class FrameResult(Record):
+    """A frame that is done: the accepted candidate, or the best of those refused."""
+
+    prompt: FramePrompt
+    file: str
+    """Path of the chosen candidate's PNG in the store."""
+    sha256: str
+    seed: int
+    attempts: int = Field(ge=1)
+    accepted: bool
+    candidates: tuple[Candidate, ...] = Field(min_length=1)
+    painted: int = Field(ge=0)
+    """How many candidates this run painted; 0 when all were taken from the store."""
+
+    @property
+    def number(self) -> int:
+        """The frame's number; 1 is the reference."""
+        return self.prompt.number
+
+    @property
+    def scores(self) -> Scores:
+        """The chosen candidate's scores."""
+        return next(candidate.scores for candidate in self.candidates if candidate.sha256 == self.sha256)

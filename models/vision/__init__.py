@@ -1,0 +1,1 @@
+"""What a picture is worth: CLIP scores, anomaly checks, and the decision to accept it."""
