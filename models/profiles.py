@@ -29,6 +29,8 @@ class Component(Record):
     """Bytes that a fresh download takes on disk; 0 for what ships with this project."""
     files: tuple[str, ...] = ()
     """Patterns of the files that are needed; empty means all."""
+    pickled: bool = False
+    """The repository's only PyTorch weights are a pickle (`pytorch_model.bin`), which is read with weights_only."""
 
     @property
     def is_local(self) -> bool:
@@ -86,7 +88,12 @@ SDXL = Profile(
         size=int(2.5e9),
         files=("config.json", "*.fp16.safetensors"),
     ),
-    clip=Component(source="openai/clip-vit-base-patch32", size=int(0.61e9)),
+    clip=Component(
+        source="openai/clip-vit-base-patch32",
+        size=int(0.61e9),
+        files=("*.json", "*.txt", "pytorch_model.bin"),
+        pickled=True,
+    ),
     adapter=None,
     trigger="aldar_kose_man",
     native_size=1024,

@@ -1,0 +1,175 @@
+"""The preflight: everything that would stop a storyboard, told at once and before any work.
+
+Each problem is one line that names the value and the way out. Nothing is fetched, and torch is imported only where
+the answer depends on which GPU there is.
+"""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+
+from models.components import find_component_problems, find_room_problems
+from models.devices import choose_batch_size, choose_device, choose_precision, find_device_problems
+from models.errors import ChecksFailed, StoryboardError
+from models.profiles import ROOT
+from models.settings import Keys, StoryboardOptions
+from models.storage import local_path, locate_adapter
+
+__all__ = ["choose_batch_size", "choose_device", "choose_precision", "find_problems", "require"]
+
+DISTRIBUTION = "aldar-kose-storyboard"
+INSTALL = "pip install -e ."
+
+Check = Callable[[StoryboardOptions, Keys], Iterator[str]]
+
+
+def require(options: StoryboardOptions, keys: Keys) -> None:
+    """Go on only if nothing is wrong.
+
+    Raises:
+        ChecksFailed: holds every problem.
+    """
+    problems = find_problems(options, keys)
+    if problems:
+        raise ChecksFailed(problems)
+
+
+def find_problems(options: StoryboardOptions, keys: Keys) -> tuple[str, ...]:
+    """All that is wrong, in the order in which it should be mended; empty when a storyboard can be made."""
+    problems = list(_package_problems())
+    packages_are_there = not problems
+    for check in _CHECKS:
+        try:
+            problems.extend(check(options, keys))
+        except ImportError as error:
+            # A missing package has been named above; one that is there and can't be imported has not.
+            if packages_are_there:
+                problems.append(f"{_one_line(error)}: pip install --force-reinstall -e .")
+        except OSError as error:
+            problems.append(f"a check could not be made: {_one_line(error)}")
+    return tuple(problems)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__} {error}".split())
+
+
+def _package_problems() -> Iterator[str]:
+    try:
+        from packaging.requirements import Requirement
+        from packaging.specifiers import SpecifierSet
+    except ImportError:
+        yield f"packaging is missing: {INSTALL}"
+        return
+    python, requirements = _declared()
+    if not SpecifierSet(python).contains(platform.python_version(), prereleases=True):
+        yield f"Python {platform.python_version()} is outside {python}: install another one, then {INSTALL}"
+    for requirement in map(Requirement, requirements):
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        version = _installed_version(requirement.name)
+        wanted = f"{requirement.name}{requirement.specifier}"
+        if version is None:
+            yield f"{requirement.name} is missing, {wanted} is needed: {INSTALL}"
+        elif not requirement.specifier.contains(version, prereleases=True):
+            yield f"{requirement.name} {version} is installed, {wanted} is needed: {INSTALL}"
+
+
+def _declared() -> tuple[str, list[str]]:
+    """The Python and the packages this project asks for: what was installed says so, or else pyproject.toml."""
+    try:
+        about = metadata.metadata(DISTRIBUTION)
+        return about["Requires-Python"], metadata.requires(DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        return project["requires-python"], project["dependencies"]
+
+
+def _installed_version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _output_problems(options: StoryboardOptions, _: Keys) -> Iterator[str]:
+    folder = Path(options.output_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"a")
+    except OSError as error:
+        reason = (error.strerror or "unknown").lower()
+        yield f"{options.output_dir}/ directory writable? {reason}; mend it, or choose another with --output-dir"
+
+
+def _writer_problems(options: StoryboardOptions, keys: Keys) -> Iterator[str]:
+    key = keys.openai_api_key.get_secret_value().strip() if keys.openai_api_key else ""
+    if options.writer_name() == "openai" and not key:
+        yield "the openai writer needs a key: Set OPENAI_API_KEY in .env, or use --writer offline"
+
+
+def _adapter_problems(options: StoryboardOptions, keys: Keys) -> Iterator[str]:
+    source = options.lora_path or options.get_profile().adapter
+    if source in (None, "none"):
+        return
+    try:
+        if source.startswith("s3:"):
+            yield from _s3_problems(source, keys)
+        else:
+            locate_adapter(local_path(source))
+    except StoryboardError as error:
+        yield f"LoRA: {error}; choose another with --lora-path"
+
+
+def _s3_problems(source: str, keys: Keys) -> Iterator[str]:
+    from models.s3_bucket import parse_location  # boto3 takes a moment to import, and local weights do without
+    from models.s3_client import find_credentials_problem
+
+    location = parse_location(source)
+    problem = find_credentials_problem(keys)
+    if problem:
+        yield f"{location}: {problem}"
+
+
+def _sketch_problems(options: StoryboardOptions, _: Keys) -> Iterator[str]:
+    if options.sketches and options.pipeline == "simplified":
+        yield "sketches need the ControlNet, which --pipeline simplified leaves out: use reference_guided"
+    for number, file in sorted(options.sketches.items()):
+        where = f"sketch of frame {number}, {file!r}"
+        if not 1 <= number <= options.frames:
+            yield f"{where}: the storyboard has frames 1 to {options.frames}"
+        reason = _why_no_picture(Path(file).expanduser())
+        if reason:
+            yield f"{where}: {reason}"
+
+
+def _why_no_picture(path: Path) -> str | None:
+    from PIL import Image
+
+    if not path.is_file():
+        return "no such file"
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > (Image.MAX_IMAGE_PIXELS or 2**27):
+                return f"{image.width}x{image.height} pixels are too many"
+            image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return "not a picture that can be read; save it as PNG or JPEG"
+    return None
+
+
+_CHECKS: tuple[Check, ...] = (
+    _output_problems,
+    _writer_problems,
+    _adapter_problems,
+    lambda options, _: find_component_problems(options),
+    lambda options, _: find_room_problems(options),
+    lambda options, _: find_device_problems(options),
+    _sketch_problems,
+)

@@ -1,0 +1,178 @@
+"""Which of a profile's base models are on this machine, and whether the rest and the pictures fit on its disks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import NamedTuple
+
+from models.errors import StoryboardError
+from models.profiles import ROOT, Component
+from models.settings import StoryboardOptions
+from models.storage import check_file
+
+NEARLY_ALL = 0.98
+"""Share of a component's bytes from which on it counts as cached: its size is given in round numbers."""
+MODEL_INDEX = "model_index.json"
+
+
+class Need(NamedTuple):
+    """Bytes that will be written below a folder."""
+
+    what: str
+    size: int
+    folder: Path
+
+
+def needed_components(options: StoryboardOptions) -> list[Component]:
+    """The profile's models that these options use; without guidance there is no ControlNet."""
+    profile = options.get_profile()
+    guided = [profile.controlnet] if options.pipeline == "reference_guided" else []
+    return [profile.base, *guided, profile.clip]
+
+
+def find_component_problems(options: StoryboardOptions) -> Iterator[str]:
+    """Models that are not here and won't come by themselves, one line each."""
+    components = needed_components(options)
+    yield from _local_problems([Path(component.source) for component in components if component.is_local])
+    vocabulary = options.get_profile().vocabulary
+    if vocabulary and Path(vocabulary).parent.is_dir() and not Path(vocabulary).is_file():
+        yield _incomplete(Path(vocabulary).parent, [Path(vocabulary).name])
+    for component in components:
+        if not component.is_local and _is_offline() and bytes_to_fetch(component):
+            yield (
+                f"{component.source} is not in the cache, or only in part, and HF_HUB_OFFLINE is set: "
+                f"unset it to download {_gigabytes(component.size)}, or set HF_HOME to where it is"
+            )
+
+
+def _local_problems(folders: list[Path]) -> Iterator[str]:
+    absent: list[Path] = []
+    for folder in folders:
+        if any(parent in absent for parent in folder.parents):
+            continue  # told already
+        if not folder.is_dir():
+            absent.append(folder)
+            yield _incomplete(folder, ["there is no such folder"])
+            continue
+        lacks = list(_missing_parts(folder))
+        if lacks:
+            yield _incomplete(folder, lacks)
+
+
+def _incomplete(folder: Path, lacks: list[str]) -> str:
+    ours = folder.is_relative_to(ROOT)
+    shown = folder.relative_to(ROOT) if ours else folder
+    way_out = f"bring it back: git checkout -- {shown}" if ours else "fetch it again"
+    return f"{shown} is missing or incomplete: {', '.join(lacks)}; {way_out}"
+
+
+def _missing_parts(folder: Path) -> Iterator[str]:
+    """What a model in the diffusers or transformers layout lacks, or which of its files is broken."""
+    try:
+        parts = _parts_of_pipeline(folder / MODEL_INDEX)
+    except StoryboardError as error:
+        yield str(error)
+        return
+    for part in parts:
+        yield from _missing_files(folder / part, part or folder.name, is_model=not part)
+
+
+def _parts_of_pipeline(index: Path) -> list[str]:
+    """The sub-folders that `model_index.json` names (`"unet": ["diffusers", "UNet2DConditionModel"]`).
+
+    A folder without that file is one model: its only part is the folder itself.
+
+    Raises:
+        WeightsInvalid: the file is not what it should be.
+    """
+    if not index.is_file():
+        return [""]
+    check_file(index)
+    entries = json.loads(index.read_bytes())
+    return [name for name, value in entries.items() if isinstance(value, list) and value and value[0]]
+
+
+def _missing_files(place: Path, name: str, *, is_model: bool) -> Iterator[str]:
+    configs, weights = sorted(place.glob("*.json")), sorted(place.glob("*.safetensors"))
+    has_config = (place / "config.json").is_file()
+    if not configs or (is_model and not has_config):
+        yield f"no config in {name}"
+    elif has_config and not weights:
+        yield f"no weights in {name}"
+    for file in [*configs, *weights]:
+        try:
+            check_file(file)
+        except StoryboardError as error:
+            yield str(error)
+
+
+def bytes_to_fetch(component: Component) -> int:
+    """Bytes of a hub repository that are not in the local cache yet; 0 for a local folder."""
+    if component.is_local:
+        return 0
+    present = _cached_bytes(component)
+    return 0 if present >= NEARLY_ALL * component.size else component.size - present
+
+
+def _cached_bytes(component: Component) -> int:
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in (MODEL_INDEX, "config.json"):
+        found = try_to_load_from_cache(component.source, name)
+        if isinstance(found, str):
+            snapshot = Path(found).parent
+            files = (path for path in snapshot.rglob("*") if path.is_file())
+            return sum(path.stat().st_size for path in files if _is_wanted(path.relative_to(snapshot), component))
+    return 0
+
+
+def _is_wanted(path: Path, component: Component) -> bool:
+    return not component.files or any(fnmatch(path.as_posix(), pattern) for pattern in component.files)
+
+
+def _is_offline() -> bool:
+    from huggingface_hub import is_offline_mode
+
+    return is_offline_mode()
+
+
+def find_room_problems(options: StoryboardOptions) -> Iterator[str]:
+    """Disks that are too full for what will be written on them, one line each."""
+    by_disk: dict[int, list[Need]] = defaultdict(list)
+    for need in _needs(options):
+        by_disk[_existing(need.folder).stat().st_dev].append(need)
+    for needs in by_disk.values():
+        total = sum(need.size for need in needs)
+        free = shutil.disk_usage(_existing(needs[0].folder)).free
+        if free < total:
+            what = ", ".join(f"{need.what} {_gigabytes(need.size)}" for need in needs)
+            yield (
+                f"the disk of {needs[0].folder} has {_gigabytes(free)} free, {_gigabytes(total)} are needed ({what}): "
+                "free some, or set HF_HOME or --output-dir to a folder on another disk"
+            )
+
+
+def _needs(options: StoryboardOptions) -> Iterator[Need]:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    for component in needed_components(options):
+        missing = bytes_to_fetch(component)
+        if missing and not _is_offline():
+            yield Need(component.source, missing, Path(HF_HUB_CACHE))
+    side = options.size or options.get_profile().native_size
+    # A PNG is at most about as large as its raw pixels; every attempt is kept, and the chosen one once more.
+    yield Need("pictures", options.frames * (options.attempts + 1) * side * side * 3, Path(options.output_dir))
+
+
+def _existing(path: Path) -> Path:
+    path = path.absolute()
+    return next(place for place in (path, *path.parents) if place.exists())
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.2f} GB"

@@ -1,0 +1,89 @@
+"""Which device paints, in which precision, how many frames at once, and whether it can."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from models.profiles import GIB, STEPPE, Precision, Profile
+from models.settings import StoryboardOptions
+
+HEAVY = 4 * GIB
+"""A profile that takes more device memory than this is not run on a CPU unless the CPU is asked for by name."""
+
+
+def choose_device(options: StoryboardOptions) -> str:
+    """The device asked for, else a CUDA GPU, else Apple's, else the CPU.
+
+    Raises:
+        ImportError: torch is needed to look for a GPU and is not installed.
+    """
+    if options.device:
+        return options.device
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def choose_precision(options: StoryboardOptions, device: str) -> Precision:
+    """The precision asked for, else the profile's on a GPU and fp32 on a CPU."""
+    return options.precision or ("fp32" if _is_cpu(device) else options.get_profile().precision_on_gpu)
+
+
+def choose_batch_size(options: StoryboardOptions, device: str) -> int:
+    """How many frames are painted at once: what was asked for, else the profile's for this kind of device."""
+    profile = options.get_profile()
+    return options.batch_size or (profile.batch_size_on_cpu if _is_cpu(device) else profile.batch_size_on_gpu)
+
+
+def _is_cpu(device: str) -> bool:
+    return device.partition(":")[0] == "cpu"
+
+
+def find_device_problems(options: StoryboardOptions) -> Iterator[str]:
+    """Why the profile can't be painted on the chosen device, one line each.
+
+    Raises:
+        ImportError, OSError: torch can't be imported.
+    """
+    device = choose_device(options)
+    if _is_cpu(device):
+        yield from _cpu_problems(options)
+        return
+    import torch
+
+    kind, _, index = device.partition(":")
+    if kind == "mps":
+        if not torch.backends.mps.is_available():
+            yield f"device {device}: PyTorch finds no Apple GPU here: leave --device unset, or set --device cpu"
+    elif not torch.cuda.is_available():
+        reason = "no GPU was found" if torch.version.cuda else f"torch {torch.__version__} is built without CUDA"
+        yield f"device {device}: {reason}: mend that, leave --device unset, or set --device cpu"
+    elif int(index or 0) >= torch.cuda.device_count():
+        yield f"device {device}: there are {torch.cuda.device_count()} GPUs, counted from 0: set --device cuda:0"
+    else:
+        yield from _memory_problems(device, options.get_profile(), torch)
+
+
+def _cpu_problems(options: StoryboardOptions) -> Iterator[str]:
+    profile = options.get_profile()
+    if options.device is None and profile.memory > HEAVY:
+        yield (
+            f"profile {profile.name} needs a GPU: none found; use --profile {STEPPE.name}, "
+            "or set --device cpu to run it anyway (very slow)"
+        )
+    if options.precision == "fp16":
+        yield "precision fp16 does not work on a CPU: use --precision fp32 or bf16, or a GPU"
+
+
+def _memory_problems(device: str, profile: Profile, torch: Any) -> Iterator[str]:
+    free, total = torch.cuda.mem_get_info(device)
+    # What this process holds is the models of an earlier run: they are used again or make room.
+    usable = free + torch.cuda.memory_reserved(device)
+    needed = f"profile {profile.name} needs {profile.memory / GIB:.1f} GiB of memory on {device}"
+    if total < profile.memory:
+        yield f"{needed}, which has {total / GIB:.1f} GiB: use --profile {STEPPE.name}, or a larger GPU"
+    elif usable < profile.memory:
+        yield f"{needed}, {usable / GIB:.1f} of {total / GIB:.1f} GiB are free: close what else uses it, or wait"

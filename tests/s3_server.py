@@ -1,0 +1,197 @@
+"""A real S3 server over HTTP for tests: moto behind a thin layer that counts requests and can be told to misbehave."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import numpy as np
+import pytest
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.s3.models import s3_backends
+from safetensors.numpy import save
+from werkzeug.serving import make_server
+
+from models.settings import Keys
+from models.storage import ADAPTER_FOLDERS
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+ACCESS_KEY = "AKIAALDARKOSE00000"
+SECRET_KEY = "steppe-wind-and-a-borrowed-coat"
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+Rule = Callable[[Environ, StartResponse], Iterable[bytes] | None]
+"""Answers a request instead of moto, or returns None to let it through."""
+
+
+class _QuietHandler(MotoRequestHandler):  # type: ignore[misc]  # moto has no types
+    def log(self, *_: object) -> None:
+        pass
+
+
+class S3Server:
+    """moto in a thread of this process.
+
+    Attributes:
+        requests: "METHOD key" of every request since the last `reset`; a listing's key is its prefix with "?".
+        rule: what answers before moto does.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[str] = []
+        self.rule: Rule | None = None
+        self.moto = DomainDispatcherApplication(create_backend_app)
+        self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=_QuietHandler)
+        self._names = itertools.count(1)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        self.requests.append(f"{environ['REQUEST_METHOD']} {key_of(environ)}")
+        answer = self.rule(environ, start_response) if self.rule else None
+        return self.moto(environ, start_response) if answer is None else answer
+
+    @contextmanager
+    def running(self) -> Iterator[S3Server]:
+        """Serve until the block ends."""
+        self._thread.start()
+        try:
+            yield self
+        finally:
+            self.client.close()
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._server.port}"
+
+    @property
+    def keys(self) -> Keys:
+        """Keys that reach it."""
+        return make_keys(aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY, aws_endpoint_url=self.url)
+
+    def reset(self) -> None:
+        """Forget the requests and the rule."""
+        self.requests.clear()
+        self.rule = None
+
+    def gets(self) -> list[str]:
+        """Keys whose bytes were asked for, once for each range."""
+        return [
+            request.removeprefix("GET ")
+            for request in self.requests
+            if request.startswith("GET ") and "?" not in request
+        ]
+
+    def make_bucket(self) -> str:
+        """A new bucket's name."""
+        name = f"steppe-{next(self._names)}"
+        self.client.create_bucket(Bucket=name)
+        return name
+
+    @functools.cached_property
+    def client(self) -> S3Client:
+        """A client that is not the code under test's."""
+        session = boto3.Session(ACCESS_KEY, SECRET_KEY, region_name="us-east-1")
+        return session.client("s3", endpoint_url=self.url)
+
+    def put(self, bucket: str, prefix: str, files: dict[str, bytes], **extra: Any) -> None:
+        """Send the files."""
+        for name, data in files.items():
+            self.client.put_object(Bucket=bucket, Key=f"{prefix}/{name}", Body=data, **extra)
+        self.reset()
+
+    def put_in_parts(self, bucket: str, key: str, parts: list[bytes]) -> None:
+        """Send one object in parts of these bytes."""
+        upload = self.client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+        done: list[CompletedPartTypeDef] = []
+        for number, part in enumerate(parts, start=1):
+            sent = self.client.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=part)
+            done.append({"ETag": sent["ETag"], "PartNumber": number})
+        self.client.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": done})
+        self.reset()
+
+    def stored(self, bucket: str) -> Any:
+        """moto's own dictionary of the bucket's objects, for what no client can send."""
+        return s3_backends["123456789012"]["aws"].buckets[bucket].keys
+
+
+def key_of(environ: Environ) -> str:
+    """The object's key of a request, without the bucket; a listing's prefix with "?" before it."""
+    query = environ["QUERY_STRING"]
+    key = environ["PATH_INFO"].strip("/").partition("/")[2]
+    return f"?{query}" if "list-type" in query else str(key)
+
+
+def answer_error(code: str, status: int) -> Rule:
+    """A rule that answers everything with this error, as S3 words it."""
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+
+    def rule(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        start_response(f"{status} -", [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    return rule
+
+
+def change_bytes(server: S3Server, change: Callable[[bytes], Iterable[bytes]]) -> Rule:
+    """A rule that lets objects through with other bytes, their headers unchanged."""
+
+    def rule(environ: Environ, start_response: StartResponse) -> Iterable[bytes] | None:
+        if environ["REQUEST_METHOD"] != "GET" or key_of(environ).startswith("?"):
+            return None
+        return change(b"".join(server.moto(environ, start_response)))
+
+    return rule
+
+
+def flip(body: bytes) -> Iterable[bytes]:
+    """The body with one bit changed."""
+    return [body[:-1] + bytes([body[-1] ^ 1])]
+
+
+def cut(body: bytes) -> Iterator[bytes]:
+    """Half of the body, then a dropped connection."""
+    yield body[: len(body) // 2]
+    raise ConnectionResetError
+
+
+def forget_aws(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Hide this machine's own credentials and settings from boto3."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "credentials"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(folder / "config"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+def make_keys(**values: str) -> Keys:
+    """Keys without what this machine's `.env` holds."""
+    return Keys(_env_file=None, **values)  # type: ignore[arg-type]
+
+
+def adapter(size: int = 64, name: str = "adapter_model.safetensors") -> dict[str, bytes]:
+    """A LoRA in the three folders, as names and bytes; each holds other numbers."""
+    files = {}
+    for number, folder in enumerate(ADAPTER_FOLDERS):
+        files[f"{folder}/adapter_config.json"] = b'{"r": 4}'
+        files[f"{folder}/{name}"] = tensors(size, number)
+    return files
+
+
+def tensors(size: int = 64, value: int = 0) -> bytes:
+    """A safetensors file of `size` numbers."""
+    return bytes(save({"lora_A.weight": np.arange(size, dtype=np.float32) + value}))

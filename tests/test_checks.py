@@ -1,0 +1,280 @@
+"""The preflight tells everything that is wrong, each in one line with its way out, and nothing that is right."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub.constants
+import pytest
+import torch
+from PIL import Image
+from s3_server import ACCESS_KEY, SECRET_KEY, adapter, forget_aws, make_keys, tensors
+
+from models import checks
+from models.checks import choose_batch_size, choose_device, choose_precision, find_problems, require
+from models.components import bytes_to_fetch
+from models.errors import ChecksFailed
+from models.profiles import GIB, PROFILES, SDXL, STEPPE, Component, Profile
+from models.settings import StoryboardOptions
+
+WITH_KEY = make_keys(openai_api_key="sk-steppe")
+
+
+@pytest.fixture
+def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Profile:
+    """A small profile with all its files, under the name "steppe"."""
+    base = tmp_path / "weights"
+    parts = {"unet": ["diffusers", "UNet"], "scheduler": ["diffusers", "Euler"], "image_encoder": [None, None]}
+    write(base / "model_index.json", json.dumps({"_class_name": "Pipeline", **parts}).encode())
+    write(base / "scheduler" / "scheduler_config.json", b"{}")
+    for part in ("unet", "controlnet", "clip"):
+        write(base / part / "config.json", b"{}")
+        write(base / part / "model.safetensors", tensors())
+    write(base / "vocabulary.json", b"{}")
+    for name, data in adapter().items():
+        write(base / "aldar" / name, data)
+    changes: dict[str, Any] = {
+        "base": Component(source=str(base), size=0),
+        "controlnet": Component(source=str(base / "controlnet"), size=0),
+        "clip": Component(source=str(base / "clip"), size=0),
+        "adapter": str(base / "aldar"),
+        "vocabulary": str(base / "vocabulary.json"),
+    }
+    return use(monkeypatch, STEPPE, **changes)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty hub cache, no credentials, and an empty working folder."""
+    forget_aws(monkeypatch, tmp_path)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def use(monkeypatch: pytest.MonkeyPatch, profile: Profile, **changes: Any) -> Profile:
+    changed = profile.model_copy(update=changes)
+    monkeypatch.setitem(PROFILES, profile.name, changed)
+    return changed
+
+
+def problems(**options: Any) -> str:
+    found = find_problems(StoryboardOptions(**{"device": "cpu", **options}), WITH_KEY)
+    assert not [line for line in found if "\n" in line]
+    return "\n".join(found)
+
+
+def test_nothing_is_wrong_when_all_is_there(profile: Profile) -> None:
+    assert problems() == ""
+    assert problems(pipeline="simplified", precision="bf16", lora_path="none") == ""
+    require(StoryboardOptions(device="cpu"), make_keys())
+
+
+def test_everything_is_told_at_once(profile: Profile) -> None:
+    options = StoryboardOptions(
+        writer="openai", lora_path="s3://steppe/aldar", precision="fp16", device="cpu", sketches={9: "absent.png"}
+    )
+    with pytest.raises(ChecksFailed) as caught:
+        require(options, make_keys())
+    assert len(caught.value.problems) == 5
+    text = str(caught.value)
+    for words in ("OPENAI_API_KEY", "aws configure", "fp16", "frames 1 to 6", "no such file"):
+        assert words in text
+
+
+def test_the_key_is_asked_for_by_the_writer_that_needs_it(profile: Profile) -> None:
+    line = "the openai writer needs a key: Set OPENAI_API_KEY in .env, or use --writer offline"
+    asks = StoryboardOptions(writer="openai", device="cpu")
+    assert find_problems(asks, make_keys()) == find_problems(asks, make_keys(openai_api_key=" ")) == (line,)
+    assert find_problems(asks, make_keys(openai_base_url="http://localhost:1", openai_api_key="any")) == ()
+
+
+def test_credentials_are_asked_for_by_s3_alone(profile: Profile) -> None:
+    where = {"lora_path": "s3://steppe/aldar"}
+    assert "s3://steppe/aldar: no AWS credentials found. Run: aws configure" in problems(**where)
+    keys = make_keys(aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY)
+    assert find_problems(StoryboardOptions(device="cpu", **where), keys) == ()
+    half = find_problems(StoryboardOptions(device="cpu", **where), make_keys(aws_access_key_id=ACCESS_KEY))
+    assert "AWS_SECRET_ACCESS_KEY is not set" in half[0]
+    assert ACCESS_KEY not in half[0]
+    assert "expected s3://bucket/prefix" in problems(lora_path="s3://steppe")
+
+
+def test_a_local_lora_must_be_there(profile: Profile, home: Path) -> None:
+    assert f"LoRA: {home}/absent: no such file or folder" in problems(lora_path="absent")
+    (Path(profile.adapter or "") / "unet_lora" / "adapter_config.json").unlink()
+    assert "missing unet_lora/adapter_config.json" in problems()
+
+
+def test_the_output_folder_is_made_and_must_be_writable(profile: Profile, home: Path) -> None:
+    assert problems(output_dir="boards/new") == ""
+    assert (home / "boards" / "new").is_dir()
+    write(home / "taken", b"")
+    assert problems(output_dir="taken/boards").startswith("taken/boards/ directory writable? not a directory")
+
+
+@pytest.mark.parametrize(
+    ("file", "data", "words"),
+    [
+        ("model_index.json", b"{", "model_index.json: holds no readable JSON"),
+        ("model_index.json", None, "no config in weights"),
+        ("unet/model.safetensors", None, "no weights in unet"),
+        ("unet/model.safetensors", b"version https://git-lfs", "was it fetched by Git LFS?"),
+        ("scheduler/scheduler_config.json", None, "no config in scheduler"),
+        ("clip/config.json", None, "no config in clip"),
+        ("clip/model.safetensors", b"", "the file is empty"),
+        ("vocabulary.json", None, "vocabulary.json"),
+    ],
+)
+def test_a_local_model_must_be_whole(profile: Profile, file: str, data: bytes | None, words: str) -> None:
+    path = Path(profile.base.source) / file
+    path.unlink() if data is None else path.write_bytes(data)
+    told = problems()
+    assert words in told
+    assert "weights" in told.partition(" is missing or incomplete: ")[0]
+
+
+def test_an_absent_base_is_told_once(profile: Profile) -> None:
+    Path(profile.base.source).rename("elsewhere")
+    assert problems(lora_path="none").splitlines() == [
+        f"{profile.base.source} is missing or incomplete: there is no such folder; fetch it again"
+    ]
+
+
+def hub(home: Path, size: int, name: str = "model.fp16.safetensors") -> Component:
+    """A repository in the hub's cache that holds this many bytes of the 1000 it has."""
+    snapshot = home / "hub" / "models--steppe--coat" / "snapshots" / "abc"
+    write(snapshot.parents[1] / "refs" / "main", b"abc")
+    write(snapshot / "config.json", b"")
+    write(snapshot / "unet" / name, bytes(size))
+    return Component(source="steppe/coat", size=1000, files=("config.json", "*.fp16.safetensors"))
+
+
+def test_the_cache_is_asked_for_what_is_there(home: Path) -> None:
+    assert bytes_to_fetch(Component(source="steppe/hat", size=1000)) == 1000
+    assert bytes_to_fetch(hub(home, 1000)) == 0
+    assert bytes_to_fetch(hub(home, 990)) == 0
+    assert bytes_to_fetch(hub(home, 300)) == 700
+    assert bytes_to_fetch(hub(home, 300)) == 700
+    assert bytes_to_fetch(hub(home, 5000, "model.onnx")) == 700
+
+
+def test_a_disk_must_have_room_for_what_will_be_fetched(
+    profile: Profile, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vast = Component(source="steppe/vast", size=10**18)
+    use(monkeypatch, profile, controlnet=vast)
+    told = problems()
+    assert "1000000000.0" in told
+    assert "steppe/vast 1000000000.00 GB, pictures 0.00 GB" in told
+    assert "free some, or set HF_HOME or --output-dir" in told
+    assert problems(pipeline="simplified") == ""
+
+
+def test_pictures_need_room_too(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, profile, native_size=2**22)
+    assert "pictures 211.11 GB" not in problems(frames=1, attempts=1, size=64)
+    assert "pictures 1266637.40 GB" in problems(frames=6, attempts=3)
+
+
+def test_offline_and_not_cached_is_told(profile: Profile, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    use(monkeypatch, profile, clip=hub(home, 300))
+    assert "steppe/coat is not in the cache, or only in part, and HF_HUB_OFFLINE is set" in problems()
+    hub(home, 1000)
+    assert problems() == ""
+
+
+@pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(), reason="looks for no GPU")
+def test_without_a_gpu_what_needs_one_is_told(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_device(StoryboardOptions()) == "cpu"
+    assert problems(device=None) == ""
+    assert f"device cuda:3: torch {torch.__version__} is built without CUDA" in problems(device="cuda:3")
+    assert "PyTorch finds no Apple GPU here" in problems(device="mps")
+    use(monkeypatch, profile, memory=14 * GIB)
+    line = (
+        "profile steppe needs a GPU: none found; use --profile steppe, or set --device cpu to run it anyway (very slow)"
+    )
+    assert problems(device=None) == line
+    assert problems(device="cpu") == ""
+
+
+@pytest.mark.gpu
+def test_a_gpu_must_be_there_and_large_enough(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = torch.cuda.device_count()
+    assert problems(device=None) == problems(device=f"cuda:{count - 1}") == ""
+    assert f"device cuda:{count}: there are {count} GPUs, counted from 0" in problems(device=f"cuda:{count}")
+    use(monkeypatch, profile, memory=10**6 * GIB)
+    assert "use --profile steppe, or a larger GPU" in problems(device="cuda")
+
+
+def test_what_is_unset_is_chosen_by_the_device() -> None:
+    sdxl = StoryboardOptions(profile="sdxl")
+    assert choose_device(StoryboardOptions(device="cuda:1")) == "cuda:1"
+    assert choose_precision(sdxl, "cuda:1") == SDXL.precision_on_gpu == "fp16"
+    assert choose_precision(sdxl, "cpu") == "fp32"
+    assert choose_precision(StoryboardOptions(precision="bf16"), "cpu") == "bf16"
+    assert (choose_batch_size(sdxl, "cuda"), choose_batch_size(sdxl, "cpu")) == (5, 1)
+    assert choose_batch_size(StoryboardOptions(batch_size=3), "cpu") == 3
+
+
+def test_sketches_must_be_pictures_of_frames(profile: Profile, home: Path) -> None:
+    Image.new("L", (8, 8)).save("good.png")
+    write(home / "bad.png", (home / "good.png").read_bytes()[:40])
+    write(home / "words.png", b"a horse")
+    assert problems(sketches={1: "good.png", 6: "good.png"}) == ""
+    told = problems(sketches={0: "good.png", 2: "bad.png", 3: "words.png", 4: "absent.png", 7: "good.png"})
+    assert [line.split(": ", 1) for line in told.splitlines()] == [
+        ["sketch of frame 0, 'good.png'", "the storyboard has frames 1 to 6"],
+        ["sketch of frame 2, 'bad.png'", "not a picture that can be read; save it as PNG or JPEG"],
+        ["sketch of frame 3, 'words.png'", "not a picture that can be read; save it as PNG or JPEG"],
+        ["sketch of frame 4, 'absent.png'", "no such file"],
+        ["sketch of frame 7, 'good.png'", "the storyboard has frames 1 to 6"],
+    ]
+    assert "sketches need the ControlNet" in problems(sketches={1: "good.png"}, pipeline="simplified")
+
+
+def test_packages_are_held_against_what_the_project_asks_for(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [
+        "pillow>=13,<14",
+        "pillow>=99",
+        "aldars-coat>=1",
+        "moto>=99; extra == 'dev'",
+        "numpy>=99; python_version<'3'",
+    ]
+    monkeypatch.setattr(checks, "_declared", lambda: (">=4", asked))
+    python, pillow, coat = problems().splitlines()
+    assert python.endswith("is outside >=4: install another one, then pip install -e .")
+    assert pillow.startswith("pillow 13.") and pillow.endswith("is installed, pillow>=99 is needed: pip install -e .")
+    assert coat == "aldars-coat is missing, aldars-coat>=1 is needed: pip install -e ."
+
+
+def test_what_the_project_asks_for_is_found_installed_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = checks._declared()
+    monkeypatch.setattr(checks, "DISTRIBUTION", "no-such-distribution")
+    python, packages = checks._declared()
+    assert python == installed[0] == ">=3.11"
+    assert {name.split(">")[0] for name in packages} == {
+        name.split("<")[0].split(">")[0] for name in installed[1] if "extra" not in name
+    }
+
+
+def test_the_checks_of_a_cpu_run_import_neither_torch_nor_boto3() -> None:
+    code = (
+        "import sys; from models.checks import find_problems; from models.settings import Keys, StoryboardOptions;"
+        "find_problems(StoryboardOptions(device='cpu'), Keys(_env_file=None));"
+        "print(sorted({'torch', 'boto3', 'diffusers', 'transformers', 'prefect'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
