@@ -1,0 +1,120 @@
+"""Reading a sentence: its language, and what it names that a steppe tale can show."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from models.language.english import ENGLISH
+from models.language.grammar import Language, lexemes
+from models.language.kazakh import KAZAKH
+from models.language.russian import RUSSIAN
+
+LANGUAGES = {language.code: language for language in (ENGLISH, RUSSIAN, KAZAKH)}
+
+HERO = re.compile(r"\b(?:aldar|алдар)\w{0,3}(?:[\s-]*(?:k[oöө]s+e|к[оөо]с[еэ])\w{0,3})?(?:['’]s)?", re.IGNORECASE)
+"""The hero's name in any spelling: he is in every frame, so his name says nothing about the tale. A § takes its place,
+so that "Алдар Көсе атты" ("called Aldar Köse") is told from "атты" ("the horse")."""
+
+CYRILLIC = re.compile(r"[\u0400-\u04ff]")
+KAZAKH_LETTERS = re.compile(r"[әғқңөұүһі]")
+KAZAKH_ENDINGS = re.compile(r"\w{2,}(?:[дт][ыі]|дан|ден|тан|тен|нан|нен|да|ға|ге|мен|пен)\b|\bмен\b|\bбір\b")
+RUSSIAN_SIGNS = re.compile(r"\b\w*[вфцчщъьё]\w*\b|\b(?:и|у|на|о|к|с|за|из|но|он|не|до|по|как|его)\b")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A concept, and the lexeme that named it."""
+
+    concept: str
+    lexeme: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """What a sentence names, each concept once, in the order in which it does."""
+
+    language: Language
+    people: tuple[Found, ...]
+    animals: tuple[Found, ...]
+    props: tuple[Found, ...]
+    places: tuple[str, ...]
+    times: tuple[str, ...]
+    hats: tuple[str, ...]
+    robes: tuple[str, ...]
+    cues: tuple[str, ...]
+    """A tale shape's name for every word that suggests it; repeated words count again."""
+
+
+def read(text: str) -> Named:
+    """What `text` names. Unknown words and scripts are passed over."""
+    plain = HERO.sub("§", text.casefold().replace("ё", "е"))
+    language = detect(plain, text)
+    robes, rest = _take(plain, language.code, "robes")
+    hats, rest = _take(rest, language.code, "hats")
+    people, rest = _take(rest, language.code, "people")
+    props, rest = _take(rest, language.code, "props")
+    animals, rest = _take(rest, language.code, "animals")
+    places, rest = _take(rest, language.code, "places")
+    times, _ = _take(rest, language.code, "times")
+    return Named(
+        language=language,
+        people=people,
+        animals=animals,
+        props=props,
+        places=tuple(found.concept for found in places),
+        times=tuple(found.concept for found in times),
+        hats=tuple(found.concept for found in hats),
+        robes=tuple(found.concept for found in robes),
+        cues=tuple(found.concept for found in _matches(plain, language.code, "cues")[0]),
+    )
+
+
+def detect(plain: str, original: str = "") -> Language:
+    """The language that captions will be in; English for everything that is not Russian or Kazakh.
+
+    `plain` is the text in lower case without the hero's name, whose Kazakh letters also stand in Russian texts.
+    """
+    if not CYRILLIC.search(plain):
+        return (
+            KAZAKH if KAZAKH_LETTERS.search(original.casefold()) else RUSSIAN if CYRILLIC.search(original) else ENGLISH
+        )
+    kazakh = len(re.findall(r"\b\w*[әғқңөұүһі]\w*\b", plain)) + 0.6 * len(KAZAKH_ENDINGS.findall(plain))
+    return KAZAKH if kazakh > len(RUSSIAN_SIGNS.findall(plain)) else RUSSIAN
+
+
+def _take(text: str, code: str, attribute: str) -> tuple[tuple[Found, ...], str]:
+    """Each concept once, in the text's order, and the text without the words that named them."""
+    found, rest = _matches(text, code, attribute)
+    first: dict[str, Found] = {}
+    for item in found:
+        first.setdefault(item.concept, item)
+    return tuple(first.values()), rest
+
+
+def _matches(text: str, code: str, attribute: str) -> tuple[list[Found], str]:
+    """Everything found, in the text's order. Longer words go first and use up their letters: "old woman", "woman"."""
+    hits: list[tuple[int, Found]] = []
+    for expression, found in _expressions(code, attribute):
+        hits += [(match.start(), found) for match in expression.finditer(text)]
+        text = expression.sub(lambda match: "·" * len(match.group()), text)
+    return [found for _, found in sorted(hits, key=lambda hit: hit[0])], text
+
+
+@cache
+def _expressions(code: str, attribute: str) -> list[tuple[re.Pattern[str], Found]]:
+    language = LANGUAGES[code]
+    tail = ""
+    words = language.colours if attribute == "robes" else getattr(language, attribute)
+    if attribute == "robes":  # a colour is clothing only in front of a garment, with at most one word between
+        garments = "|".join(language.pattern(garment) for garment in lexemes(language.garments))
+        tail = rf"\s+(?:\w+\s+)?(?:{garments})"
+    entries = [(lexeme, Found(concept, lexeme)) for concept, listed in words.items() for lexeme in lexemes(listed)]
+    entries.sort(key=lambda entry: -len(entry[0].split(":")[0]))
+    return [(_whole(f"(?:{language.pattern(lexeme)}){tail}"), found) for lexeme, found in entries]
+
+
+def _whole(pattern: str) -> re.Pattern[str]:
+    """Whole words only, so that "ат" does not fire inside "атасы"."""
+    return re.compile(rf"(?<!\w)(?:{pattern.replace('ё', 'е')})(?!\w)")

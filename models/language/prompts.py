@@ -1,0 +1,128 @@
+"""A scene becomes the words that a pipeline paints from, within the text encoder's 77 tokens."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from models.errors import InputError, WeightsInvalid
+from models.profiles import Profile
+from models.records import CastMember, FramePrompt, Scene
+
+log = logging.getLogger("models.language")
+
+MAX_TOKENS = 77
+"""What CLIP's text encoder takes, start and end included. What is longer it would drop without a word."""
+ARTICLE = re.compile(r"^(?:the|an?)\s+", re.IGNORECASE)
+
+_tokenizers: dict[str, Any] = {}
+_lock = threading.Lock()
+
+
+def refine(
+    scene: Scene, cast: Sequence[CastMember], profile: Profile, count_tokens: Callable[[str], int]
+) -> FramePrompt:
+    """The scene's prompt: hero and action with everybody described, place, time, things, shot, style.
+
+    That is also the order of importance: where the prompt is too long, whole parts are left out from its end, and
+    words of the first part only when it alone is too long. What was left out is logged and kept in the record.
+
+    Args:
+        count_tokens: length of a text in the profile's tokens, start and end included.
+
+    Raises:
+        InputError: the scene names somebody who is not in `cast`.
+    """
+    described, mentioned = describe_cast(scene.action, cast)
+    silent = [member for member in _members(scene, cast) if member.name not in mentioned]
+    head = " ".join([profile.trigger, described, *(f"with {member.description}" for member in silent)])
+    things = [thing if thing.startswith("with ") else f"with {thing}" for thing in scene.things if thing]
+    parts = [head, scene.place, scene.time, *things, scene.shot, *([profile.style] if profile.style else [])]
+    kept, cut = fit(parts, count_tokens)
+    if cut:
+        log.warning("frame %d: left out of the prompt, which takes %d tokens: %s", scene.number, MAX_TOKENS, cut)
+    prompt = ", ".join(kept)
+    return FramePrompt(
+        scene=scene, prompt=prompt, negative_prompt=profile.negative_prompt, tokens=count_tokens(prompt), cut=cut
+    )
+
+
+def describe_cast(action: str, cast: Sequence[CastMember]) -> tuple[str, set[str]]:
+    """`action` with each cast name replaced, at its first mention, by the member's description.
+
+    Longer names go first ("the old merchant" before "the merchant"), in any case, with or without an article, as whole
+    words and not as possessives. Descriptions are not searched again. Also returns the names that were replaced.
+    """
+    members = {ARTICLE.sub("", member.name).casefold(): member for member in cast}
+    if not members:
+        return action, set()
+    names = "|".join(re.escape(name) for name in sorted(members, key=len, reverse=True))
+    pattern = re.compile(rf"(?<!\w)(?:(?:the|an?)\s+)?({names})(?!\w|['’]s)", re.IGNORECASE)
+    seen: set[str] = set()
+
+    def describe(match: re.Match[str]) -> str:
+        member = members[match[1].casefold()]
+        if member.name in seen:
+            return match[0]
+        seen.add(member.name)
+        return member.description
+
+    return pattern.sub(describe, action), seen
+
+
+def fit(parts: Sequence[str], count_tokens: Callable[[str], int]) -> tuple[list[str], tuple[str, ...]]:
+    """The leading parts that fit in `MAX_TOKENS`, and what was left out, in the prompt's order."""
+    kept = list(parts)
+    cut: list[str] = []
+    while len(kept) > 1 and count_tokens(", ".join(kept)) > MAX_TOKENS:
+        cut.insert(0, kept.pop())
+    if count_tokens(kept[0]) <= MAX_TOKENS:
+        return kept, tuple(cut)
+    words = kept[0].split()
+    fitting = next((n for n in range(len(words), 0, -1) if count_tokens(" ".join(words[:n])) <= MAX_TOKENS), 1)
+    return [" ".join(words[:fitting])], (" ".join(words[fitting:]), *cut)
+
+
+def token_counter(profile: Profile) -> Callable[[str], int]:
+    """Counts a text's tokens, start and end included, as the profile's text encoders do.
+
+    Both of SDXL's tokenizers have the same vocabulary, so one speaks for both. It is loaded once per process.
+
+    Raises:
+        WeightsInvalid: its files are missing or broken.
+    """
+    source = profile.base.source
+    with _lock:
+        if source not in _tokenizers:
+            _tokenizers[source] = _load_tokenizer(source)
+        tokenizer = _tokenizers[source]
+
+    def count(text: str) -> int:
+        with _lock:
+            return len(tokenizer(text, truncation=False, verbose=False).input_ids)
+
+    return count
+
+
+def _load_tokenizer(source: str) -> Any:
+    from transformers import CLIPTokenizer
+
+    try:
+        tokenizer = CLIPTokenizer.from_pretrained(source, subfolder="tokenizer")
+    except Exception as error:  # missing files are an OSError, broken ones a bare Exception of the Rust tokenizer
+        raise WeightsInvalid(f"tokenizer of {source}: {' '.join(str(error).split())}") from None
+    if tokenizer.vocab_size <= len(tokenizer.all_special_tokens):  # what an empty folder gives
+        raise WeightsInvalid(f"tokenizer of {source}: no vocabulary in its subfolder 'tokenizer'")
+    return tokenizer
+
+
+def _members(scene: Scene, cast: Sequence[CastMember]) -> Iterator[CastMember]:
+    """The scene's cast, each once."""
+    known = {member.name: member for member in cast}
+    for name in dict.fromkeys(scene.cast):
+        if name not in known:
+            raise InputError(f"scene {scene.number} names {name!r}, the cast is {', '.join(known) or 'empty'}")
+        yield known[name]
