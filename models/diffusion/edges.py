@@ -1,0 +1,120 @@
+"""Pictures of lines for the ControlNet: white on black, as SDXL's Canny ControlNet was trained on.
+
+Its training pictures were made by OpenCV's Canny with thresholds 100 and 200 on 8-bit grey
+(https://huggingface.co/diffusers/controlnet-canny-sdxl-1.0).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from models.diffusion.requests import ControlPicture
+from models.errors import InputError
+
+CANNY_THRESHOLDS = (100, 200)
+MAX_INK = 0.2
+"""Largest share of ink that a line drawing has; a picture with more is taken for a photo. Pen drawings have 2-10 %."""
+MIN_CONTRAST = 32
+"""Least span of grey levels, of 255, that counts as a drawing at all."""
+
+Grey = NDArray[np.uint8]
+
+
+def control_image(picture: ControlPicture, size: int) -> Image.Image:
+    """The lines that a request's control picture stands for, as RGB of size x size, white on black.
+
+    Raises:
+        InputError: the file is missing or no picture, or a sketch is blank.
+    """
+    image = open_picture(Path(picture.file))
+    if picture.kind == "reference":
+        return canny_edges(image, size)
+    try:
+        return sketch_lines(image, size)
+    except InputError as error:
+        raise InputError(f"{picture.file}: {error}") from None
+
+
+def open_picture(file: Path) -> Image.Image:
+    """A picture of any mode as RGB: turned as its EXIF says, laid on white where it is transparent.
+
+    Raises:
+        InputError: missing, unreadable, or no picture.
+    """
+    try:
+        with Image.open(file) as opened:
+            upright = ImageOps.exif_transpose(opened)
+            if upright.mode.startswith(("I", "F")):
+                return _from_deep_grey(upright)
+            layered = upright.convert("RGBA")
+    except FileNotFoundError:
+        raise InputError(f"{file}: no such picture") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{file}: not a picture that can be read ({error})") from error
+    return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")
+
+
+def canny_edges(image: Image.Image, size: int) -> Image.Image:
+    """Canny edges of a picture, as RGB of size x size. A picture that is not square keeps its whole on black margins.
+
+    Edges are found on the picture alone and the margins put round them: a margin's own border is no edge.
+    """
+    fitted = ImageOps.contain(image.convert("RGB"), (size, size), Image.Resampling.LANCZOS)
+    return _on_black(_canny(np.asarray(fitted.convert("L"))), size)
+
+
+def sketch_lines(image: Image.Image, size: int) -> Image.Image:
+    """The lines of a drawing, as RGB of size x size, white on black whichever way round they were drawn.
+
+    Ink and paper are told apart by Otsu's threshold (1979); paper is the larger share. A picture with more than
+    `MAX_INK` of ink is no line drawing, and its Canny edges are taken instead.
+
+    Raises:
+        InputError: it is blank.
+    """
+    import cv2
+
+    fitted = ImageOps.contain(image.convert("RGB"), (size, size), Image.Resampling.BOX)
+    grey = np.asarray(ImageOps.autocontrast(fitted.convert("L")) if _has_contrast(fitted) else fitted.convert("L"))
+    if not _has_contrast(fitted):
+        raise InputError("the sketch is blank: it needs lines that differ from their paper")
+    _, light = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    lines = _as_grey(light if np.mean(light) < 127.5 else 255 - light)
+    if np.mean(lines > 0) > MAX_INK:
+        lines = _canny(np.asarray(fitted.convert("L")))
+    return _on_black(lines, size)
+
+
+def _has_contrast(image: Image.Image) -> bool:
+    low, high = image.convert("L").getextrema()
+    return bool(float(high) - float(low) >= MIN_CONTRAST)  # type: ignore[arg-type]
+
+
+def _canny(grey: Grey) -> Grey:
+    import cv2
+
+    return _as_grey(cv2.Canny(grey, *CANNY_THRESHOLDS))
+
+
+def _as_grey(values: Any) -> Grey:
+    return np.asarray(values, dtype=np.uint8)
+
+
+def _on_black(lines: Grey, size: int) -> Image.Image:
+    canvas = Image.new("RGB", (size, size))
+    picture = Image.fromarray(lines).convert("RGB")
+    canvas.paste(picture, ((size - picture.width) // 2, (size - picture.height) // 2))
+    return canvas
+
+
+def _from_deep_grey(image: Image.Image) -> Image.Image:
+    """16-bit, 32-bit and floating grey: Pillow's own conversion cuts them at 255, so they are spread over it."""
+    values = np.asarray(image, dtype=np.float64)
+    low, high = float(values.min()), float(values.max())
+    spread = (values - low) / max(high - low, 1e-9) * 255
+    return Image.fromarray(spread.astype(np.uint8)).convert("RGB")

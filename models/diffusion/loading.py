@@ -1,0 +1,224 @@
+"""From a setup to loaded pipelines: one locked cache per process.
+
+Whoever asks first loads; whoever asks meanwhile waits and gets the same. One base is held at a time, because two do
+not fit the GPUs this is made for: a setup with another base, adapter, device or precision replaces what is loaded,
+while batch size and the ControlNet do not. An adapter is fused into the weights, so another adapter means reading the
+base again: no copy of the clean weights is kept, and they come back exactly.
+"""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from models.diffusion.adapters import fuse_adapter
+from models.diffusion.requests import PainterSetup
+from models.diffusion.weights import check_device, fetch, read_json, read_model, torch_dtype
+from models.errors import WeightsInvalid
+from models.profiles import Component, Profile, get_profile
+
+logger = logging.getLogger("models.diffusion")
+
+Progress = Callable[[str, float], None]
+_Key = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class Models:
+    """Loaded pipelines that share every component but the ControlNet."""
+
+    plain: Any
+    """`StableDiffusionXLPipeline`."""
+    controlled: Any | None
+    """`StableDiffusionXLControlNetPipeline`, or None where the setup asked for none."""
+    device: str
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Held while painting: the two pipelines share one scheduler, which counts its steps."""
+
+
+class _Shelf:
+    """What is loaded."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.key: _Key | None = None
+        self.models: Models | None = None
+
+    def clear(self) -> None:
+        self.key = self.models = None
+        gc.collect()
+        _empty_gpu_cache()
+
+
+_SHELF = _Shelf()
+
+
+def load(setup: PainterSetup, progress: Progress | None = None) -> Models:
+    """The pipelines of a setup, loaded by the first caller and shared with all later ones.
+
+    Args:
+        setup: which models, and where. `batch_size` has no part in it.
+        progress: called as (what is being loaded, share done 0..1) while loading; not at all for a cached setup.
+
+    Raises:
+        InputError: unknown profile or device.
+        WeightsInvalid, AdapterMismatch, ConnectionFailed, OutOfMemory: see `models.errors`. Nothing is cached then.
+    """
+    profile = get_profile(setup.profile)
+    key = (profile, setup.adapter, setup.device, setup.precision)
+    report = _reporter(progress)
+    with _SHELF.lock:
+        if _SHELF.models is None or _SHELF.key != key:
+            _SHELF.clear()
+            check_device(setup.device)
+            _SHELF.models, _SHELF.key = _load_base(profile, setup, report), key
+        if setup.with_controlnet and _SHELF.models.controlled is None:
+            controlled = _load_controlled(profile.controlnet, setup, _SHELF.models.plain, report)
+            _SHELF.models = replace(_SHELF.models, controlled=controlled)
+        return _SHELF.models
+
+
+def unload() -> None:
+    """Forget what is loaded and give its memory back, once nobody paints with it any more."""
+    with _SHELF.lock:
+        _SHELF.clear()
+
+
+def _reporter(progress: Progress | None) -> Progress:
+    def report(what: str, share: float) -> None:
+        logger.info("loading: %s (%d %%)", what, round(100 * share))
+        if progress is not None:
+            progress(what, share)
+
+    return report
+
+
+def _load_base(profile: Profile, setup: PainterSetup, report: Progress) -> Models:
+    quieten()
+    from diffusers import StableDiffusionXLPipeline
+
+    report(f"base {profile.base.source}", 0.0)
+    folder = fetch(profile.base)
+    index = read_json(folder / "model_index.json")
+    if not str(index.get("_class_name")).startswith("StableDiffusionXL"):
+        raise WeightsInvalid(f"{folder / 'model_index.json'}: holds {index.get('_class_name')}, needed SDXL")
+    parts = _read_parts(folder, profile.base, setup, report)
+    if setup.adapter is not None:
+        report(f"adapter {setup.adapter.source}", 0.8)
+        fuse_adapter(setup.adapter, parts)
+    zeros = index.get("force_zeros_for_empty_prompt", True)
+    # A watermark would be added where its package happens to be installed.
+    plain = StableDiffusionXLPipeline(**parts, force_zeros_for_empty_prompt=zeros, add_watermarker=False)
+    plain.set_progress_bar_config(disable=True)
+    report("base", 1.0)
+    return Models(plain=plain, controlled=None, device=setup.device)
+
+
+def _read_parts(folder: Path, base: Component, setup: PainterSetup, report: Progress) -> dict[str, Any]:
+    from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+    dtype = torch_dtype(setup.precision)
+    classes = {
+        "text_encoder": (CLIPTextModel, dtype),
+        "text_encoder_2": (CLIPTextModelWithProjection, dtype),
+        "vae": (AutoencoderKL, _vae_dtype(folder / "vae", dtype)),
+        "unet": (UNet2DConditionModel, dtype),
+    }
+    parts: dict[str, Any] = {}
+    for done, (name, (cls, part_dtype)) in enumerate(classes.items()):
+        report(name, 0.1 + 0.15 * done)
+        parts[name] = read_model(cls, folder / name, base, part_dtype, setup.device)
+    for name in ("tokenizer", "tokenizer_2"):
+        longest = parts[name.replace("tokenizer", "text_encoder")].config.max_position_embeddings
+        parts[name] = read_tokenizer(folder / name, longest)
+    parts["scheduler"] = EulerDiscreteScheduler.from_config(_scheduler_config(folder, EulerDiscreteScheduler))
+    return parts
+
+
+def _scheduler_config(folder: Path, cls: Any) -> dict[str, Any]:
+    """The base's noise schedule without the options of whichever scheduler it was saved with."""
+    config = read_json(folder / "scheduler" / "scheduler_config.json")
+    known = inspect.signature(cls.__init__).parameters
+    return {name: value for name, value in config.items() if name in known}
+
+
+def _vae_dtype(folder: Path, dtype: Any) -> Any:
+    """fp32 where fp16 would overflow: SDXL's VAE says so itself by `force_upcast`."""
+    import torch
+
+    overflows = read_json(folder / "config.json").get("force_upcast", True) and dtype == torch.float16
+    return torch.float32 if overflows else dtype
+
+
+def read_tokenizer(folder: Path, longest: int) -> Any:
+    """The CLIP tokenizer in `folder`, cutting at `longest` tokens: a folder of vocabulary and merges has no limit.
+
+    Raises:
+        WeightsInvalid: a file is missing or broken.
+    """
+    from transformers import CLIPTokenizer
+
+    for name in ("vocab.json", "merges.txt"):
+        if not (folder / name).is_file() and not (folder / "tokenizer.json").is_file():
+            raise WeightsInvalid(f"{folder / name}: missing; fetch the weights again")
+    try:
+        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise WeightsInvalid(f"{folder}: not a CLIP tokenizer ({error})".splitlines()[0]) from error
+    tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
+    return tokenizer
+
+
+def _load_controlled(component: Component, setup: PainterSetup, plain: Any, report: Progress) -> Any:
+    from diffusers import ControlNetModel, StableDiffusionXLControlNetPipeline
+
+    report(f"controlnet {component.source}", 0.0)
+    folder = fetch(component)
+    controlnet = read_model(ControlNetModel, folder, component, torch_dtype(setup.precision), setup.device)
+    _skip_when_off(controlnet)
+    zeros = plain.config.force_zeros_for_empty_prompt
+    controlled = StableDiffusionXLControlNetPipeline(
+        **plain.components, controlnet=controlnet, force_zeros_for_empty_prompt=zeros, add_watermarker=False
+    )
+    controlled.set_progress_bar_config(disable=True)
+    report("controlnet", 1.0)
+    return controlled
+
+
+def _skip_when_off(controlnet: Any) -> None:
+    """Let the ControlNet cost nothing in the steps in which its strength is 0.
+
+    diffusers runs it there all the same and multiplies what it says by 0; the UNet takes None for "no residuals".
+    """
+    run = controlnet.forward
+
+    def forward(*args: Any, conditioning_scale: float = 1.0, **kwargs: Any) -> Any:
+        if conditioning_scale == 0.0:
+            return None, None
+        return run(*args, conditioning_scale=conditioning_scale, **kwargs)
+
+    controlnet.forward = forward
+
+
+def quieten() -> None:
+    """Keep the libraries' progress bars and notes out of the log: this module reports progress and faults itself."""
+    import diffusers.utils.logging
+    import transformers.utils.logging
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+
+
+def _empty_gpu_cache() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

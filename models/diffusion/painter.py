@@ -1,0 +1,164 @@
+"""Paint a batch: prompts, seeds and lines in, pictures out.
+
+The noise of a frame comes from its own CPU generator in fp32, whatever device and precision it is painted in, so a
+frame does not depend on what it shared a batch with, up to the rounding of the device's batched arithmetic.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+
+from models.diffusion.edges import control_image
+from models.diffusion.loading import Models
+from models.diffusion.requests import ControlPicture, PaintRequest
+from models.diffusion.weights import first_line, is_out_of_memory
+from models.errors import OutOfMemory, PaintError
+
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Painting:
+    """One painted picture."""
+
+    image: Image.Image
+    """RGB, size x size."""
+    finite: bool
+    """False where the model gave numbers that are not finite; the picture then means nothing."""
+
+
+def paint(models: Models, requests: Sequence[PaintRequest], progress: Progress | None = None) -> list[Painting]:
+    """Paint requests that share their `batch_key` as one batch.
+
+    Args:
+        models: what `models.diffusion.loading.load` returned.
+        requests: at least one.
+        progress: called with the share done, 0..1, after each step and each decoded picture. What it raises stops
+            the painting and reaches the caller; the models can be used again.
+
+    Returns:
+        One painting a request, in order.
+
+    Raises:
+        ValueError: the requests do not fit one batch.
+        InputError: a control picture can't be used.
+        OutOfMemory: retryable.
+        PaintError: a control picture without a ControlNet, or the device failed.
+    """
+    if len({request.batch_key for request in requests}) != 1:
+        raise ValueError("requests of one batch must share their batch_key, and there must be one at least")
+    lines = _lines(models, requests)
+    report = progress or (lambda share: None)
+    with models.lock, _one_line_errors(len(requests), requests[0].size), torch.inference_mode():
+        latents = _denoise(models, requests, lines, report)
+        return _decode(models, latents, requests[0].steps, report)
+
+
+def starting_noise(seed: int, size: int, channels: int = 4) -> torch.Tensor:
+    """Standard normal noise of one frame, float32 [1, channels, size / 8, size / 8], on the CPU."""
+    generator = torch.Generator("cpu").manual_seed(seed)
+    return torch.randn((1, channels, size // 8, size // 8), generator=generator, dtype=torch.float32)
+
+
+def _lines(models: Models, requests: Sequence[PaintRequest]) -> list[Image.Image] | None:
+    """Control pictures of the batch, or None where none acts."""
+    controls = [request.control for request in requests if request.control is not None and request.control.acts]
+    if not controls:
+        return None
+    if models.controlled is None:
+        raise PaintError("a request carries a control picture, but the setup was loaded without its ControlNet")
+    return [control_image(control, requests[0].size) for control in controls]
+
+
+def _denoise(
+    models: Models, requests: Sequence[PaintRequest], lines: list[Image.Image] | None, report: Progress
+) -> torch.Tensor:
+    """Latents of the finished pictures, [batch, 4, size / 8, size / 8]."""
+    _accept_old_array_protocol()
+    first = requests[0]
+    pipeline: Any = models.plain if lines is None else models.controlled
+    parts = first.steps + len(requests)
+
+    def after_step(_pipeline: Any, index: int, _timestep: Any, _tensors: dict[str, Any]) -> dict[str, Any]:
+        report((index + 1) / parts)
+        return {}
+
+    channels = pipeline.unet.config.in_channels
+    noise = torch.cat([starting_noise(request.seed, first.size, channels) for request in requests])
+    # None, not "", is how the pipeline is told to use the base's own unconditional embedding.
+    negative = [request.negative_prompt for request in requests] if first.negative_prompt else None
+    latents: torch.Tensor = pipeline(
+        prompt=[request.prompt for request in requests],
+        negative_prompt=negative,
+        height=first.size,
+        width=first.size,
+        num_inference_steps=first.steps,
+        guidance_scale=first.guidance,
+        latents=noise.to(models.device, pipeline.unet.dtype),
+        output_type="latent",
+        callback_on_step_end=after_step,
+        callback_on_step_end_tensor_inputs=[],
+        **_control_arguments(first.control, lines),
+    ).images
+    return latents
+
+
+def _control_arguments(control: ControlPicture | None, lines: list[Image.Image] | None) -> dict[str, Any]:
+    if control is None or lines is None:
+        return {}
+    return {"image": lines, "controlnet_conditioning_scale": control.scale, "control_guidance_end": control.end}
+
+
+def _decode(models: Models, latents: torch.Tensor, steps: int, report: Progress) -> list[Painting]:
+    """One picture at a time: SDXL's VAE takes more memory a picture than its UNet."""
+    paintings = []
+    for index, latent in enumerate(latents):
+        pixels = _decode_one(models.plain.vae, latent[None])
+        finite = bool(latent.isfinite().all()) and bool(pixels.isfinite().all())
+        # Numbers that are not finite have no bytes; what they become is black, and marked.
+        image = models.plain.image_processor.postprocess(pixels.nan_to_num(-1.0, 1.0, -1.0).float().cpu())[0]
+        paintings.append(Painting(image, finite))
+        report((steps + index + 1) / (steps + len(latents)))
+    return paintings
+
+
+def _decode_one(vae: Any, latent: torch.Tensor) -> torch.Tensor:
+    """Pixels -1..1 of one latent, [1, 3, size, size]."""
+    scaled = latent.to(vae.dtype) / vae.config.scaling_factor
+    mean, deviation = vae.config.latents_mean, vae.config.latents_std
+    if mean is not None and deviation is not None:
+        shape = (1, -1, 1, 1)
+        scaled = scaled * scaled.new_tensor(deviation).view(shape) + scaled.new_tensor(mean).view(shape)
+    pixels: torch.Tensor = vae.decode(scaled, return_dict=False)[0]
+    return pixels
+
+
+@contextmanager
+def _one_line_errors(batch: int, size: int) -> Iterator[None]:
+    """Turn what a device raises while painting into the project's errors; a bug stays what it is."""
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            remedy = "--batch-size 1" if batch > 1 else f"a --size under {size}"
+            raise OutOfMemory(f"no memory left for {batch} picture(s) of {size}x{size}; try {remedy}") from error
+        if isinstance(error, torch.AcceleratorError):
+            raise PaintError(f"the device failed while painting: {first_line(error)}") from error
+        raise
+
+
+def _accept_old_array_protocol() -> None:
+    """diffusers' Euler turns a tensor into an array by a protocol that numpy 2 calls deprecated; nothing is lost by it.
+
+    Set here, before each use, because the filter belongs to this one library call and to no other code's warnings.
+    """
+    warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)

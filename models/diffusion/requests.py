@@ -1,0 +1,67 @@
+"""What a painter is asked for: plain records that need no torch to make, compare or print."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from models.profiles import Precision
+from models.records import Adapter, Record
+
+BatchKey = tuple[object, ...]
+
+
+class PainterSetup(Record):
+    """Which models paint, and where. Hashable: equal setups share what is loaded."""
+
+    profile: str
+    """Name of a profile in `models.profiles.PROFILES`."""
+    adapter: Adapter | None
+    """The character LoRA, or None for the bare base."""
+    device: str
+    """cpu, cuda, cuda:N or mps."""
+    precision: Precision
+    with_controlnet: bool
+    """Whether requests may carry a control picture."""
+    batch_size: int = Field(ge=1)
+    """How many waiting frames are painted at once, at most."""
+
+
+class ControlPicture(Record):
+    """A picture whose lines guide a frame."""
+
+    file: str
+    scale: float = Field(ge=0.0, le=2.0)
+    """Strength of the lines; 0 is off."""
+    end: float = Field(ge=0.0, le=1.0)
+    """Share of the steps in which they act; 0 is off."""
+    kind: Literal["reference", "sketch"]
+    """reference: Canny edges of a painted picture. sketch: a drawing whose own lines are taken."""
+
+    @property
+    def acts(self) -> bool:
+        """Whether it has any effect at all."""
+        return self.scale > 0.0 and self.end > 0.0
+
+
+class PaintRequest(Record):
+    """One frame to paint."""
+
+    prompt: str = Field(min_length=1)
+    negative_prompt: str
+    """What to keep away from; empty means the base's own unconditional embedding."""
+    seed: int = Field(ge=0)
+    size: int = Field(ge=8, multiple_of=8)
+    """Side of the square picture in pixels."""
+    steps: int = Field(ge=1)
+    guidance: float = Field(ge=0.0)
+    """Guidance scale; 1 and below paint without a negative prompt, in half the time."""
+    control: ControlPicture | None
+
+    @property
+    def batch_key(self) -> BatchKey:
+        """Equal for requests that one batch may hold: all that a pipeline takes once for a whole batch."""
+        control = self.control if self.control is not None and self.control.acts else None
+        lines = (control.scale, control.end) if control is not None else None
+        return (self.size, self.steps, self.guidance, lines, self.negative_prompt == "")

@@ -1,0 +1,183 @@
+"""From a component's folder or hub repository to one model, checked file by file before anything is built.
+
+The libraries answer a missing tensor with random weights and a log line, and a truncated file with a page of text.
+Here both are `WeightsInvalid`, in one line that names the file and the way out.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.errors import ConnectionFailed, InputError, OutOfMemory, WeightsInvalid
+from models.profiles import Component, Precision
+
+if TYPE_CHECKING:
+    import torch
+
+PICKLE = "pytorch_model.bin"
+REMEDY = "delete it and fetch the weights again"
+
+
+def torch_dtype(precision: Precision) -> torch.dtype:
+    """The torch number format of that name."""
+    import torch
+
+    return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that this machine, or this build of torch, does not have.
+
+    Raises:
+        InputError: names the device and those there are.
+    """
+    import torch
+
+    kind, _, index = device.partition(":")
+    gpus = torch.cuda.device_count()
+    has = {"cpu": True, "cuda": int(index or 0) < gpus, "mps": torch.backends.mps.is_available()}
+    if not has.get(kind, False):
+        there = ", ".join(["cpu", *(f"cuda:{number}" for number in range(gpus)), *(["mps"] if has["mps"] else [])])
+        raise InputError(f"device {device!r} is not on this machine; there is: {there}")
+
+
+def fetch(component: Component) -> Path:
+    """The local folder of a component; a hub repository is downloaded, or taken from the hub's cache.
+
+    Raises:
+        WeightsInvalid: no such folder or repository.
+        ConnectionFailed: the hub is out of reach and its cache does not hold the repository.
+    """
+    if component.is_local:
+        if not Path(component.source).is_dir():
+            raise WeightsInvalid(f"{component.source}: no such folder; fetch the weights or name another profile")
+        return Path(component.source)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        return Path(snapshot_download(component.source, allow_patterns=list(component.files) or None))
+    except LocalEntryNotFoundError as error:
+        raise ConnectionFailed(
+            f"{component.source}: not in the local cache, and huggingface.co is out of reach"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise WeightsInvalid(f"{component.source}: no such repository, or it needs a token (hf auth login)") from error
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object from a weights folder.
+
+    Raises:
+        WeightsInvalid: missing or not a JSON object.
+    """
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise WeightsInvalid(f"{file}: missing; fetch the weights again") from None
+    except (OSError, ValueError) as error:
+        raise WeightsInvalid(f"{file}: not readable JSON ({first_line(error)}); {REMEDY}") from error
+    if not isinstance(value, dict):
+        raise WeightsInvalid(f"{file}: expected a JSON object; {REMEDY}")
+    return value
+
+
+def tensor_names(file: Path) -> list[str]:
+    """Names of the tensors in a safetensors file, whose header must match its length.
+
+    Raises:
+        WeightsInvalid: missing, truncated or of another format.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return list(opened.keys())
+    except FileNotFoundError:
+        raise WeightsInvalid(f"{file}: missing; fetch the weights again") from None
+    except (SafetensorError, OSError) as error:
+        raise WeightsInvalid(f"{file}: truncated or not a safetensors file ({first_line(error)}); {REMEDY}") from error
+
+
+def read_model(cls: Any, folder: Path, component: Component, dtype: torch.dtype, device: str) -> Any:
+    """One model of `cls` from `folder`, in evaluation mode, read straight onto `device`.
+
+    A component that says it is pickled is read with torch's `weights_only`, which runs no code (transformers' own way).
+
+    Args:
+        cls: a model class of diffusers or transformers.
+        folder: holds its config.json and weights.
+        component: says which variant of the files to take.
+        dtype: what the weights become, whatever the file holds.
+        device: a torch device.
+
+    Raises:
+        WeightsInvalid: a file is missing, broken, not safetensors, or of another class or shape.
+        OutOfMemory: the model does not fit.
+    """
+    _check_class(cls.__name__, folder)
+    _check_files(folder, component)
+    try:
+        model, info = cls.from_pretrained(
+            folder,
+            dtype=dtype,
+            device_map={"": device},
+            variant=component.variant,
+            use_safetensors=not component.pickled,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise OutOfMemory(
+                f"{folder}: no memory left on {device} to load it; close what else uses it, or name another device"
+            ) from error
+        if isinstance(error, NotImplementedError):
+            # What was not in the files has no numbers ("meta tensor"), and can't be moved to the device.
+            raise WeightsInvalid(f"{folder}: tensors are missing in its safetensors; {REMEDY}") from error
+        if isinstance(error, (OSError, ValueError, RuntimeError)):
+            raise WeightsInvalid(f"{folder}: {first_line(error)}; {REMEDY}") from error
+        raise
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise WeightsInvalid(f"{folder}: {len(missing)} tensors are missing, first {missing[0]!r}; {REMEDY}")
+    return model.requires_grad_(False).eval()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch ran out of memory, on a GPU or on the host."""
+    import torch
+
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and ("not enough memory" in str(error) or "t allocate memory" in str(error))
+
+
+def first_line(error: BaseException) -> str:
+    """A library's error as one short line."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def _check_class(wanted: str, folder: Path) -> None:
+    config = read_json(folder / "config.json")
+    holds = [config["_class_name"]] if "_class_name" in config else config.get("architectures") or []
+    if wanted not in holds:
+        raise WeightsInvalid(f"{folder / 'config.json'}: holds {', '.join(holds) or 'no class'}, needed {wanted}")
+
+
+def _check_files(folder: Path, component: Component) -> None:
+    if component.pickled:
+        if not (folder / PICKLE).is_file():
+            raise WeightsInvalid(f"{folder / PICKLE}: missing; fetch the weights again")
+        return
+    variant = component.variant
+    files = sorted(folder.glob(f"*.{variant}*.safetensors" if variant else "*.safetensors"))
+    if not files:
+        others = sorted(file.name for pattern in ("*.bin", "*.pt", "*.ckpt") for file in folder.glob(pattern))
+        found = f" ({others[0]} is a pickle and is not read)" if others else ""
+        raise WeightsInvalid(f"{folder}: no {variant + ' ' if variant else ''}safetensors file{found}")
+    for file in files:
+        tensor_names(file)

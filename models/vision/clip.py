@@ -1,0 +1,159 @@
+"""CLIP: how alike two pictures are, and how well a picture agrees with words.
+
+Scores are cosines of CLIP's projected features (Radford et al. 2021, https://arxiv.org/abs/2103.00020), computed in
+fp32 on every device. A score belongs to its model: a threshold for ViT-B/32 says nothing about another one.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from models.diffusion.loading import quieten, read_tokenizer
+from models.diffusion.weights import check_device, fetch, is_out_of_memory, read_json, read_model
+from models.errors import OutOfMemory, ScoreUnavailable
+from models.profiles import Profile, get_profile
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+logger = logging.getLogger("models.vision")
+
+
+@dataclass(frozen=True)
+class ClipScorer:
+    """A loaded CLIP. Safe to call from many threads: it only reads."""
+
+    model: Any
+    """`transformers.CLIPModel`."""
+    processor: Any
+    """`transformers.CLIPImageProcessorPil`: Pillow's, so that scores are the same with and without torchvision."""
+    tokenizer: Any
+    trigger: str
+    """The word that is kept when a prompt is too long."""
+
+    def image_features(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        """Unit vectors, float32 [images, features].
+
+        Raises:
+            ScoreUnavailable: CLIP gave numbers that are not finite.
+            OutOfMemory: retryable.
+        """
+        pixels = self.processor(images=[image.convert("RGB") for image in images], return_tensors="pt").pixel_values
+        return self._features(self.model.get_image_features, pixel_values=pixels)
+
+    def text_features(self, text: str) -> torch.Tensor:
+        """Unit vector of a text, float32 [1, features]. What is over the model's length is cut, the trigger kept."""
+        tokens = self.tokenizer(self.shorten(text), truncation=True, return_tensors="pt")
+        return self._features(
+            self.model.get_text_features, input_ids=tokens.input_ids, attention_mask=tokens.attention_mask
+        )
+
+    def similarity(self, a: Image.Image, b: Image.Image) -> float:
+        """Cosine of two pictures, -1..1."""
+        first, second = self.image_features([a, b])
+        return float(first @ second)
+
+    def agreement(self, image: Image.Image, prompt: str) -> float:
+        """Cosine of a picture and its prompt, -1..1."""
+        return float(self.image_features([image])[0] @ self.text_features(prompt)[0])
+
+    def shorten(self, text: str) -> str:
+        """The text without the last words that the model has no room for; the trigger word stays."""
+        words = text.split()
+        while len(self.tokenizer(" ".join(words)).input_ids) > self.tokenizer.model_max_length:
+            spare = [place for place, word in enumerate(words) if word.strip(".,;:") != self.trigger]
+            if not spare:
+                break
+            del words[spare[-1]]
+        return " ".join(words)
+
+    def _features(self, encode: Callable[..., Any], **inputs: torch.Tensor) -> torch.Tensor:
+        """Projected features of length 1."""
+        import torch
+
+        try:
+            with torch.inference_mode():
+                output = encode(**{name: value.to(self.model.device) for name, value in inputs.items()})
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise OutOfMemory("no memory left on the device to score a picture; try --batch-size 1") from error
+            raise
+        # transformers 4 returned the projected tensor itself, 5 an output that carries it as pooler_output.
+        features: torch.Tensor = getattr(output, "pooler_output", output).float().cpu()
+        if features.shape[-1] != self.model.config.projection_dim:
+            raise ScoreUnavailable(
+                f"CLIP gave {features.shape[-1]} features, its projection has {self.model.config.projection_dim}"
+            )
+        length = features.norm(dim=-1, keepdim=True)
+        if not bool(features.isfinite().all()) or not bool((length > 0).all()):
+            raise ScoreUnavailable("CLIP gave features that are not finite, so there is no score")
+        unit: torch.Tensor = features / length
+        return unit
+
+
+class _Shelf:
+    """The one CLIP that is loaded."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.key: tuple[Profile, str] | None = None
+        self.scorer: ClipScorer | None = None
+
+
+_SHELF = _Shelf()
+
+
+def load_scorer(profile: str, device: str) -> ClipScorer:
+    """A profile's CLIP, loaded by the first caller and shared with all later ones.
+
+    Raises:
+        InputError: unknown profile or device.
+        WeightsInvalid, ConnectionFailed, OutOfMemory: see `models.errors`. Nothing is cached then.
+    """
+    key = (get_profile(profile), device)
+    with _SHELF.lock:
+        if _SHELF.scorer is None or _SHELF.key != key:
+            _SHELF.scorer = _SHELF.key = None
+            check_device(device)
+            _SHELF.scorer, _SHELF.key = _load(*key), key
+        return _SHELF.scorer
+
+
+def unload_scorer() -> None:
+    """Forget the loaded CLIP."""
+    with _SHELF.lock:
+        _SHELF.scorer = _SHELF.key = None
+
+
+def _load(profile: Profile, device: str) -> ClipScorer:
+    import torch
+    from transformers import CLIPImageProcessorPil, CLIPModel
+
+    logger.info("loading: clip %s", profile.clip.source)
+    quieten()
+    folder = fetch(profile.clip)
+    model = read_model(CLIPModel, folder, profile.clip, torch.float32, device)
+    config = read_json(folder / "preprocessor_config.json")
+    processor = CLIPImageProcessorPil(**{name: value for name, value in config.items() if name in _PROCESSOR_SETTINGS})
+    longest = model.config.text_config.max_position_embeddings
+    return ClipScorer(model, processor, read_tokenizer(folder, longest), profile.trigger)
+
+
+_PROCESSOR_SETTINGS = (
+    "do_resize",
+    "size",
+    "resample",
+    "do_center_crop",
+    "crop_size",
+    "do_rescale",
+    "rescale_factor",
+    "do_normalize",
+    "image_mean",
+    "image_std",
+    "do_convert_rgb",
+)

@@ -1,0 +1,239 @@
+"""Frames painted together: who gets what, and what happens when somebody is stopped."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+import tiny_models
+from PIL import Image
+from tiny_models import request, setup
+
+from models import profiles
+from models.diffusion import batcher
+from models.diffusion.batcher import paint_together
+from models.diffusion.loading import load
+from models.diffusion.painter import Painting, paint
+from models.diffusion.requests import PaintRequest
+from models.errors import AdapterMismatch, OutOfMemory
+
+tiny_world = tiny_models.tiny_world
+
+TIMEOUT = 30.0
+"""Seconds after which a test has failed by a deadlock."""
+
+
+class Studio:
+    """Stands in for the models: notes each batch, and paints when it is told to."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.started = threading.Semaphore(0)
+        self.may_paint = threading.Event()
+        self.may_paint.set()
+        self.on_paint: Callable[[Sequence[PaintRequest]], None] = lambda requests: None
+        self.inside = threading.Lock()
+
+    def paint(
+        self, _models: object, requests: Sequence[PaintRequest], report: Callable[[float], None]
+    ) -> list[Painting]:
+        assert self.inside.acquire(blocking=False), "two paintings at a time on one device"
+        try:
+            self.batches.append([one.seed for one in requests])
+            self.started.release()
+            assert self.may_paint.wait(TIMEOUT)
+            self.on_paint(requests)
+            report(1.0)
+            return [Painting(Image.new("L", (1, 1), one.seed), True) for one in requests]
+        finally:
+            self.inside.release()
+
+
+@pytest.fixture
+def studio(monkeypatch: pytest.MonkeyPatch) -> Studio:
+    own = Studio()
+    monkeypatch.setattr(batcher, "load", lambda setup: None)
+    monkeypatch.setattr(batcher, "paint", own.paint)
+    # A batch that can fill is waited for, so no test depends on how fast threads start.
+    monkeypatch.setattr(batcher, "LINGER", TIMEOUT)
+    return own
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(16) as own:
+        yield own
+
+
+def seed_of(painting: Painting) -> object:
+    return painting.image.getpixel((0, 0))
+
+
+def hold(studio: Studio, pool: ThreadPoolExecutor) -> Future[Painting]:
+    """Start a painting that lasts until `may_paint`, so that others gather behind it."""
+    studio.may_paint.clear()
+    first = pool.submit(paint_together, setup(), request(99))
+    assert studio.started.acquire(timeout=TIMEOUT)
+    return first
+
+
+def wait_for_waiting(count: int) -> None:
+    desk = batcher._DESKS["cpu"]
+    with desk.changed:
+        assert desk.changed.wait_for(lambda: len(desk.waiting) == count, TIMEOUT)
+
+
+def test_frames_that_wait_together_are_one_batch(studio: Studio, pool: ThreadPoolExecutor) -> None:
+    paintings = list(pool.map(lambda seed: paint_together(setup(batch_size=5), request(seed)), range(5)))
+    assert [seed_of(painting) for painting in paintings] == list(range(5))
+    assert [sorted(batch) for batch in studio.batches] == [list(range(5))]
+
+
+def test_a_batch_has_at_most_its_size_and_nobody_is_left(studio: Studio, pool: ThreadPoolExecutor) -> None:
+    paintings = list(pool.map(lambda seed: paint_together(setup(batch_size=4), request(seed)), range(12)))
+    assert [seed_of(painting) for painting in paintings] == list(range(12))
+    assert [len(batch) for batch in studio.batches] == [4, 4, 4]
+
+
+def test_batch_size_1_does_not_linger(studio: Studio) -> None:
+    assert seed_of(paint_together(setup(), request(3))) == 3
+    assert studio.batches == [[3]]
+
+
+def test_a_batch_that_does_not_fill_is_painted_after_lingering(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batcher, "LINGER", 0.01)
+    assert seed_of(paint_together(setup(batch_size=5), request(3))) == 3
+
+
+def test_unlike_requests_do_not_share_a_batch(studio: Studio, pool: ThreadPoolExecutor) -> None:
+    first = hold(studio, pool)
+    kinds = [{"steps": 3}, {"steps": 4}, {"guidance": 1.0}, {"negative_prompt": "a horse"}]
+    futures = [pool.submit(paint_together, setup(batch_size=2), request(seed, **kinds[seed % 4])) for seed in range(8)]
+    wait_for_waiting(8)
+    studio.may_paint.set()
+    first.result(TIMEOUT)
+    assert [seed_of(future.result(TIMEOUT)) for future in futures] == list(range(8))
+    assert sorted(sorted(batch) for batch in studio.batches[1:]) == [[0, 4], [1, 5], [2, 6], [3, 7]]
+
+
+def test_an_error_reaches_its_own_batch_alone(studio: Studio, pool: ThreadPoolExecutor) -> None:
+    def fail(requests: Sequence[PaintRequest]) -> None:
+        if requests[0].steps == 4:
+            raise OutOfMemory("no memory left")
+
+    studio.on_paint = fail
+    futures = [pool.submit(paint_together, setup(batch_size=2), request(seed, steps=3 + seed % 2)) for seed in range(4)]
+    assert [seed_of(futures[number].result(TIMEOUT)) for number in (0, 2)] == [0, 2]
+    for number in (1, 3):
+        with pytest.raises(OutOfMemory):
+            futures[number].result(TIMEOUT)
+    assert len(studio.batches) == 2, "a failed batch is not tried again"
+    assert seed_of(paint_together(setup(), request(7))) == 7
+
+
+def test_an_error_while_loading_reaches_the_callers(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_setup: object) -> None:
+        raise AdapterMismatch("does not fit")
+
+    monkeypatch.setattr(batcher, "load", refuse)
+    with pytest.raises(AdapterMismatch):
+        paint_together(setup(), request())
+
+
+def test_a_stopped_leader_leaves_its_mates_to_the_next(studio: Studio, pool: ThreadPoolExecutor) -> None:
+    stopped: list[int] = []
+
+    def stop_once(requests: Sequence[PaintRequest]) -> None:
+        if not stopped:
+            stopped.append(requests[0].seed)
+            raise KeyboardInterrupt
+
+    studio.on_paint = stop_once
+    futures = [pool.submit(paint_together, setup(batch_size=3), request(seed)) for seed in range(3)]
+    assert studio.started.acquire(timeout=TIMEOUT)
+    # One of three is gone, so the rest would wait for a third: send it.
+    futures.append(pool.submit(paint_together, setup(batch_size=3), request(3)))
+    for seed, future in enumerate(futures):
+        if [seed] == stopped:
+            with pytest.raises(KeyboardInterrupt):
+                future.result(TIMEOUT)
+        else:
+            assert seed_of(future.result(TIMEOUT)) == seed
+    assert len(studio.batches) == 2
+    assert batcher._DESKS["cpu"].waiting == []
+
+
+def test_a_stopped_waiter_is_not_painted(
+    studio: Studio, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = hold(studio, pool)
+    desk = batcher._DESKS["cpu"]
+
+    def stopped(_ticket: object) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(desk, "_takes_the_lead", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            paint_together(setup(), request(5))
+    assert desk.waiting == []
+    studio.may_paint.set()
+    first.result(TIMEOUT)
+    assert studio.batches == [[99]]
+
+
+def test_progress_is_the_callers_own(studio: Studio, pool: ThreadPoolExecutor) -> None:
+    """Each caller hears of its frame in its own context; one whose callback fails fails alone."""
+    name: contextvars.ContextVar[int] = contextvars.ContextVar("name")
+    heard: list[tuple[int, int]] = []
+
+    def ask(seed: int) -> Painting:
+        name.set(seed)
+
+        def hear(share: float) -> None:
+            heard.append((seed, name.get()))
+            if seed == 1:
+                raise LookupError("no dashboard")
+
+        return paint_together(setup(batch_size=3), request(seed), hear)
+
+    futures = [pool.submit(ask, seed) for seed in range(3)]
+    with pytest.raises(LookupError):
+        futures[1].result(TIMEOUT)
+    assert [seed_of(futures[number].result(TIMEOUT)) for number in (0, 2)] == [0, 2]
+    assert sorted(heard) == [(0, 0), (1, 1), (2, 2)]
+
+
+def test_a_thread_that_waits_does_not_see_anothers_batch_as_its_own(studio: Studio, pool: ThreadPoolExecutor) -> None:
+    """Whoever is done returns at once, also while the next batch is being painted."""
+    first = hold(studio, pool)
+    second = pool.submit(paint_together, setup(), request(1))
+    wait_for_waiting(1)
+    gate = threading.Event()
+    studio.on_paint = lambda requests: None if requests[0].seed == 99 else _wait(gate)
+    studio.may_paint.set()
+    assert seed_of(first.result(TIMEOUT)) == 99
+    gate.set()
+    assert seed_of(second.result(TIMEOUT)) == 1
+
+
+def _wait(gate: threading.Event) -> None:
+    assert gate.wait(TIMEOUT)
+
+
+def test_threads_get_the_bytes_that_painting_alone_gives(
+    tiny_world: profiles.Profile, pool: ThreadPoolExecutor
+) -> None:
+    own = setup(batch_size=1)
+    alone = [paint(load(own), [request(seed)])[0].image.tobytes() for seed in range(4)]
+    shared = pool.map(lambda seed: paint_together(own, request(seed)).image.tobytes(), range(4))
+    assert list(shared) == alone
+
+
+def test_two_names_of_the_first_gpu_are_one_desk(studio: Studio) -> None:
+    for device in ("cuda", "cuda:0"):
+        paint_together(setup(device=device), request(1))
+    assert "cuda" not in batcher._DESKS
