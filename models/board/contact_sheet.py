@@ -1,0 +1,246 @@
+"""The contact sheet: all frames of a board on one page, laid out like a page of a printed storyboard."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image, ImageDraw, ImageOps
+
+from models.board.lettering import Colour, Weight, draw_line, get_font, reads_right_to_left, showable, wrap
+from models.errors import CorruptFile, ObjectNotFound
+
+PAPER: Colour = (250, 246, 237)
+INK: Colour = (46, 39, 34)
+GREY: Colour = (128, 118, 106)
+RULE: Colour = (206, 193, 170)
+CLAY: Colour = (176, 70, 40)
+
+_SMALLEST, _LARGEST = 384, 512  # side of a picture on the sheet: 256 px ones are enlarged, 1024 px ones reduced
+_SMOOTH = 4  # masks are drawn this much larger and reduced, because Pillow draws round corners without antialiasing
+
+
+class Panel(NamedTuple):
+    """One frame on the sheet."""
+
+    picture: Path
+    caption: str
+    """A sentence for the reader, in any script."""
+    note: str
+    """Small print under it: likeness and seed."""
+    accepted: bool
+    """A frame that was not accepted is marked as weak."""
+
+
+class _Style(NamedTuple):
+    """How a run of text looks; sizes in units, of which a picture's side has 384."""
+
+    weight: Weight
+    size: int
+    leading: int
+    """From baseline to baseline."""
+    colour: Colour
+    most: int
+    """Lines at most."""
+
+
+_TITLE = _Style("bold", 33, 42, INK, 3)
+_STORY = _Style("regular", 18, 26, GREY, 3)
+_NUMBER = _Style("bold", 21, 24, CLAY, 1)
+_CAPTION = _Style("regular", 17, 24, INK, 4)
+_NOTE = _Style("regular", 13, 18, GREY, 1)
+_WEAK_NOTE = _NOTE._replace(colour=CLAY)
+_FOOT = _NOTE._replace(most=2)
+_TAG = _Style("bold", 14, 18, PAPER, 1)
+
+
+class _Page:
+    """The sheet while it is drawn, from top to bottom; `y` is where the next thing goes, in pixels."""
+
+    def __init__(self, side: int, columns: int, frames: int) -> None:
+        self.side, self.columns = side, columns
+        self.margin, self.gutter = self.units(56), self.units(34)
+        self.width = 2 * self.margin + columns * side + (columns - 1) * self.gutter
+        self.edges = (self.margin, self.width - self.margin)
+        rows = -(-frames // columns)
+        longest = self.units(560) + rows * (side + self.units(220))  # more than is needed; cut to what was used
+        self.image = Image.new("RGB", (self.width, longest), PAPER)
+        self.draw = ImageDraw.Draw(self.image)
+        self.y = self.margin
+
+    def units(self, count: float) -> int:
+        """Units as pixels; a picture's side has 384."""
+        return round(count * self.side / _SMALLEST)
+
+    def write(self, text: str, style: _Style, edges: tuple[int, int], top: int, backwards: bool | None = None) -> int:
+        """Write wrapped text between a left and a right edge, from the side where its script begins.
+
+        Args:
+            text: any text.
+            style: how it looks.
+            edges: left and right, in pixels.
+            top: where its first line begins.
+            backwards: from the right edge, whatever the script.
+
+        Returns:
+            where its last line ends.
+        """
+        left, right = edges
+        font = get_font(style.weight, self.units(style.size))
+        backwards = reads_right_to_left(text) if backwards is None else backwards
+        for line in wrap(showable(text, style.weight), font, right - left, style.most):
+            baseline = top + self.units((style.leading + 0.72 * style.size) / 2)  # capitals are 0.72 of the size
+            draw_line(self.draw, (left, right, baseline), line, font, style.colour, backwards)
+            top += self.units(style.leading)
+        return top
+
+
+def contact_sheet(panels: Sequence[Panel], title: str, *, story: str = "", footer: str = "") -> Image.Image:
+    """All frames on one sheet.
+
+    Args:
+        panels: 1 to 24 frames in order.
+        title: the tale's title.
+        story: the line it was made from, under the title; may be empty.
+        footer: small print at the foot of the page; may be empty.
+
+    Returns:
+        an RGB picture, 3 columns of 384 to 512 px for 6 frames.
+
+    Raises:
+        ObjectNotFound: a picture is missing.
+        CorruptFile: a picture cannot be read.
+    """
+    assert panels, "a sheet has at least one frame"
+    side = min(max(_open(panels[0].picture).width, _SMALLEST), _LARGEST)
+    page = _Page(side, _columns(len(panels)), len(panels))
+    _draw_head(page, title, story)
+    for first in range(0, len(panels), page.columns):
+        _draw_row(page, panels[first : first + page.columns], first + 1)
+    _draw_foot(page, footer)
+    return page.image.crop((0, 0, page.width, page.y))
+
+
+def _columns(frames: int) -> int:
+    if frames <= 3:
+        return frames
+    if frames == 4:
+        return 2
+    return 3 if frames <= 9 else 4
+
+
+def _draw_head(page: _Page, title: str, story: str) -> None:
+    page.y = page.write(title, _TITLE, page.edges, page.y - page.units(8))
+    if story:
+        page.y = page.write(story, _STORY, page.edges, page.y + page.units(4))
+    page.y += page.units(20)
+    _draw_rule(page, diamonds=3)
+    page.y += page.units(32)
+
+
+def _draw_rule(page: _Page, diamonds: int = 0) -> None:
+    """A thin line across the page, interrupted by a row of diamonds, as on the border of a felt carpet."""
+    middle, height, half = page.width // 2, page.units(7), page.units(diamonds * 11)
+    thickness = max(1, page.units(1.5))
+    for left, right in ((page.margin, middle - half), (middle + half, page.width - page.margin)):
+        page.draw.line((left, page.y, right, page.y), fill=RULE, width=thickness)
+    for index in range(diamonds):
+        x = middle + page.units((index - (diamonds - 1) / 2) * 18)
+        corners = [(x - height, page.y), (x, page.y - height), (x + height, page.y), (x, page.y + height)]
+        page.draw.polygon(corners, fill=CLAY if 2 * index + 1 == diamonds else RULE)
+
+
+def _draw_row(page: _Page, panels: Sequence[Panel], first: int) -> None:
+    ends = []
+    for column, panel in enumerate(panels):
+        left = page.margin + column * (page.side + page.gutter)
+        _draw_picture(page, panel, left)
+        ends.append(_draw_words(page, panel, first + column, left))
+    page.y = max(ends) + page.units(34)
+
+
+def _draw_picture(page: _Page, panel: Panel, left: int) -> None:
+    border = page.units(1.5 if panel.accepted else 4)
+    outer, inner = page.side, page.side - 2 * border
+    radius = page.units(14)
+    frame = Image.new("RGB", (outer, outer), INK if panel.accepted else CLAY)
+    page.image.paste(frame, (left, page.y), _rounded(outer, outer, radius))
+    picture = ImageOps.pad(_open(panel.picture), (inner, inner), Image.Resampling.LANCZOS, color=PAPER)
+    page.image.paste(picture, (left + border, page.y + border), _rounded(inner, inner, radius - border))
+    if not panel.accepted:
+        _draw_tag(page, "weak", left)
+
+
+def _draw_tag(page: _Page, word: str, left: int) -> None:
+    """A label on the picture's upper right corner."""
+    width, height, inset = page.units(62), page.units(26), page.units(14)
+    x, y = left + page.side - inset - width, page.y + inset
+    label = Image.new("RGB", (width, height), CLAY)
+    page.image.paste(label, (x, y), _rounded(width, height, height // 2))
+    room = (width - get_font(_TAG.weight, page.units(_TAG.size)).getlength(word)) / 2
+    page.write(word, _TAG, (x + int(room), x + width), y + page.units(4))
+
+
+def _draw_words(page: _Page, panel: Panel, number: int, left: int) -> int:
+    """Number, caption and note under a picture; returns where they end."""
+    top, right, indent = page.y + page.side + page.units(12), left + page.side, page.units(36 if number > 9 else 24)
+    backwards = reads_right_to_left(panel.caption)
+    edges = (left, right - indent) if backwards else (left + indent, right)
+    page.write(str(number), _NUMBER, (left, right), top, backwards)
+    end = page.write(panel.caption, _CAPTION, edges, top)
+    note = _NOTE if panel.accepted else _WEAK_NOTE
+    return page.write(panel.note, note, edges, end + page.units(5), backwards)
+
+
+def _draw_foot(page: _Page, footer: str) -> None:
+    if footer:
+        _draw_rule(page)
+        page.y = page.write(footer, _FOOT, page.edges, page.y + page.units(12))
+        page.y += page.units(26)
+    else:
+        page.y += page.units(8)
+
+
+def _rounded(width: int, height: int, radius: int) -> Image.Image:
+    """Mask of a rectangle with round corners, antialiased."""
+    mask = Image.new("L", (width * _SMOOTH, height * _SMOOTH))
+    edges = (0, 0, width * _SMOOTH - 1, height * _SMOOTH - 1)
+    ImageDraw.Draw(mask).rounded_rectangle(edges, radius * _SMOOTH, fill=255)
+    return mask.reduce(_SMOOTH)
+
+
+def _open(path: Path) -> Image.Image:
+    """The picture in RGB.
+
+    Raises:
+        ObjectNotFound: there is none.
+        CorruptFile: it cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except FileNotFoundError:
+        raise ObjectNotFound(f"no picture at {path}") from None
+    except (OSError, ValueError, SyntaxError) as error:
+        raise CorruptFile(f"{path} is not a readable picture: {error}") from None
+
+
+def thumbnail_data_uri(path: str | Path, side: int = 256) -> str:
+    """The picture as a JPEG in a data: URI, which a dashboard shows without fetching a file.
+
+    Args:
+        path: the picture.
+        side: longest side in pixels; a smaller picture keeps its size.
+
+    Raises:
+        ObjectNotFound: there is no picture.
+        CorruptFile: it cannot be read.
+    """
+    image = _open(Path(path))
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=82, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

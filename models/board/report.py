@@ -1,0 +1,237 @@
+"""The report: what was painted, how well, and out of what. Its file, report.json, also marks a board as finished."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Sequence
+from datetime import datetime
+from importlib import metadata
+
+from models.board.directory import frame_name
+from models.board.recipe import DISTRIBUTION
+from models.records import Candidate, FrameResult, Record, Scene, SceneBreakdown, Scores
+from models.settings import Pipeline, StoryboardOptions
+
+PACKAGES = (DISTRIBUTION, "prefect", "torch", "diffusers", "transformers", "peft", "openai", "pillow")
+MOST_ATTEMPTS = 10  # what StoryboardOptions.attempts allows
+
+
+class Weights(Record):
+    """Fingerprints (sha256) of everything that decides what the pictures and scores are."""
+
+    base: str
+    controlnet: str | None
+    """None where the pipeline uses none."""
+    clip: str
+    adapter: str | None
+    """None where no character LoRA was used."""
+
+
+class Run(Record):
+    """The circumstances of a run."""
+
+    weights: Weights
+    device: str
+    """"cpu", or the GPU's name."""
+    precision: str
+    seconds: dict[str, float]
+    """Stage -> seconds."""
+    started: datetime
+    finished: datetime
+
+
+class CandidateReport(Record):
+    """One attempt at a frame. Its picture lies in the store, named by the sha256."""
+
+    attempt: int
+    seed: int
+    sha256: str
+    scores: Scores
+    accepted: bool
+    reasons: tuple[str, ...]
+
+
+class FrameReport(Record):
+    """One frame of the board."""
+
+    number: int
+    file: str
+    """Name in the board's directory."""
+    sha256: str
+    reference: bool
+    """Whether this is frame 1, which the others are compared with."""
+    scene: Scene
+    prompt: str
+    negative_prompt: str
+    seed: int
+    attempts: int
+    painted: int
+    """How many of the attempts this run painted; the others were taken from the store."""
+    consistency_score: float | None
+    """CLIP cosine of this frame and frame 1; null for the reference."""
+    prompt_score: float
+    accepted: bool
+    anomalies: tuple[str, ...]
+    candidates: tuple[CandidateReport, ...]
+
+
+class Report(Record):
+    """Everything about a board. A score that was not measured is null, never 0."""
+
+    story: str
+    title: str
+    base_seed: int
+    num_frames: int
+    pipeline: Pipeline
+    profile: str
+    writer: str
+    threshold: float
+    """Least consistency that was asked for."""
+    prompt_threshold: float
+    average_consistency: float | None
+    """Over frames 2 to n; null where there are none."""
+    min_consistency: float | None
+    weak_frames: tuple[int, ...]
+    """Numbers of the frames that were not accepted."""
+    frames: tuple[FrameReport, ...]
+    options: StoryboardOptions
+    """As they were given; null means what the profile or the machine suggests."""
+    weights: Weights
+    versions: dict[str, str | None]
+    """Of python and the packages that matter; null for one that is not installed."""
+    device: str
+    precision: str
+    seconds: dict[str, float]
+    started: datetime
+    finished: datetime
+
+
+def build_report(
+    breakdown: SceneBreakdown, results: Sequence[FrameResult], options: StoryboardOptions, run: Run
+) -> Report:
+    """The report of a board whose frames are all done.
+
+    Args:
+        breakdown: the story and its scenes.
+        results: one per frame, in order.
+        options: as the person gave them. Keys are no part of them.
+        run: the circumstances.
+    """
+    profile = options.get_profile()
+    frames = tuple(_report_frame(result) for result in results)
+    likeness = [frame.consistency_score for frame in frames if frame.consistency_score is not None]
+    return Report(
+        story=breakdown.story.text,
+        title=breakdown.title,
+        base_seed=options.seed,
+        num_frames=len(frames),
+        pipeline=options.pipeline,
+        profile=profile.name,
+        writer=breakdown.writer,
+        threshold=profile.consistency_threshold if options.threshold is None else options.threshold,
+        prompt_threshold=profile.prompt_threshold if options.prompt_threshold is None else options.prompt_threshold,
+        average_consistency=math.fsum(likeness) / len(likeness) if likeness else None,
+        min_consistency=min(likeness, default=None),
+        weak_frames=tuple(frame.number for frame in frames if not frame.accepted),
+        frames=frames,
+        options=StoryboardOptions.model_validate(options.model_dump(include=set(StoryboardOptions.model_fields))),
+        versions=_versions(),
+        **dict(run),
+    )
+
+
+def _report_frame(result: FrameResult) -> FrameReport:
+    scores = result.scores
+    return FrameReport(
+        number=result.number,
+        file=frame_name(result.number),
+        sha256=result.sha256,
+        reference=result.number == 1,
+        scene=result.prompt.scene,
+        prompt=result.prompt.prompt,
+        negative_prompt=result.prompt.negative_prompt,
+        seed=result.seed,
+        attempts=result.attempts,
+        painted=result.painted,
+        consistency_score=None if result.number == 1 else scores.consistency,
+        prompt_score=scores.prompt,
+        accepted=result.accepted,
+        anomalies=scores.anomalies,
+        candidates=tuple(_report_candidate(candidate) for candidate in result.candidates),
+    )
+
+
+def _report_candidate(candidate: Candidate) -> CandidateReport:
+    """A candidate without its path, which means nothing on another machine."""
+    return CandidateReport(**candidate.model_dump(exclude={"file"}))
+
+
+def _versions() -> dict[str, str | None]:
+    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def summary_lines(report: Report) -> list[str]:
+    """The report for a terminal: title, a line per frame, the averages, and what to do about weak frames."""
+    rows = [("frame", "", "likeness", "prompt", "attempts", "seed"), *map(_row, report.frames)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = ["  ".join(_align(row, widths)).rstrip() for row in rows]
+    return [report.title, "", *table, "", _averages(report), *_advice(report)]
+
+
+def _row(frame: FrameReport) -> tuple[str, ...]:
+    likeness = "reference" if frame.reference else show_score(frame.consistency_score)
+    verdict = "accepted" if frame.accepted else "weak"
+    return (str(frame.number), verdict, likeness, show_score(frame.prompt_score), str(frame.attempts), str(frame.seed))
+
+
+def _align(row: tuple[str, ...], widths: list[int]) -> list[str]:
+    """The verdict to the left, numbers to the right."""
+    return [
+        cell.ljust(width) if i == 1 else cell.rjust(width)
+        for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]
+
+
+def show_score(score: float | None) -> str:
+    """A score with two decimals, or a dash for one that was not measured."""
+    return "–" if score is None else f"{score:.2f}"
+
+
+def _averages(report: Report) -> str:
+    seconds = (report.finished - report.started).total_seconds()
+    painted = sum(frame.painted for frame in report.frames)
+    return (
+        f"likeness {show_score(report.average_consistency)} on average, {show_score(report.min_consistency)} at least "
+        f"(asked for: {show_score(report.threshold)}); {painted} painted in {seconds:.1f} s"
+    )
+
+
+def _advice(report: Report) -> list[str]:
+    """What to do about the weak frames; nothing if there are none."""
+    weak = [frame for frame in report.frames if not frame.accepted]
+    if not weak:
+        return []
+    named = f"weak frame{'s' if len(weak) > 1 else ''}: {', '.join(str(frame.number) for frame in weak)}"
+    ways = [f"--attempts {min(2 * report.options.attempts, MOST_ATTEMPTS)}"]
+    if report.options.attempts == MOST_ATTEMPTS:
+        ways = ["--seed N (another base seed)"]
+    likeness = [frame.consistency_score for frame in weak if frame.consistency_score is not None]
+    prompt = [frame.prompt_score for frame in weak]
+    ways += _lower("--threshold", likeness, report.threshold) + _lower(
+        "--prompt-threshold", prompt, report.prompt_threshold
+    )
+    return [named, f"  try: python -m flows.storyboard … {' or '.join(ways)}"]
+
+
+def _lower(option: str, scores: list[float], threshold: float) -> list[str]:
+    """The option with a value that all these scores reach; nothing if they reach the threshold as it is."""
+    least = min(scores, default=threshold)
+    return [f"{option} {math.floor(least * 100) / 100:.2f}"] if least < threshold else []

@@ -1,0 +1,207 @@
+"""The contact sheet shows every frame, in order, with words in any script."""
+
+from __future__ import annotations
+
+import base64
+import colorsys
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageChops, features
+
+from models.board import lettering
+from models.board.contact_sheet import CLAY, PAPER, Panel, contact_sheet, thumbnail_data_uri
+from models.errors import CorruptFile, ObjectNotFound
+
+KAZAKH = "ӘҒҚҢӨҰҮҺІәғқңөұүһі"
+ARABIC = "ىءآأؤإئابةتثجحخدذرزسشصضطظعغفقكلمنهوي"
+
+
+def colour(index: int) -> tuple[int, int, int]:
+    """Of the frame of this index: bright, unlike the paper and unlike any other."""
+    red, green, blue = colorsys.hsv_to_rgb(index / 24, 0.8 if index % 2 else 1.0, 1.0)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def panels(folder: Path, frames: int, size: int = 256, **changes: Any) -> list[Panel]:
+    """Frames of one colour each, with a black square in the upper left quarter."""
+    made = []
+    for index in range(frames):
+        picture = Image.new("RGB", (size, size), colour(index))
+        picture.paste((0, 0, 0), (size // 8, size // 8, size // 2, size // 2))
+        picture.save(folder / f"{index}.png")
+        panel = Panel(folder / f"{index}.png", "Aldar rides away.", "likeness 0.71 · seed 2042", accepted=True)
+        made.append(panel._replace(**changes))
+    return made
+
+
+def cell(sheet: Image.Image, index: int) -> tuple[int, int, int, int]:
+    """Where the colour of this frame is on the sheet: left, top, right, bottom."""
+    red, green, blue = (
+        band.point([255 * (value == wanted) for value in range(256)])
+        for band, wanted in zip(sheet.split(), colour(index), strict=True)
+    )
+    box = ImageChops.darker(ImageChops.darker(red, green), blue).getbbox()
+    assert box is not None, f"frame {index + 1} is not on the sheet"
+    return box
+
+
+def sheet_of(folder: Path, caption: str, **changes: Any) -> Image.Image:
+    return contact_sheet(panels(folder, 1, caption=caption, **changes), "Title", footer="foot")
+
+
+@pytest.mark.parametrize(
+    ("frames", "columns"), [(1, 1), (2, 2), (3, 3), (4, 2), (5, 3), (6, 3), (7, 3), (9, 3), (10, 4), (24, 4)]
+)
+def test_every_frame_is_there_in_reading_order(frames: int, columns: int, tmp_path: Path) -> None:
+    sheet = contact_sheet(panels(tmp_path, frames), "Title", story="A story.", footer="foot")
+    cells = [cell(sheet, index) for index in range(frames)]
+    for left, top, right, bottom in cells:
+        assert 376 <= right - left <= 384
+        assert 376 <= bottom - top <= 384
+    assert len({left for left, *_ in cells}) == columns
+    assert len({top for _, top, *_ in cells}) == -(-frames // columns)
+    assert sorted(cells, key=lambda box: (box[1], box[0])) == cells
+
+
+@pytest.mark.parametrize(("size", "side"), [(64, 384), (256, 384), (448, 448), (1024, 512)])
+def test_pictures_are_shown_upright_at_a_size_for_the_page(size: int, side: int, tmp_path: Path) -> None:
+    sheet = contact_sheet(panels(tmp_path, 6, size), "Title")
+    left, top, right, bottom = cell(sheet, 4)
+    assert abs(right - left - side) <= 8
+    crop = sheet.crop((left, top, right, bottom)).resize((64, 64))
+    with Image.open(tmp_path / "4.png") as original:
+        difference = np.asarray(crop, int) - np.asarray(original.resize((64, 64)), int)
+    assert np.abs(difference)[4:-4, 4:-4].mean() < 4  # without the round corners
+
+
+def test_only_weak_frames_are_marked(tmp_path: Path) -> None:
+    three = panels(tmp_path, 3)
+    three[1] = three[1]._replace(accepted=False)
+    sheet = contact_sheet(three, "Title")
+    clay = [int((np.asarray(sheet.crop(cell(sheet, index))) == CLAY).all(axis=2).sum()) for index in range(3)]
+    assert clay[0] == clay[2] == 0
+    assert clay[1] > 500
+
+
+@pytest.mark.parametrize("weight", ["regular", "bold"])
+def test_kazakh_and_arabic_letters_have_glyphs_of_their_own(weight: lettering.Weight) -> None:
+    font = lettering.get_font(weight, 40)
+    missing = bytes(font.getmask("\uffff"))
+    masks = {letter: bytes(font.getmask(letter)) for letter in KAZAKH + ARABIC}
+    assert any(missing)
+    assert missing not in masks.values()
+    assert len({masks[letter] for letter in KAZAKH}) == len(KAZAKH)
+    assert lettering.showable(KAZAKH + ARABIC, weight) == KAZAKH + ARABIC
+
+
+def test_kazakh_captions_are_not_boxes(tmp_path: Path) -> None:
+    boxes = sheet_of(tmp_path, "□□□").tobytes()
+    assert sheet_of(tmp_path, "中文字").tobytes() == boxes
+    assert sheet_of(tmp_path, "Әңғ").tobytes() != boxes
+    assert sheet_of(tmp_path, "Әңғ").tobytes() != sheet_of(tmp_path, "Аңг").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("  two\n lines\t", "two lines"),
+        ("a 🐫 camel", "a camel"),
+        ("中文 and 한글", "□□ and □□"),
+        ("nul\0 bell\a", "nul bell"),
+        ("и\u0306", "й"),
+        ("👨‍👩‍👧", ""),
+        ("", ""),
+    ],
+)
+def test_what_the_font_lacks_is_a_box_or_gone(text: str, shown: str) -> None:
+    # A joiner that stands alone is invisible, whether the font has it or not.
+    assert lettering.showable(text).strip("\u200d") == shown
+
+
+@pytest.fixture(params=["raqm", "basic"])
+def layout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    if request.param == "raqm" and not features.check("raqm"):
+        pytest.skip("Pillow has no libraqm here")
+    monkeypatch.setattr(lettering, "has_raqm", lambda: request.param == "raqm")
+    lettering.get_font.cache_clear()
+    yield request.param
+    lettering.get_font.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ألدار كوسه يخدع التاجر في السوق " * 4,
+        "👨‍👩‍👧 🐫 \ufe0f\u200d",
+        "x" * 300,
+        "Ж" + "\u0301" * 60,
+        "\u202e\u2066 backwards \u2069",
+        "𐍈 ٣ 中",
+        "",
+    ],
+)
+def test_no_text_breaks_the_sheet(text: str, layout: str, tmp_path: Path) -> None:
+    six = panels(tmp_path, 6, caption=text, note=text, accepted=False)
+    sheet = contact_sheet(six, text, story=text, footer=text)
+    assert cell(sheet, 5)[2] <= sheet.width
+    assert sheet.width == 1332
+    assert sheet.height < 1500
+    assert sheet.getpixel((0, sheet.height - 1)) == PAPER
+
+
+def ink_under(sheet: Image.Image, index: int) -> tuple[int, int]:
+    """Left and right end of what is written under a frame, from the frame's left and right edge."""
+    left, _, right, bottom = cell(sheet, index)
+    words = np.asarray(sheet.convert("L"))[bottom + 8 : bottom + 80, left:right] < 160
+    columns = np.nonzero(words.any(axis=0))[0]
+    return int(columns.min()), int(right - left - 1 - columns.max())
+
+
+def test_right_to_left_captions_begin_at_the_right(layout: str, tmp_path: Path) -> None:
+    latin = ink_under(sheet_of(tmp_path, "the merchant laughs", note=""), 0)
+    arabic = ink_under(sheet_of(tmp_path, "التاجر يضحك", note=""), 0)
+    assert latin[0] < 10 < latin[1]
+    assert arabic[1] < 10 < arabic[0]
+
+
+def test_long_captions_end_in_an_ellipsis_within_their_width() -> None:
+    font = lettering.get_font("regular", 17)
+    words = " ".join(f"word{number}" for number in range(60))
+    lines = lettering.wrap(words, font, 300, 4)
+    assert len(lines) == 4
+    assert all(font.getlength(line) <= 300 for line in lines)
+    assert lines[-1].endswith("…")
+    assert words.startswith(" ".join(lines)[:-1])
+    assert "".join(lettering.wrap("x" * 99, font, 300, 9)) == "x" * 99
+    assert lettering.wrap("short", font, 300, 4) == ["short"]
+    assert lettering.wrap("tea " + "x" * 99, font, 300, 1)[0].startswith("tea xxxxxxxxxx")
+
+
+def test_a_missing_or_broken_picture_is_named(tmp_path: Path) -> None:
+    two = panels(tmp_path, 2)
+    two[1].picture.write_bytes(two[1].picture.read_bytes()[:100])
+    with pytest.raises(CorruptFile, match=r"1\.png"):
+        contact_sheet(two, "Title")
+    two[1].picture.unlink()
+    with pytest.raises(ObjectNotFound, match=r"1\.png"):
+        contact_sheet(two, "Title")
+
+
+@pytest.mark.parametrize(("size", "side"), [(1024, 256), (100, 100)])
+def test_a_thumbnail_is_a_small_jpeg_in_its_address(size: int, side: int, tmp_path: Path) -> None:
+    uri = thumbnail_data_uri(panels(tmp_path, 1, size)[0].picture)
+    kind, data = uri.split(",")
+    assert kind == "data:image/jpeg;base64"
+    assert len(uri) < 20_000
+    with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+        assert (image.format, image.size) == ("JPEG", (side, side))
+        assert np.abs(np.array(image.getpixel((side - 9, side - 9))) - colour(0)).max() < 12
+
+
+def test_the_fonts_come_with_their_licence() -> None:
+    assert "Bitstream" in (lettering.FONTS / "LICENSE.txt").read_text(encoding="utf-8")
