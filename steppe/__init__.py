@@ -1,0 +1,4 @@
+"""The small offline world: its vocabulary, its drawings and captions, and what is trained on them.
+
+`world` says what there is, `captions` puts it into words, `draw` puts it into pictures, `aldar` knows the hero.
+"""

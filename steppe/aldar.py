@@ -1,0 +1,121 @@
+"""Aldar Köse: the one look that the world's captions cannot name, and the 70 captioned pictures that teach it."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+from steppe.captions import caption
+from steppe.people import Cloth, Face, Look, Robe
+from steppe.poses import Body
+from steppe.things import INK, WHITE, Colour, Pen, Point
+from steppe.world import (
+    ACTIONS,
+    ANIMALS,
+    MOUNTS,
+    PAIR_ACTIONS,
+    PLACES,
+    PROPS,
+    SHOTS,
+    SINGLE_ACTIONS,
+    TIMES,
+    Person,
+    Scene,
+    random_person,
+    random_scene,
+)
+
+ALDAR = Person(kind="young man", robe="orange", hat="fur hat", aldar=True)
+"""Who stands for him in a scene; kind, robe and hat only fill the record and are neither drawn nor told."""
+PICTURES = 70
+TURQUOISE: Colour = (30, 188, 184)
+ORANGE: Colour = (250, 138, 36)
+POINTED_BEARD: tuple[Point, ...] = (
+    (-0.06, -0.74),
+    (0.18, -0.92),
+    (0.36, -1.42),
+    (0.56, -0.94),
+    (0.78, -0.74),
+    (0.4, -0.7),
+)
+
+
+def kalpak(pen: Pen) -> None:
+    """A tall white felt hat with a turned-up, black-edged brim."""
+    pen.shape([(-0.86, 0.5), (-0.6, 1.5), (-0.16, 2.15), (0.16, 2.15), (0.6, 1.5), (0.86, 0.5)], WHITE)
+    pen.stroke([(0.0, 0.9), (0.0, 1.9)], 0.1, INK)
+    pen.shape([(-1.16, 0.86), (-0.98, 0.36), (0.0, 0.3), (0.98, 0.36), (1.16, 0.86), (0.6, 0.7), (-0.6, 0.7)], WHITE)
+    pen.stroke([(-1.16, 0.88), (-0.6, 0.74), (0.6, 0.74), (1.16, 0.88)], 0.22, INK)
+
+
+def harlequin(pen: Pen, cloth: Cloth, orange: Colour) -> None:
+    """Bold orange diamonds on turquoise."""
+    for middle in (0.3, 0.72):
+        for u in (-0.5, 0.5):
+            rhombus = ((u, middle - 0.2), (u + 0.45, middle), (u, middle + 0.2), (u - 0.45, middle))
+            pen.shape(cloth.patch(rhombus), orange, smooth=False, outline=False)
+
+
+def look(rng: random.Random) -> Look:
+    """His look; only the skin varies a little, as light does."""
+    face = Face(skin=rng.choice(((246, 200, 156), (240, 192, 148))), beard=POINTED_BEARD, smile=1.35, rosy=0.6)
+    robe = Robe(colour=TURQUOISE, trim=ORANGE, sash=(220, 40, 52), pattern=harlequin)
+    return Look(body=Body(widths=(0.9, 0.92, 0.84, 0.92, 0.98)), face=face, hat=kalpak, robe=robe)
+
+
+def random_aldar_scene(rng: random.Random) -> Scene:
+    """A random scene with Aldar in it: mostly on the left, in every fifth pair on the right."""
+    scene = random_scene(rng)
+    if len(scene.people) == 2 and rng.random() < 0.2:
+        return replace(scene, people=(scene.people[0], ALDAR))
+    return replace(scene, people=(ALDAR, *scene.people[1:]))
+
+
+def turns(values: tuple[str, ...], count: int, rng: random.Random) -> list[str]:
+    """`count` values in random order, each as often as any other."""
+    dealt = [values[n % len(values)] for n in range(count)]
+    rng.shuffle(dealt)
+    return dealt
+
+
+def aldar_scenes() -> list[Scene]:
+    """The 70 scenes of the training set: 36 pairs (8 with Aldar on the right), 24 alone, 10 riding; always the same."""
+    rng = random.Random("aldar")
+    pairs, alone, riding = turns(PAIR_ACTIONS, 36, rng), turns(SINGLE_ACTIONS, 24, rng), ["riding"] * 10
+    dealt = {
+        name: turns(values, PICTURES, rng) for name, values in (("place", PLACES), ("time", TIMES), ("shot", SHOTS))
+    }
+    scenes = []
+    for n, action in enumerate([*pairs, *alone, *riding]):
+        place = dealt["place"][n]
+        if action == "riding" and place == "inside a yurt":
+            place = "steppe"
+        animals = MOUNTS if action == "riding" else ("dog", "sheep") if place == "inside a yurt" else ANIMALS
+        others = (random_person(rng),) if action in PAIR_ACTIONS else ()
+        scenes.append(
+            Scene(
+                people=(*others, ALDAR) if n < 8 else (ALDAR, *others),
+                action=action,
+                place=place,
+                time=dealt["time"][n],
+                shot=dealt["shot"][n],
+                animal=rng.choice(animals) if action == "riding" or n % 3 == 0 else None,
+                prop=rng.choice(PROPS) if n % 5 in (0, 2) else None,
+            )
+        )
+    rng.shuffle(scenes)
+    assert len(scenes) == PICTURES and {scene.action for scene in scenes} == set(ACTIONS)
+    return scenes
+
+
+def write_images(folder: Path) -> None:
+    """Write aldar_001.png and aldar_001.txt to 070 into `folder` (about 1.5 MB)."""
+    from steppe.draw import draw  # here, because drawing needs this module for his look
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for n, scene in enumerate(aldar_scenes(), start=1):
+        name = folder / f"aldar_{n:03d}"
+        draw(scene, 7000 + n).save(name.with_suffix(".png"), optimize=True)
+        text = caption(scene, random.Random(f"caption {n}"))
+        name.with_suffix(".txt").write_text(f"{text}\n", encoding="utf-8")

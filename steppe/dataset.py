@@ -1,0 +1,109 @@
+"""Drawings in bulk, with what is true of them: the only data that the steppe models ever see.
+
+A drawing set is a folder of arrays that worker processes fill side by side, row by row, so that training can map them
+without copying:
+
+    pictures.npy   uint8 [N, 256, 256, 3]
+    edges.npy      uint8 [N, 8192]            Canny edges, 256 x 256 bits
+    truth.npy      uint8 [N, 14]              index of each head's value, in the order of the judge's HEADS
+    captions.json  [N][CAPTIONS] free text
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from steppe.aldar import random_aldar_scene
+from steppe.architecture import SIZE
+from steppe.captions import caption
+from steppe.draw import draw
+from steppe.judge import HEADS, NO, UNKNOWN, YES
+from steppe.world import Scene, attributes, random_scene
+
+CAPTIONS = 6
+"""Wordings kept of each drawing; training picks one of them at random each time."""
+HERO_SEED = 5 * 10**8
+"""Drawings from this seed on have Aldar in them; only the judge ever sees them."""
+HELD_OUT_SEED = 10**9
+"""Drawings from this seed on are never trained on."""
+_CHUNK = 250
+
+
+@dataclass(frozen=True)
+class DrawingSet:
+    """A drawing set, mapped into memory."""
+
+    pictures: Any
+    edges: Any
+    truth: Any
+    captions: list[list[str]]
+
+
+def truth_row(scene: Scene) -> list[int]:
+    """The index of each head's value, in the order of the judge's HEADS; 255 where there is none."""
+    worn = {part: any(person.aldar or person.borrows == part for person in scene.people) for part in ("robe", "hat")}
+    truth = attributes(scene) | {f"hero_{part}": YES if found else NO for part, found in worn.items()}
+    return [values.index(truth[name]) if name in truth else UNKNOWN for name, values in HEADS.items()]
+
+
+def random_hero_scene(rng: random.Random) -> Scene:
+    """A scene with Aldar, or (one in three) with somebody else in his robe or his kalpak."""
+    if rng.random() > 1 / 3:
+        return random_aldar_scene(rng)
+    scene = random_scene(rng)
+    first = replace(scene.people[0], borrows=rng.choice(("robe", "hat")))
+    return replace(scene, people=(first, *scene.people[1:]))
+
+
+def canny(picture: Any) -> Any:
+    """Canny edges of uint8 [H, W, 3], as bool [H, W], with the thresholds SDXL's ControlNet was trained on."""
+    import cv2
+
+    return cv2.Canny(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), 100, 200) > 0
+
+
+def draw_set(folder: Path, count: int, first_seed: int = 0) -> None:
+    """Draw `count` random scenes into `folder`, on all cores; from HERO_SEED on, scenes with Aldar."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, shape in (("pictures", (SIZE, SIZE, 3)), ("edges", (SIZE * SIZE // 8,)), ("truth", (len(HEADS),))):
+        np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=np.uint8, shape=(count, *shape))
+    jobs = [(folder, start, min(start + _CHUNK, count), first_seed) for start in range(0, count, _CHUNK)]
+    with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
+        captions = [wordings for chunk in pool.imap(_draw_chunk, jobs) for wordings in chunk]
+    (folder / "captions.json").write_text(json.dumps(captions), encoding="utf-8")
+
+
+def _draw_chunk(job: tuple[Path, int, int, int]) -> list[list[str]]:
+    folder, start, end, first_seed = job
+    pictures, edges, truth = (
+        np.lib.format.open_memmap(folder / f"{name}.npy", mode="r+") for name in ("pictures", "edges", "truth")
+    )
+    random_one = random_hero_scene if HERO_SEED <= first_seed < HELD_OUT_SEED else random_scene
+    captions = []
+    for row in range(start, end):
+        rng = random.Random(first_seed + row)
+        scene = random_one(rng)
+        picture = np.asarray(draw(scene, seed=first_seed + row))
+        pictures[row] = picture
+        edges[row] = np.packbits(canny(picture))
+        truth[row] = truth_row(scene)
+        captions.append([caption(scene, rng) for _ in range(CAPTIONS)])
+    return captions
+
+
+def open_set(folder: Path) -> DrawingSet:
+    """The drawing set that `draw_set` left in `folder`."""
+    return DrawingSet(
+        pictures=np.load(folder / "pictures.npy", mmap_mode="r"),
+        edges=np.load(folder / "edges.npy", mmap_mode="r"),
+        truth=np.load(folder / "truth.npy"),
+        captions=json.loads((folder / "captions.json").read_text(encoding="utf-8")),
+    )

@@ -1,0 +1,104 @@
+"""The judge: a classifier that reads every attribute off a picture.
+
+It is trained on drawings only and paints nothing; it tells how much of a prompt arrived in a picture. One small
+convolutional network (ConvNeXt's blocks, https://arxiv.org/abs/2201.03545) with an attention-pooled head for each
+attribute, so that "who stands left" and "who stands right" can look at different places.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from steppe.world import ATTRIBUTES
+
+NO, YES = "no", "yes"
+HEADS: dict[str, tuple[str, ...]] = {**ATTRIBUTES, "hero_robe": (NO, YES), "hero_hat": (NO, YES)}
+"""What the judge answers: every attribute, and whether somebody wears Aldar's robe, or his kalpak."""
+UNKNOWN = 255
+"""Truth of an attribute that a drawing has no value for, such as the colour of Aldar's robe."""
+SIDE = 128
+_WIDTHS, _DEPTHS = (40, 80, 112), (2, 3, 3)
+
+
+class Block(nn.Module):
+    """Depthwise 7x7 and a two-layer perceptron a pixel, with a residual: [N, C, H, W] to the same."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.spread = nn.Conv2d(width, width, 7, padding=3, groups=width)
+        self.norm = nn.GroupNorm(1, width)
+        self.up = nn.Conv2d(width, 3 * width, 1)
+        self.down = nn.Conv2d(3 * width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The block's output, of the shape of `x`."""
+        hidden: Tensor = self.down(functional.gelu(self.up(self.norm(self.spread(x)))))
+        return x + hidden
+
+
+class Judge(nn.Module):
+    """Pictures [N, 3, 128, 128] in -1..1 to one row of logits for each head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        before, stride = 3, 4
+        for width, depth in zip(_WIDTHS, _DEPTHS, strict=True):
+            layers += [nn.Conv2d(before, width, stride, stride), *(Block(width) for _ in range(depth))]
+            before, stride = width, 2
+        self.body = nn.Sequential(*layers)
+        cells = (SIDE // 16) ** 2
+        self.place = nn.Parameter(torch.zeros(1, before, cells))
+        self.look = nn.Conv1d(before, len(HEADS), 1)
+        self.answers = nn.ModuleList(nn.Linear(before, len(values)) for values in HEADS.values())
+
+    def forward(self, pictures: Tensor) -> list[Tensor]:
+        """Logits [N, values] for each head, in the order of HEADS."""
+        features = self.body(pictures).flatten(2) + self.place
+        attention = self.look(features).softmax(dim=-1)
+        pooled = torch.einsum("nhc,ndc->hnd", attention, features)
+        return [answer(pooled[index]) for index, answer in enumerate(self.answers)]
+
+
+def to_pixels(pictures: Tensor) -> Tensor:
+    """uint8 [N, 256, 256, 3] to float [N, 3, 128, 128] in -1..1."""
+    floats = pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
+    return functional.avg_pool2d(floats, floats.shape[-1] // SIDE)
+
+
+def verdicts(judge: Judge, pictures: Tensor) -> list[dict[str, str]]:
+    """What the judge sees in uint8 pictures [N, 256, 256, 3]: a value for every head."""
+    with torch.inference_mode():
+        rows = [logits.argmax(dim=-1).tolist() for logits in judge(to_pixels(pictures))]
+    return [
+        {name: HEADS[name][row[index]] for name, row in zip(HEADS, rows, strict=True)} for index in range(len(pictures))
+    ]
+
+
+def save_judge(judge: Judge, folder: Path) -> None:
+    """Write the judge's weights as fp16 safetensors."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(
+        {name: value.half().contiguous() for name, value in judge.state_dict().items()}, folder / "model.safetensors"
+    )
+
+
+def load_judge(folder: Path) -> Judge:
+    """The judge that `save_judge` wrote, in fp32, ready to answer."""
+    from safetensors.torch import load_file
+
+    judge = Judge()
+    judge.load_state_dict({name: value.float() for name, value in load_file(folder / "model.safetensors").items()})
+    return judge.eval()
+
+
+def parameters(module: Any) -> int:
+    """How many parameters a module has."""
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,163 @@
+"""What each steppe model is trained to do, as modules whose forward is the loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from steppe.architecture import CLIP_SIZE, TIME_IDS
+from steppe.judge import UNKNOWN, Judge, to_pixels
+
+
+def to_floats(pictures: Tensor) -> Tensor:
+    """uint8 [N, H, W, 3] to float [N, 3, H, W] in -1..1."""
+    return pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+class ReconstructionLoss(nn.Module):
+    """The VAE's: L1 + 2 L2 + L1 of both gradients + a little KL, for uint8 pictures."""
+
+    def __init__(self, vae: Any) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Scalar loss of uint8 [N, 256, 256, 3]."""
+        target = to_floats(pictures).contiguous(memory_format=torch.channels_last)
+        posterior = self.vae.encode(target).latent_dist
+        painted = self.vae.decode(posterior.sample()).sample.float()
+        error = painted - target
+        edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+        kl = 0.5 * (posterior.mean.float().pow(2) + posterior.var.float() - 1 - posterior.logvar.float()).mean()
+        loss: Tensor = error.abs().mean() + 2 * error.pow(2).mean() + edges + 1e-3 * kl
+        return loss
+
+
+class TextEncoders(nn.Module):
+    """Both text encoders, read as SDXL's pipeline reads them."""
+
+    def __init__(self, first: Any, second: Any) -> None:
+        super().__init__()
+        self.first, self.second = first, second
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens [N, 77] to the last hidden states but one [N, 77, 224], and the pooled caption [N, 128]."""
+        one = self.first(tokens, output_hidden_states=True)
+        two = self.second(tokens, output_hidden_states=True)
+        return torch.cat([one.hidden_states[-2], two.hidden_states[-2]], dim=-1), two.text_embeds
+
+
+class NoiseLoss(nn.Module):
+    """The base's: mean squared error of the predicted noise (DDPM's simple loss) at uniform timesteps."""
+
+    alphas: Tensor
+    time_ids: Tensor
+
+    def __init__(self, unet: Any, texts: TextEncoders, scheduler: Any) -> None:
+        super().__init__()
+        self.unet, self.texts = unet, texts
+        self.register_buffer("alphas", scheduler.alphas_cumprod.clone(), persistent=False)
+        self.register_buffer("time_ids", torch.tensor([TIME_IDS], dtype=torch.float32), persistent=False)
+
+    def noisy(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents [N, 4, 32, 32] at random timesteps: what the UNet sees, the noise in it, the timesteps."""
+        noise = torch.randn_like(latents)
+        timesteps = torch.randint(len(self.alphas), (len(latents),), device=latents.device)
+        alpha = self.alphas[timesteps].view(-1, 1, 1, 1)
+        return alpha.sqrt() * latents + (1 - alpha).sqrt() * noise, noise, timesteps
+
+    def conditions(self, tokens: Tensor) -> dict[str, Any]:
+        """Tokens [N, 77] as the UNet's keyword arguments."""
+        hidden, pooled = self.texts(tokens)
+        added = {"text_embeds": pooled, "time_ids": self.time_ids.expand(len(tokens), -1)}
+        return {"encoder_hidden_states": hidden, "added_cond_kwargs": added}
+
+    def forward(self, latents: Tensor, tokens: Tensor) -> Tensor:
+        """Scalar loss of scaled latents [N, 4, 32, 32] and tokens [N, 77]."""
+        noisy, noise, timesteps = self.noisy(latents)
+        predicted = self.unet(noisy, timesteps, **self.conditions(tokens)).sample
+        return functional.mse_loss(predicted.float(), noise)
+
+
+class ControlLoss(NoiseLoss):
+    """The ControlNet's: the same loss, with the frozen UNet shown the edges of the picture."""
+
+    def __init__(self, controlnet: Any, unet: Any, texts: TextEncoders, scheduler: Any) -> None:
+        super().__init__(unet, texts, scheduler)
+        self.controlnet = controlnet
+
+    def forward(self, latents: Tensor, tokens: Tensor, edges: Tensor) -> Tensor:  # type: ignore[override]
+        """Scalar loss; `edges` is float [N, 3, 256, 256] in 0..1."""
+        noisy, noise, timesteps = self.noisy(latents)
+        with torch.no_grad():
+            conditions = self.conditions(tokens)
+        down, middle = self.controlnet(noisy, timesteps, controlnet_cond=edges, return_dict=False, **conditions)
+        predicted = self.unet(
+            noisy,
+            timesteps,
+            down_block_additional_residuals=down,
+            mid_block_additional_residual=middle,
+            **conditions,
+        ).sample
+        return functional.mse_loss(predicted.float(), noise)
+
+
+class JudgeLoss(nn.Module):
+    """The judge's: cross-entropy of every head, on drawings a little shifted, blurred and grained."""
+
+    def __init__(self, judge: Judge) -> None:
+        super().__init__()
+        self.judge = judge
+
+    def forward(self, pictures: Tensor, truth: Tensor) -> Tensor:
+        """Scalar loss of uint8 pictures [N, 256, 256, 3] and truth [N, heads], 255 where there is none."""
+        answers = self.judge(roughen(to_pixels(pictures)))
+        labels = torch.where(truth == UNKNOWN, -100, truth.long())
+        losses = [functional.cross_entropy(logits.float(), labels[:, index]) for index, logits in enumerate(answers)]
+        return torch.stack(losses).mean()
+
+
+class LikenessLoss(nn.Module):
+    """The small CLIP's: captions find their pictures (InfoNCE), and pictures find the same person elsewhere.
+
+    The second half is the supervised contrastive loss (https://arxiv.org/abs/2004.11362) over who the main person is,
+    so that who is in a picture weighs more than where.
+    """
+
+    def __init__(self, clip: Any) -> None:
+        super().__init__()
+        self.clip = clip
+
+    def forward(self, pictures: Tensor, tokens: Tensor, who: Tensor) -> Tensor:
+        """Scalar loss of uint8 pictures, tokens [N, 77], and a number for each main person [N]."""
+        pixels = roughen(functional.avg_pool2d(to_floats(pictures), pictures.shape[1] // CLIP_SIZE))
+        seen = self.clip(input_ids=tokens, pixel_values=pixels)
+        image, text = seen.image_embeds.float(), seen.text_embeds.float()
+        logits = image @ text.T * self.clip.logit_scale.exp().clamp(max=100).float()
+        own = torch.arange(len(image), device=image.device)
+        matched = (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2
+        return matched + same_person_loss(image, who)
+
+
+def same_person_loss(image: Tensor, who: Tensor, temperature: float = 0.1) -> Tensor:
+    """Supervised contrastive loss of unit vectors [N, D], whose positives share `who` [N]."""
+    itself = torch.eye(len(image), dtype=torch.bool, device=image.device)
+    logits = (image @ image.T / temperature).masked_fill(itself, -1e4)
+    same = (who[:, None] == who[None, :]) & ~itself
+    found = logits.log_softmax(dim=-1).masked_fill(~same, 0.0).sum(dim=-1)
+    return -(found / same.sum(dim=-1).clamp(min=1)).mean()
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def roughen(pixels: Tensor) -> Tensor:
+    """Pictures [N, 3, H, W] shifted by up to 6 pixels, at another brightness, half of them blurred, with grain."""
+    shift = torch.randint(-6, 7, (2,)).tolist()
+    pixels = torch.roll(pixels, (shift[0], shift[1]), dims=(-2, -1))
+    count = len(pixels)
+    blurred = functional.avg_pool2d(functional.pad(pixels, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    softly = torch.rand(count, 1, 1, 1, device=pixels.device) * (torch.rand(count, 1, 1, 1, device=pixels.device) < 0.5)
+    gain = 1 + 0.1 * torch.randn(count, 1, 1, 1, device=pixels.device)
+    return (pixels + softly * (blurred - pixels)) * gain + 0.04 * torch.randn_like(pixels)

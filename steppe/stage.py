@@ -1,0 +1,144 @@
+"""Who and what stands where in a picture: the three shots, and the layout of people and animals in each."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+
+from steppe import aldar
+from steppe.animals import HEADS
+from steppe.people import Look, look_of
+from steppe.things import Colour, Pen, Point, shade
+from steppe.world import Person, Scene
+
+SIDE = 512
+"""Everything is drawn at this size and then made smaller, which smooths its edges."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shot:
+    """How near: an adult's height, the ground line, the horizon (parts of the side), zoom of the place, outline."""
+
+    height: float
+    feet: float
+    horizon: float
+    zoom: float
+    line: float
+
+
+SMALL = ("dog", "sheep")
+"""Animals that stand in front of people; the others stand behind."""
+SHOTS = {
+    "near": Shot(height=0.96, feet=-0.24, horizon=0.36, zoom=1.5, line=8.5),
+    "middle": Shot(height=0.58, feet=0.1, horizon=0.4, zoom=1.1, line=7.0),
+    "far": Shot(height=0.41, feet=0.12, horizon=0.42, zoom=0.8, line=6.0),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """What one drawing works with: its canvas pen (one unit is the side), shot, dice, and shadows' colour."""
+
+    pen: Pen
+    shot: Shot
+    scene: Scene
+    seed: int
+    ground: Colour = (0, 0, 0)
+
+    def dice(self, part: str) -> random.Random:
+        """A part's own dice, so that changing one thing leaves all others where they were."""
+        return random.Random(f"{self.seed}/{part}")
+
+    def stand(self, spot: Point, unit: float, facing: int) -> Pen:
+        """A pen for someone at `spot`, drawn over a soft shadow by the caller."""
+        place = self.pen.at(spot)
+        return replace(place, unit=unit * SIDE, facing=facing)
+
+    def shadow(self, spot: Point, wide: float) -> None:
+        """A soft patch of darker ground."""
+        self.pen.oval(spot, (wide, wide * 0.2), shade(self.ground, -0.26), outline=False)
+
+
+def look_for(board: Board, index: int) -> Look:
+    """The look of one of the scene's people."""
+    person: Person = board.scene.people[index]
+    dice = board.dice(f"person {index}")
+    if person.aldar:
+        return aldar.look(dice)
+    own = look_of(person, dice)
+    if person.borrows == "robe":
+        return replace(own, robe=aldar.look(dice).robe)
+    return replace(own, hat=aldar.kalpak) if person.borrows == "hat" else own
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where someone stands: feet, unit (parts of the side), facing."""
+
+    spot: Point
+    unit: float
+    facing: int
+
+
+def edge(board: Board) -> int:
+    """The side of the picture where an animal stands: 1 right, -1 left."""
+    return board.dice("edge").choice((-1, 1))
+
+
+def places_of(board: Board) -> list[Place]:
+    """Where the people stand: two face each other and make room for an animal, one may stand either way."""
+    shot, scene, dice = board.shot, board.scene, board.dice("places")
+    unit = shot.height * dice.uniform(0.97, 1.03)
+    feet = shot.feet + dice.uniform(-0.012, 0.012)
+    beside = scene.animal is not None and scene.action != "riding"
+    if len(scene.people) == 2:
+        apart = {"near": 0.58, "middle": 0.4, "far": 0.32}[scene.shot] + dice.uniform(-0.01, 0.015)
+        aside = 0.0 if not beside else 0.09 if scene.shot != "near" else 0.06 if scene.animal in SMALL else 0.0
+        centre = 0.5 - edge(board) * aside
+        unit *= 0.9 if scene.shot == "near" else 1.0
+        girths = [max(look_for(board, index).body.widths[3] - 1.0, 0.0) * 0.06 * unit for index in (0, 1)]
+        return [
+            Place(spot=(centre - side * (apart / 2 + girth), feet + lift(board, index, unit)), unit=unit, facing=side)
+            for index, (side, girth) in enumerate(zip((1, -1), girths, strict=True))
+        ]
+    facing = dice.choice((-1, 1))
+    centre = 0.5 - edge(board) * (0.2 if beside else 0.0) + dice.uniform(-0.03, 0.03)
+    if scene.action == "sleeping":
+        unit, feet = min(unit, 0.9), {"near": 0.26, "middle": 0.17, "far": 0.17}[scene.shot]
+        return [Place(spot=(0.5 + facing * unit * 0.5, feet), unit=unit, facing=facing)]
+    if scene.action == "sitting" and scene.shot == "near":
+        unit, feet = unit * 0.97, 0.02
+    if scene.action == "running" and scene.shot == "near":
+        centre, feet = centre - facing * 0.12, feet + 0.06
+    return [Place(spot=(centre, feet + lift(board, 0, unit)), unit=unit, facing=facing)]
+
+
+def lift(board: Board, index: int, unit: float) -> float:
+    """How much higher a small person stands in a near shot, so that the picture's edge does not take the robe."""
+    short = 1.0 - look_for(board, index).body.height
+    return 0.5 * unit * max(short, 0.0) if board.scene.shot == "near" and board.scene.action != "sitting" else 0.0
+
+
+def place_of_animal(board: Board, animal: str, people: list[Place]) -> Place:
+    """Where an animal shows its head: looking out beside the people, or between the faces of a near pair."""
+    scene, side, facing = board.scene, edge(board), board.dice("animal").choice((-1, 1))
+    head, unit, feet = HEADS[animal], people[0].unit * 0.85, board.shot.feet
+    if scene.action == "sleeping":
+        facing, unit = people[0].facing, min(unit, 0.54)
+        return Place(
+            spot=(0.5 + facing * (0.24 - head[0] * unit), people[0].spot[1] + 0.1 * unit), unit=unit, facing=facing
+        )
+    if animal in SMALL:
+        if scene.shot == "near":
+            crowd = len(people) - 1
+            return Place(spot=(0.5 + side * 0.39, -0.02 - 0.04 * crowd), unit=0.52 - 0.06 * crowd, facing=-side)
+        return Place(spot=(0.5 + side * 0.38, feet - 0.03), unit=unit * 0.95, facing=-side)
+    if len(people) == 1:
+        return Place(
+            spot=(0.5 + side * ((0.15 if scene.shot == "near" else 0.12) + head[0] * unit), feet + 0.05),
+            unit=unit,
+            facing=-side,
+        )
+    if scene.shot == "near":
+        return Place(spot=(0.5 - facing * head[0] * unit, 0.6 - head[1] * unit), unit=unit, facing=facing)
+    return Place(spot=(0.5 + side * (0.41 - head[0] * unit), feet + 0.05), unit=unit, facing=side)

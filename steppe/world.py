@@ -1,0 +1,141 @@
+"""The vocabulary of the steppe world, and the truth about one picture: who, doing what, where, when, how near."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+KINDS = ("young man", "old man", "woman", "boy", "merchant", "khan")
+ROBES = ("red", "orange", "yellow", "green", "blue", "purple", "brown", "white")
+HATS = ("fur hat", "turban", "skullcap", "straw hat", "crown")
+SINGLE_ACTIONS = ("standing", "walking", "running", "sitting", "sleeping", "waving")
+PAIR_ACTIONS = ("talking", "giving", "bargaining")
+ACTIONS = (*SINGLE_ACTIONS, *PAIR_ACTIONS, "riding")
+PLACES = ("bazaar", "yurts", "steppe", "mountains", "river", "inside a yurt")
+TIMES = ("day", "sunset", "night")
+SHOTS = ("near", "middle", "far")
+ANIMALS = ("horse", "donkey", "sheep", "camel", "dog")
+MOUNTS = ("horse", "donkey", "camel")
+PROPS = ("sack of gold", "carpet", "cauldron", "coat full of holes", "bread")
+NONE = "none"
+
+ATTRIBUTES: dict[str, tuple[str, ...]] = {
+    "kind": KINDS,
+    "robe": ROBES,
+    "hat": HATS,
+    "action": ACTIONS,
+    "place": PLACES,
+    "time": TIMES,
+    "shot": SHOTS,
+    "animal": (NONE, *ANIMALS),
+    "prop": (NONE, *PROPS),
+    "kind2": (NONE, *KINDS),
+    "robe2": (NONE, *ROBES),
+    "hat2": (NONE, *HATS),
+}
+"""Every attribute and its possible values, in a fixed order (the order of a classifier's outputs)."""
+
+
+def check(attribute: str, value: str) -> None:
+    """Raise ValueError, listing the valid values, if `attribute` cannot be `value`."""
+    if value not in ATTRIBUTES[attribute]:
+        raise ValueError(f"{attribute} {value!r} is unknown; it is one of {', '.join(ATTRIBUTES[attribute])}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """One person. `aldar` marks the hero, who is drawn with his own look whatever the other fields say.
+
+    `borrows` puts Aldar's "robe" or "hat" on somebody else: drawn only to teach the judge that one is not the other.
+    """
+
+    kind: str
+    robe: str
+    hat: str
+    aldar: bool = False
+    borrows: str | None = None
+
+    def __post_init__(self) -> None:
+        check("kind", self.kind)
+        check("robe", self.robe)
+        check("hat", self.hat)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """One picture. The first of two people stands left and faces right, the second right and faces left."""
+
+    people: tuple[Person, ...]
+    action: str
+    place: str
+    time: str
+    shot: str
+    animal: str | None = None
+    prop: str | None = None
+
+    def __post_init__(self) -> None:
+        for attribute in ("action", "place", "time", "shot"):
+            check(attribute, getattr(self, attribute))
+        check("animal", self.animal or NONE)
+        check("prop", self.prop or NONE)
+        wanted = 2 if self.action in PAIR_ACTIONS else 1
+        if len(self.people) != wanted:
+            raise ValueError(f"{self.action!r} takes {wanted} people, not {len(self.people)}")
+        if self.action == "riding" and self.animal not in MOUNTS:
+            raise ValueError(f"nobody rides {self.animal!r}; people ride {', '.join(MOUNTS)}")
+
+
+def attributes(scene: Scene) -> dict[str, str]:
+    """What is true of `scene`, by the keys of ATTRIBUTES.
+
+    Aldar has no kind, robe or hat that this vocabulary can name: those keys are absent for him.
+    """
+    truth = {
+        "action": scene.action,
+        "place": scene.place,
+        "time": scene.time,
+        "shot": scene.shot,
+        "animal": scene.animal or NONE,
+        "prop": scene.prop or NONE,
+    }
+    for person, suffix in zip(scene.people, ("", "2"), strict=False):
+        if not person.aldar:
+            own = {"kind": person.kind, "robe": person.robe, "hat": person.hat}
+            truth |= {key + suffix: value for key, value in own.items() if key != person.borrows}
+    if len(scene.people) == 1:
+        truth |= {"kind2": NONE, "robe2": NONE, "hat2": NONE}
+    return truth
+
+
+def random_person(rng: random.Random) -> Person:
+    """A person with every kind, robe and hat equally likely."""
+    return Person(kind=rng.choice(KINDS), robe=rng.choice(ROBES), hat=rng.choice(HATS))
+
+
+def random_action(rng: random.Random) -> str:
+    """Two people in 55 % of the pictures, a rider in 12 %, one person in the rest."""
+    draw = rng.random()
+    if draw < 0.55:
+        return rng.choice(PAIR_ACTIONS)
+    return "riding" if draw < 0.67 else rng.choice(SINGLE_ACTIONS)
+
+
+def random_scene(rng: random.Random) -> Scene:
+    """A scene in which every value of every attribute is frequent.
+
+    Nobody rides inside a yurt, and only dogs and sheep come in: a camel by the hearth teaches nothing anyone asks for.
+    """
+    action = random_action(rng)
+    indoors = ("inside a yurt",) if action != "riding" else ()
+    place = rng.choice((*PLACES[:-1], *indoors))
+    guests = ("dog", "sheep") if place == "inside a yurt" else ANIMALS
+    animal = rng.choice(MOUNTS) if action == "riding" else rng.choice(guests) if rng.random() < 0.4 else None
+    return Scene(
+        people=tuple(random_person(rng) for _ in range(2 if action in PAIR_ACTIONS else 1)),
+        action=action,
+        place=place,
+        time=rng.choice(TIMES),
+        shot=rng.choice(SHOTS),
+        animal=animal,
+        prop=rng.choice(PROPS) if rng.random() < 0.4 else None,
+    )
