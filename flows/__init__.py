@@ -1,1 +1,8 @@
 """What happens, in order: one file a flow."""
+
+import os
+
+# Prefect reads these when it is first imported: what models/ logs belongs into the run, and nothing is told to anybody.
+os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "models")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections import defaultdict
@@ -13,7 +14,7 @@ from typing import NamedTuple
 from models.errors import StoryboardError
 from models.profiles import ROOT, Component
 from models.settings import StoryboardOptions
-from models.storage import check_file
+from models.storage import check_file, fingerprint
 
 NEARLY_ALL = 0.98
 """Share of a component's bytes from which on it counts as cached: its size is given in round numbers."""
@@ -176,3 +177,20 @@ def _existing(path: Path) -> Path:
 
 def _gigabytes(size: int) -> str:
     return f"{size / 1e9:.2f} GB"
+
+
+def component_fingerprint(component: Component, folder: Path) -> str:
+    """What tells these weights from any others: sha256 of the model's own files, or a hub repository's commit.
+
+    A hub's snapshot folder is named by its commit, and hashing 7 GB for every run would take longer than a frame.
+
+    Args:
+        folder: where the component lies, as `models.diffusion.weights.fetch` gives it.
+
+    Raises:
+        WeightsInvalid, StorageError: the files cannot be read.
+    """
+    if not component.is_local:
+        return hashlib.sha256(f"{component.source}@{folder.name}".encode()).hexdigest()
+    parts = [fingerprint(folder / part) for part in sorted(_parts_of_pipeline(folder / MODEL_INDEX))]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -38,6 +38,15 @@ def choose_batch_size(options: StoryboardOptions, device: str) -> int:
     return options.batch_size or (profile.batch_size_on_cpu if _is_cpu(device) else profile.batch_size_on_gpu)
 
 
+def device_name(device: str) -> str:
+    """What a report calls the device: "cpu", or the GPU's name."""
+    if not device.startswith("cuda"):
+        return device
+    import torch
+
+    return str(torch.cuda.get_device_name(device))
+
+
 def _is_cpu(device: str) -> bool:
     return device.partition(":")[0] == "cpu"
 

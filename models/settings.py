@@ -13,15 +13,15 @@ import difflib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, CliPositionalArg, SettingsConfigDict
 
 from models.errors import InputError
 from models.profiles import PROFILES, Precision, Profile, get_profile
-from models.records import MAX_FRAMES, STORY_MAX_CHARACTERS
+from models.records import MAX_FRAMES, STORY_MAX_CHARACTERS, Story
 
 PREFIX = "STORYBOARD_"
 ENV_FILE = ".env"
@@ -125,6 +125,19 @@ class StoryboardCommand(StoryboardOptions, BaseSettings):
 
     story: CliPositionalArg[str] = Field(min_length=1, max_length=STORY_MAX_CHARACTERS)
     """The tale in one line, in any language, 1 to 2000 characters."""
+    ref_guided: bool = False
+    """Short for --pipeline reference_guided."""
+
+    @model_validator(mode="after")
+    def _pipeline_is_named_once(self) -> Self:
+        if self.ref_guided and self.pipeline != "reference_guided":
+            raise ValueError(f"--ref-guided contradicts --pipeline {self.pipeline}")
+        return self
+
+    def options(self) -> StoryboardOptions:
+        """What was set, without the story; what was left out stays unset."""
+        given = {name: getattr(self, name) for name in self.model_fields_set if name in StoryboardOptions.model_fields}
+        return StoryboardOptions.model_validate(given)
 
 
 class _EnvironmentOptions(StoryboardOptions, BaseSettings):
@@ -147,6 +160,18 @@ class Keys(BaseSettings):
     aws_region: str | None = None
     aws_default_region: str | None = None
     aws_profile: str | None = None
+
+
+def read_story(text: str) -> Story:
+    """The story as a record: one line, spaces tidied.
+
+    Raises:
+        InputError: it is empty or too long.
+    """
+    try:
+        return Story(text=text)
+    except ValidationError as error:
+        raise InputError(f"story: {explain(error)}") from None
 
 
 def with_environment(options: StoryboardOptions) -> StoryboardOptions:

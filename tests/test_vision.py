@@ -14,7 +14,7 @@ from models import profiles
 from models.errors import InputError, ScoreUnavailable, WeightsInvalid
 from models.records import Candidate, Scores
 from models.vision import clip
-from models.vision.anomalies import find_anomalies
+from models.vision.anomalies import find_copies, find_flaws
 from models.vision.gate import best, judge
 
 tiny_world = tiny_models.tiny_world
@@ -41,7 +41,7 @@ def noise(grain: int = 1) -> Image.Image:
 
 @pytest.mark.parametrize("size", [64, 256, 512])
 def test_a_picture_of_something_has_no_anomaly(size: int) -> None:
-    assert find_anomalies(scene(size=size), True, ()) == ()
+    assert find_flaws(scene(size=size), True) == ()
 
 
 @pytest.mark.parametrize(
@@ -56,16 +56,14 @@ def test_a_picture_of_something_has_no_anomaly(size: int) -> None:
     ],
 )
 def test_what_is_wrong_is_said_with_number_and_limit(image: Image.Image, word: str) -> None:
-    (finding,) = find_anomalies(image, True, ())
+    (finding,) = find_flaws(image, True)
     assert word in finding
     assert "the limit is" in finding
     assert any(character.isdigit() for character in finding)
 
 
 def test_numbers_that_are_not_finite_are_the_whole_finding() -> None:
-    assert find_anomalies(scene(), False, [scene()]) == (
-        "the picture is broken: the model gave numbers that are not finite",
-    )
+    assert find_flaws(scene(), False) == ("the picture is broken: the model gave numbers that are not finite",)
 
 
 def shifted(image: Image.Image, by: int) -> Image.Image:
@@ -84,13 +82,13 @@ def shifted(image: Image.Image, by: int) -> Image.Image:
     ids=["same", "shifted by 2 px", "shifted by 4 px", "brighter", "resized"],
 )
 def test_a_near_copy_names_the_frame_it_copies(copy: Image.Image) -> None:
-    (finding,) = find_anomalies(copy, True, [scene(person=20), scene()])
+    (finding,) = find_copies(copy, [scene(person=20), scene()])
     assert "near copy of earlier frame 2" in finding
 
 
 @pytest.mark.parametrize("other", [scene("up"), scene(person=40), scene(person=100)])
 def test_one_background_and_one_person_do_not_make_a_copy(other: Image.Image) -> None:
-    assert find_anomalies(other, True, [scene()]) == ()
+    assert find_copies(other, [scene()]) == ()
 
 
 def test_the_gate_passes_a_score_at_its_threshold() -> None:

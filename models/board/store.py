@@ -42,6 +42,8 @@ class Painted(Record):
     sha256: str
     seed: int
     scores: Scores
+    run: str
+    """The run that painted it."""
 
 
 class _PictureEntry(Record):
@@ -50,6 +52,7 @@ class _PictureEntry(Record):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     seed: int
     scores: Scores
+    run: str
 
 
 def content_key(kind: str, **parts: Any) -> str:
@@ -142,13 +145,13 @@ class Store:
             return None
         return Painted(file=str(path), **dict(entry))
 
-    def put_picture(self, key: str, png: bytes, *, seed: int, scores: Scores) -> Painted:
-        """Keep a finished picture with its seed and scores.
+    def put_picture(self, key: str, png: bytes, *, seed: int, scores: Scores, run: str = "") -> Painted:
+        """Keep a finished picture with its seed, its scores and the name of the run that painted it.
 
         Raises:
             StorageError: the disk is full, or the folder may not be written.
         """
-        entry = _PictureEntry(sha256=hashlib.sha256(png).hexdigest(), seed=seed, scores=scores)
+        entry = _PictureEntry(sha256=hashlib.sha256(png).hexdigest(), seed=seed, scores=scores, run=run)
         path = self._png(entry.sha256)
         write_atomically(path, png)
         self.put(PICTURES, key, entry)

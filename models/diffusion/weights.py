@@ -10,8 +10,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models.components import component_fingerprint
+from models.diffusion.requests import PainterSetup
 from models.errors import ConnectionFailed, InputError, OutOfMemory, WeightsInvalid
-from models.profiles import Component, Precision
+from models.profiles import Component, Precision, get_profile
 
 if TYPE_CHECKING:
     import torch
@@ -181,3 +183,13 @@ def _check_files(folder: Path, component: Component) -> None:
         raise WeightsInvalid(f"{folder}: no {variant + ' ' if variant else ''}safetensors file{found}")
     for file in files:
         tensor_names(file)
+
+
+def fingerprints(setup: PainterSetup) -> dict[str, str | None]:
+    """What tells the setup's base, ControlNet (None where there is none) and CLIP from any others."""
+    profile = get_profile(setup.profile)
+    parts = {"base": profile.base, "controlnet": profile.controlnet if setup.with_controlnet else None}
+    return {
+        name: None if part is None else component_fingerprint(part, fetch(part))
+        for name, part in {**parts, "clip": profile.clip}.items()
+    }

@@ -1,10 +1,46 @@
-"""A story becomes scenes: asks the writer that the options name."""
+"""A story becomes scenes: asks the writer that the options name, unless the store has the answer."""
 
 from __future__ import annotations
 
+from models.board.store import Store, content_key
 from models.language import offline
+from models.language.vocabulary import load_vocabulary
 from models.records import SceneBreakdown, Story
 from models.settings import Keys, StoryboardOptions
+
+SCENES = "scenes"
+
+
+def find_or_write_scenes(story: Story, options: StoryboardOptions, keys: Keys, store: Store) -> SceneBreakdown:
+    """The scenes from the store, or from the writer, whose answer is then kept: nobody is paid twice.
+
+    Raises:
+        WriterError, WeightsInvalid: see `write_scenes`.
+        StorageError: the store cannot be written.
+    """
+    key = _scenes_key(story, options, keys)
+    found = None if options.refresh else store.get(SCENES, key, SceneBreakdown)
+    if found is not None:
+        return found
+    breakdown = write_scenes(story, options, keys)
+    store.put(SCENES, key, breakdown)
+    return breakdown
+
+
+def _scenes_key(story: Story, options: StoryboardOptions, keys: Keys) -> str:
+    """Everything that decides the scenes; the language model and its server only where one is asked."""
+    asked = {}
+    if options.writer_name() == "openai":
+        asked = {"model": options.writer_model, "temperature": options.temperature, "server": keys.openai_base_url}
+    return content_key(
+        SCENES,
+        story=story,
+        writer=writer_version(options),
+        frames=options.frames,
+        vocabulary=load_vocabulary(options.get_profile()),
+        trigger=options.get_profile().trigger,
+        asked=asked,
+    )
 
 
 def write_scenes(story: Story, options: StoryboardOptions, keys: Keys) -> SceneBreakdown:

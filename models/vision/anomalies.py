@@ -33,21 +33,36 @@ _REACH = 4
 """Pixels at 256 by which a copy may be shifted and still be found."""
 
 
-def find_anomalies(image: Image.Image, finite: bool, earlier: Sequence[Image.Image]) -> tuple[str, ...]:
-    """What is wrong with a painted picture; each finding is a sentence with its number and its limit.
+def find_flaws(image: Image.Image, finite: bool) -> tuple[str, ...]:
+    """What is wrong with a painted picture by itself; each finding is a sentence with its number and its limit.
 
     Args:
         image: the picture.
         finite: whether the model gave finite numbers throughout; a picture made from others means nothing.
-        earlier: frames it must not be a near copy of, in order from frame 1.
     """
     if not finite:
         return ("the picture is broken: the model gave numbers that are not finite",)
     pixels = _pixels(image)
-    findings = _blank(pixels) or [*_noise(pixels), *_clipped(image)]
-    if not findings:
-        findings = _copies(pixels, earlier)
-    return tuple(findings)
+    return tuple(_blank(pixels) or [*_noise(pixels), *_clipped(image)])
+
+
+def find_copies(image: Image.Image, earlier: Sequence[Image.Image]) -> tuple[str, ...]:
+    """Of which earlier frame, the nearest, the picture is a near copy, if of any.
+
+    Args:
+        image: the picture.
+        earlier: frames it must not be a near copy of, in order from frame 1.
+    """
+    if not earlier:
+        return ()
+    pixels = _pixels(image)
+    apart, number = min((difference(pixels, _pixels(other)), number) for number, other in enumerate(earlier, 1))
+    if apart >= MIN_DIFFERENCE:
+        return ()
+    return (
+        f"the picture is a near copy of earlier frame {number}: they differ by {apart:.1f} at most,"
+        f" the limit is {MIN_DIFFERENCE:.1f}",
+    )
 
 
 def _pixels(image: Image.Image) -> Grey:
@@ -114,19 +129,6 @@ def _clipped(image: Image.Image) -> list[str]:
     if share <= MAX_CLIPPED_SHARE:
         return []
     return [f"the picture is out of range: {share:.2f} of it is clipped, the limit is {MAX_CLIPPED_SHARE:.2f}"]
-
-
-def _copies(pixels: Grey, earlier: Sequence[Image.Image]) -> list[str]:
-    """The nearest earlier frame, if it is too near."""
-    if not earlier:
-        return []
-    apart, number = min((difference(pixels, _pixels(other)), number) for number, other in enumerate(earlier, 1))
-    if apart >= MIN_DIFFERENCE:
-        return []
-    return [
-        f"the picture is a near copy of earlier frame {number}: they differ by {apart:.1f} at most,"
-        f" the limit is {MIN_DIFFERENCE:.1f}"
-    ]
 
 
 def _inner(pixels: Grey) -> Grey:

@@ -1,0 +1,133 @@
+"""Story -> storyboard directory.
+
+python -m flows.storyboard "Aldar Köse tricks a greedy merchant in the bazaar" --profile steppe
+
+checks ─┬─ weights ── load models ─┐
+        └─ scenes ─── prompts ─────┴─ frame 1 ── frames 2…n ── compare frames ── report
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.runtime import flow_run
+from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import Field
+
+from flows.logs import keep_errors_short
+from models.board.directory import create_board
+from models.board.report import Run
+from models.devices import device_name
+from models.frames import FrameJob, Sketch, Studio, read_sketches
+from models.records import MAX_FRAMES, STORY_MAX_CHARACTERS, FramePrompt, FrameResult
+from models.settings import StoryboardOptions, read_story, with_environment
+from tasks.checks import check
+from tasks.frames import SPARE_RETRIES, generate_frame
+from tasks.report import find_near_copies, write_report
+from tasks.story import refine_prompts, write_scenes
+from tasks.weights import fetch_weights, load_models
+
+keep_errors_short()
+
+UNSET = StoryboardOptions()
+"""Nothing set: everything comes from the environment, the profile and the machine."""
+
+
+def _name() -> str:
+    story = " ".join(str(flow_run.parameters.get("story", "")).split())
+    return f"{story[:60]}…" if len(story) > 60 else story or "storyboard"
+
+
+THREADS: Any = ThreadPoolTaskRunner(max_workers=MAX_FRAMES + 2)
+"""One for each frame, so that all of them can wait for one batch, and two for the weights."""
+
+
+@flow(name="storyboard", flow_run_name=_name, task_runner=THREADS)
+def storyboard(
+    story: Annotated[str, Field(min_length=1, max_length=STORY_MAX_CHARACTERS)],
+    options: StoryboardOptions = UNSET,
+) -> str:
+    """Turn a one-line tale of Aldar Köse into a storyboard of consistent pictures.
+
+    Args:
+        story: The tale in one line, in any language, 1 to 2000 characters.
+        options: Everything else. What is left unset is taken from the environment, .env, the profile or the machine.
+
+    Returns:
+        The storyboard's directory.
+    """
+    tale, options, clock = read_story(story), with_environment(options), Clock()
+    with clock.stage("checks"):
+        check(options)
+    board = create_board(options.output_dir)
+    loading = load_models.submit(options, fetch_weights.submit(options), str(flow_run.id), return_state=False)
+    with clock.stage("scenes"):
+        breakdown = write_scenes(tale, options, board)
+    with clock.stage("prompts"):
+        prompts = refine_prompts(breakdown, options, board)
+    with clock.stage("weights and models"):
+        studio: Studio = loading.result()
+    with clock.stage("frames"):
+        results = paint_frames(studio, prompts, options, board)
+    run = Run(
+        weights=studio.weights,
+        device=device_name(studio.setup.device),
+        precision=studio.setup.precision,
+        seconds=clock.seconds,
+        started=clock.started,
+        finished=datetime.now().astimezone(),
+    )
+    write_report(breakdown, results, options, run, board)
+    return str(board)
+
+
+def paint_frames(
+    studio: Studio, prompts: list[FramePrompt], options: StoryboardOptions, board: Path
+) -> list[FrameResult]:
+    """Frame 1, then all others together, then again those that came out as a copy of an earlier one."""
+    frame = generate_frame.with_options(retries=studio.attempts - 1 + SPARE_RETRIES)
+    sketches: dict[int, Sketch] = read_sketches(options)
+
+    def job(prompt: FramePrompt, reference: FrameResult | None, **more: Any) -> FrameJob:
+        sketch, repaint = sketches.get(prompt.number), options.refresh
+        return FrameJob(
+            **{"studio": studio, "prompt": prompt, "reference": reference, "sketch": sketch, "repaint": repaint, **more}
+        )
+
+    first = frame(job(prompts[0], None), board)
+    later = [frame.submit(job(prompt, first, earlier=(first.file,)), board) for prompt in prompts[1:]]
+    results = [first, *(future.result() for future in later)]
+    for number, earlier in find_near_copies(results).items():
+        again = job(prompts[number - 1], first, earlier=earlier, repaint=False)
+        results[number - 1] = frame(again, board)
+    return results
+
+
+@dataclass
+class Clock:
+    """When a run started, and how long it waited for each stage."""
+
+    started: datetime = field(default_factory=lambda: datetime.now().astimezone())
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(time.monotonic() - began, 3)
+
+
+if __name__ == "__main__":
+    from flows.command_line import main
+
+    main(storyboard)

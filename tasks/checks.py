@@ -1,0 +1,21 @@
+"""The first stage: everything that would stop the run, before any work."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.logging import get_run_logger
+
+from models.checks import require
+from models.settings import Keys, StoryboardOptions
+from tasks.retries import RETRYING
+
+
+@task(name="checks", **RETRYING)
+def check(options: StoryboardOptions) -> None:
+    """Packages, keys, weights, disk, output directory, device.
+
+    Raises:
+        ChecksFailed: holds all that is wrong.
+    """
+    require(options, Keys())
+    get_run_logger().info("all checks passed: profile %s, %s writer", options.profile, options.writer_name())

@@ -1,0 +1,75 @@
+"""Frames: one task each, so that every retry and score shows in the dashboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+from uuid import UUID
+
+from prefect import task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run, task_run
+
+from models.board.directory import place_frame
+from models.board.report import show_score
+from models.frames import FrameJob, forget, generate
+from models.records import FrameResult
+from tasks.retries import RETRYING
+
+SPARE_RETRIES = 2
+"""Retries beyond the attempts, for what is no fault of the picture: memory that ran out, a disk that was busy."""
+_SHOWN_STEP = 0.25
+
+
+def _first_try_of_the_run() -> bool:
+    return (task_run.run_count or 1) == 1 and (flow_run.run_count or 1) == 1
+
+
+def _name() -> str:
+    job: FrameJob = task_run.parameters["job"]
+    return f"frame {job.number}: {job.prompt.scene.action[:60]}"
+
+
+@task(name="frame", task_run_name=_name, **{**RETRYING, "retry_delay_seconds": 0})
+def generate_frame(job: FrameJob, board: Path) -> FrameResult:
+    """Paint a frame and judge it; each retry takes the next seed, and the last keeps the best.
+
+    Raises:
+        FrameRejected: retryable: score and threshold are in the message.
+        PaintError, ScoreUnavailable: see `models.errors`.
+    """
+    if job.repaint and _first_try_of_the_run():
+        forget(job)
+    result = generate(job, _Progress(job.number))
+    place_frame(board, result)
+    scores = result.scores
+    get_run_logger().info(
+        "frame %d %s: likeness %s, prompt %s, seed %d, attempt %d%s",
+        job.number,
+        "accepted" if result.accepted else f"is weak ({'; '.join(result.candidates[-1].reasons)})",
+        "reference" if scores.consistency is None else show_score(scores.consistency),
+        show_score(scores.prompt),
+        result.seed,
+        result.attempts,
+        "" if result.painted else ", taken from the store",
+    )
+    return result
+
+
+class _Progress:
+    """Shows a frame's progress in the dashboard, from the first step that is painted."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.artifact: UUID | None = None
+        self.shown = 0.0
+
+    def __call__(self, share: float) -> None:
+        """Note the share done, 0..1; sent on in quarters, since each costs a request."""
+        if self.artifact is None:
+            key, title = f"frame-{self.number}", f"Painting frame {self.number}"
+            self.artifact = cast(UUID, create_progress_artifact(progress=0.0, key=key, description=title))
+        if share - self.shown >= _SHOWN_STEP or share >= 1.0:
+            self.shown = share
+            update_progress_artifact(self.artifact, round(100 * share, 1))

@@ -1,0 +1,45 @@
+"""The last stages: frames side by side, and the report on disk and in the dashboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.logging import get_run_logger
+
+from models.board.directory import REPORT_FILE, write_json
+from models.board.pages import report_markdown, score_rows, sheet_markdown, write_sheet
+from models.board.report import Report, Run, build_report, summary_lines
+from models.frames import near_copies
+from models.records import FrameResult, SceneBreakdown
+from models.settings import StoryboardOptions
+from tasks.retries import RETRYING
+
+
+@task(name="compare frames", **RETRYING)
+def find_near_copies(results: list[FrameResult]) -> dict[int, tuple[str, ...]]:
+    """Accepted frames that are near copies of an earlier one: number -> pictures of the frames before it."""
+    copies = near_copies(results)
+    if copies:
+        get_run_logger().info("near copies of an earlier frame, painted again: %s", ", ".join(map(str, copies)))
+    return copies
+
+
+@task(name="report", **RETRYING)
+def write_report(
+    breakdown: SceneBreakdown, results: list[FrameResult], options: StoryboardOptions, run: Run, board: Path
+) -> Report:
+    """Contact sheet and report.json, which is written last and marks the board as finished.
+
+    Raises:
+        StorageError: the board cannot be written.
+    """
+    report = build_report(breakdown, results, options, run)
+    sheet = write_sheet(report, board)
+    create_markdown_artifact(key="contact-sheet", markdown=sheet_markdown(sheet), description=report.title)
+    create_table_artifact(key="scores", table=score_rows(report), description="Every attempt, its seed and its scores")
+    create_markdown_artifact(key="report", markdown=report_markdown(report, board), description="What was made of what")
+    write_json(board, REPORT_FILE, report)
+    get_run_logger().info("\n%s", "\n".join(summary_lines(report)))
+    return report

@@ -1,0 +1,46 @@
+"""The story: one sentence becomes scenes, and scenes become prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import task
+from prefect.logging import get_run_logger
+
+from models.board.directory import PROMPTS_FILE, SCENES_FILE, write_json
+from models.board.store import Store
+from models.language.prompts import refine, token_counter
+from models.language.writer import find_or_write_scenes
+from models.records import FramePrompt, SceneBreakdown, Story
+from models.settings import Keys, StoryboardOptions
+from tasks.retries import RETRYING, patience
+
+
+@task(name="scenes", **RETRYING)
+def write_scenes(story: Story, options: StoryboardOptions, board: Path) -> SceneBreakdown:
+    """The story as scenes, from the writer or from the store.
+
+    Raises:
+        WriterError: the language model refused, was out of reach, or gave an answer that does not fit.
+    """
+    with patience():
+        breakdown = find_or_write_scenes(story, options, Keys(), Store.within(options.output_dir))
+    write_json(board, SCENES_FILE, breakdown)
+    lines = [f"  {scene.number}. {scene.caption}" for scene in breakdown.scenes]
+    get_run_logger().info("“%s”, by %s:\n%s", breakdown.title, breakdown.writer, "\n".join(lines))
+    return breakdown
+
+
+@task(name="prompts", **RETRYING)
+def refine_prompts(breakdown: SceneBreakdown, options: StoryboardOptions, board: Path) -> list[FramePrompt]:
+    """Each scene as a prompt of the profile's kind, within 77 tokens.
+
+    Raises:
+        WeightsInvalid: the profile's tokenizer is missing or broken.
+    """
+    profile = options.get_profile()
+    count = token_counter(profile)
+    prompts = [refine(scene, breakdown.cast, profile, count) for scene in breakdown.scenes]
+    write_json(board, PROMPTS_FILE, prompts)
+    get_run_logger().info("prompts of up to %d tokens", max(prompt.tokens for prompt in prompts))
+    return prompts

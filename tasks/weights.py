@@ -1,0 +1,63 @@
+"""Weights: the character LoRA onto this machine, and the models into memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import task
+from prefect.logging import get_run_logger
+
+from models.board.report import Weights
+from models.board.store import Store
+from models.checks import choose_batch_size, choose_device, choose_precision
+from models.diffusion.requests import PainterSetup
+from models.frames import Studio, set_up
+from models.records import Adapter
+from models.settings import Keys, StoryboardOptions
+from models.storage import fetch_adapter
+from tasks.retries import RETRYING
+
+CHECKPOINTS = "checkpoints"
+
+
+@task(name="weights", **RETRYING)
+def fetch_weights(options: StoryboardOptions) -> Adapter | None:
+    """The character LoRA from S3, a folder or the profile; None where there is none.
+
+    Raises:
+        StorageError, WeightsInvalid: see `models.errors`.
+    """
+    source = options.lora_path or options.get_profile().adapter
+    if source is None or source == "none":
+        get_run_logger().info("no character LoRA: the base paints alone")
+        return None
+    adapter = fetch_adapter(source, cache_dir=Path(options.output_dir) / CHECKPOINTS, keys=Keys())
+    get_run_logger().info("character LoRA %s, fingerprint %s", adapter.source, adapter.fingerprint[:12])
+    return adapter
+
+
+@task(name="load models", **RETRYING)
+def load_models(options: StoryboardOptions, adapter: Adapter | None, run: str) -> Studio:
+    """Base, LoRA, ControlNet and CLIP on the device; what is loaded already stays.
+
+    Raises:
+        ModelError, OutOfMemory: see `models.errors`.
+    """
+    from models.diffusion.loading import load
+    from models.diffusion.weights import fingerprints
+    from models.vision.clip import load_scorer
+
+    device = choose_device(options)
+    setup = PainterSetup(
+        profile=options.profile,
+        adapter=adapter,
+        device=device,
+        precision=choose_precision(options, device),
+        with_controlnet=options.pipeline == "reference_guided",
+        batch_size=choose_batch_size(options, device),
+    )
+    load(setup)
+    load_scorer(setup.profile, setup.device)
+    weights = Weights(**fingerprints(setup), adapter=adapter.fingerprint if adapter else None)
+    get_run_logger().info("models of %s on %s in %s", setup.profile, setup.device, setup.precision)
+    return set_up(options, setup, weights, store=Store.within(options.output_dir), run=run)
