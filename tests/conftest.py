@@ -1,8 +1,16 @@
-"""What all tests share: nothing reaches the internet, and no test sees a GPU or anybody's settings by accident."""
+"""What all tests share: nothing reaches the internet, and no test sees a GPU or anybody's settings by accident.
+
+Tests that run flows ask for `prefect_server`, a real server of their own, which is started once.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+import pytest
 
 
 def _stay_offline_and_alone() -> None:
@@ -13,8 +21,9 @@ def _stay_offline_and_alone() -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "TOKENIZERS_PARALLELISM": "false",
     }
-    for name in [name for name in os.environ if name.startswith(("STORYBOARD_", "OPENAI_", "AWS_"))]:
+    for name in [name for name in os.environ if name.startswith(("STORYBOARD_", "OPENAI_", "AWS_", "PREFECT_API_"))]:
         del os.environ[name]
+    os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-home-")
 
 
 _stay_offline_and_alone()
@@ -24,3 +33,19 @@ def pytest_configure(config: object) -> None:
     """Hide GPUs, unless the GPU tests were asked for: the others say what happens without one."""
     if getattr(config, "option").markexpr != "gpu":  # noqa: B009
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def pytest_unconfigure() -> None:
+    """Leave no folder behind."""
+    shutil.rmtree(os.environ["PREFECT_HOME"], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[str]:
+    """The address of a real Prefect server with an empty database, which flows and clients here then use."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    from prefect.testing.utilities import prefect_test_harness
+
+    # The heartbeat's thread adds a second to every flow, and only a worker's runs need it.
+    with prefect_test_harness(server_startup_timeout=120), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield str(PREFECT_API_URL.value())

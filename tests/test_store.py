@@ -132,8 +132,9 @@ def test_an_entry_that_cannot_be_opened_is_absent(store: Store, caplog: pytest.L
 
 
 def test_a_picture_is_given_out_with_what_was_measured(store: Store) -> None:
-    painted = store.put_picture(KEY, PNG, seed=2042, scores=SCORES)
-    assert painted == Painted(file=painted.file, sha256=hashlib.sha256(PNG).hexdigest(), seed=2042, scores=SCORES)
+    painted = store.put_picture(KEY, PNG, seed=2042, scores=SCORES, run="a1")
+    sha256 = hashlib.sha256(PNG).hexdigest()
+    assert painted == Painted(file=painted.file, sha256=sha256, seed=2042, scores=SCORES, run="a1")
     assert Path(painted.file).read_bytes() == PNG
     assert store.get_picture(KEY) == painted
 

@@ -1,0 +1,52 @@
+# The two commands of the README, and what they need. Every target sets up .venv first if it is not there.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+
+# Nothing is told to anybody.
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+.PHONY: help storyboard test check format clean
+
+help:  ## What there is to make
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+storyboard: $(INSTALLED)  ## A storyboard: make storyboard STORY="Aldar Köse tricks a greedy merchant" [ARGS="--frames 4"]
+	@test -n "$$STORY" || { echo 'error: say which story: make storyboard STORY="Aldar Köse tricks a greedy merchant in the bazaar"' >&2; exit 2; }
+	@$(BIN)/python -m flows.storyboard $(ARGS) -- "$$STORY"
+
+test: $(INSTALLED_DEV)  ## The whole test suite
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED_DEV)  ## Lint, format and types, as CI runs them
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED_DEV)  ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## Remove the environment and caches; outputs stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info
+
+# STORY reaches the shell as an environment variable and not as text in a command, so that quotes in it are only quotes.
+export STORY
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1); name another: make PYTHON=python3.12 …" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(INSTALLED): $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "setting up $(VENV); the first time this downloads PyTorch"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(INSTALLED_DEV): $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "setting up $(VENV) with the test tools; the first time this downloads PyTorch"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@ $(INSTALLED)
