@@ -8,6 +8,13 @@ checks ─┬─ weights ── load models ─┐
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    # Before Prefect, which takes two seconds to import: --help and a wrong option are answered at once.
+    from flows.command_line import main
+
+    main()
+    raise SystemExit
+
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +36,7 @@ from models.frames import FrameJob, Sketch, Studio, read_sketches
 from models.records import MAX_FRAMES, STORY_MAX_CHARACTERS, FramePrompt, FrameResult
 from models.settings import StoryboardOptions, read_story, with_environment
 from tasks.checks import check
-from tasks.frames import SPARE_RETRIES, generate_frame
+from tasks.frames import SPARE_RETRIES, generate_frame, stop_painting
 from tasks.report import find_near_copies, write_report
 from tasks.story import refine_prompts, write_scenes
 from tasks.weights import fetch_weights, load_models
@@ -67,12 +74,14 @@ def storyboard(
     with clock.stage("checks"):
         check(options)
     board = create_board(options.output_dir)
-    loading = load_models.submit(options, fetch_weights.submit(options), str(flow_run.id), return_state=False)
+    fetching = fetch_weights.submit(options)
+    loading = load_models.submit(options, fetching, str(flow_run.id), return_state=False)
     with clock.stage("scenes"):
         breakdown = write_scenes(tale, options, board)
     with clock.stage("prompts"):
         prompts = refine_prompts(breakdown, options, board)
     with clock.stage("weights and models"):
+        fetching.result()  # where it failed this tells why; what waited for it only tells that it never began
         studio: Studio = loading.result()
     with clock.stage("frames"):
         results = paint_frames(studio, prompts, options, board)
@@ -103,7 +112,13 @@ def paint_frames(
 
     first = frame(job(prompts[0], None), board)
     later = [frame.submit(job(prompt, first, earlier=(first.file,)), board) for prompt in prompts[1:]]
-    results = [first, *(future.result() for future in later)]
+    try:
+        results = [first, *(future.result() for future in later)]
+    except Exception:
+        raise
+    except BaseException:  # Ctrl-C, or the run was cancelled: Prefect would wait until all frames are painted
+        stop_painting(studio.run)
+        raise
     for number, earlier in find_near_copies(results).items():
         again = job(prompts[number - 1], first, earlier=earlier, repaint=False)
         results[number - 1] = frame(again, board)
@@ -125,9 +140,3 @@ class Clock:
             yield
         finally:
             self.seconds[name] = round(time.monotonic() - began, 3)
-
-
-if __name__ == "__main__":
-    from flows.command_line import main
-
-    main(storyboard)

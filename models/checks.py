@@ -142,7 +142,7 @@ def _sketch_problems(options: StoryboardOptions, _: Keys) -> Iterator[str]:
         yield "sketches need the ControlNet, which --pipeline simplified leaves out: use reference_guided"
     for number, file in sorted(options.sketches.items()):
         where = f"sketch of frame {number}, {file!r}"
-        if not 1 <= number <= options.frames:
+        if number > options.frames:
             yield f"{where}: the storyboard has frames 1 to {options.frames}"
         reason = _why_no_picture(Path(file).expanduser())
         if reason:

@@ -21,6 +21,7 @@
     ├── PaintError                      painting itself failed
     │   └── OutOfMemory                 retryable
     ├── FrameRejected                   retryable: a frame under its threshold, or with an anomaly
+    ├── RunStopped                      the run was interrupted or cancelled while this frame was at work
     └── ScoreUnavailable                a score that could not be computed is never a zero and never a pass
 
 An error says itself whether another attempt can help (``retryable``) and, where a server asked for it, how long
@@ -140,6 +141,10 @@ class FrameRejected(StoryboardError):
     """A painted frame did not pass the gate; the next attempt takes the next seed."""
 
     retryable = True
+
+
+class RunStopped(StoryboardError):
+    """The run was interrupted or cancelled, so what was still at work in it stopped."""
 
 
 class ScoreUnavailable(StoryboardError):

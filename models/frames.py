@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
-from pydantic import Field
 
 from models.board.recipe import Control, Recipe, png_bytes
 from models.board.report import Weights
@@ -69,7 +68,7 @@ class FrameJob(Record):
     sketch: Sketch | None = None
     earlier: tuple[str, ...] = ()
     """Pictures of the frames before it, of which it must not be a near copy."""
-    repaint: bool = Field(default=False)
+    repaint: bool = False
     """Forget the candidates that are in the store, and paint anew."""
 
     @property
@@ -206,10 +205,9 @@ def _verdict(job: FrameJob, attempt: int, painted: Painted) -> Candidate:
     if not scores.anomalies:
         copies = find_copies(_open(painted.file), [_open(file) for file in job.earlier])
         scores = scores.model_copy(update={"anomalies": copies})
+    studio = job.studio
     accepted, reasons = judge(
-        scores,
-        consistency_threshold=job.studio.consistency_threshold,
-        prompt_threshold=job.studio.prompt_threshold,
+        scores, consistency_threshold=studio.consistency_threshold, prompt_threshold=studio.prompt_threshold
     )
     return Candidate(
         attempt=attempt,

@@ -73,6 +73,11 @@ class Profile(Record):
     batch_size_on_gpu: int
     batch_size_on_cpu: int
 
+    @property
+    def is_local(self) -> bool:
+        """Whether all models lie on this machine, so that no hub needs to be asked for anything."""
+        return all(component.is_local for component in (self.base, self.controlnet, self.clip))
+
 
 SDXL = Profile(
     name="sdxl",

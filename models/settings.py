@@ -2,7 +2,7 @@
 
 One record describes the options, and everything is made from it: the form in Prefect's dashboard, the command line,
 `STORYBOARD_…` environment variables and the same names in `.env`. What is given explicitly wins over the environment,
-the environment over `.env`, and that over the default.
+the environment over `.env`, and that over the default. A variable that is there but empty counts as not set.
 
 Keys are read from the environment or `.env` where they are needed, and never become parameters.
 """
@@ -10,23 +10,29 @@ Keys are read from the environment or `.env` where they are needed, and never be
 from __future__ import annotations
 
 import difflib
+import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from dotenv import dotenv_values
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, CliPositionalArg, SettingsConfigDict
+from dotenv.parser import Original, parse_stream
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.errors import InputError
 from models.profiles import PROFILES, Precision, Profile, get_profile
-from models.records import MAX_FRAMES, STORY_MAX_CHARACTERS, Story
+from models.records import MAX_FRAMES, Story
 
 PREFIX = "STORYBOARD_"
+SHOWN_CHARACTERS = 80
+"""How much of a wrong value is repeated."""
 ENV_FILE = ".env"
+DEVICES = r"^(cpu|mps|cuda(:[0-9]+)?)$"
 Pipeline = Literal["reference_guided", "simplified"]
 WriterName = Literal["openai", "offline"]
+FrameNumber = Annotated[int, Field(ge=1, le=MAX_FRAMES)]
+SketchFile = Annotated[str, Field(min_length=1, max_length=1024)]
 
 
 def _profile_exists(name: str) -> str:
@@ -35,17 +41,14 @@ def _profile_exists(name: str) -> str:
     return name
 
 
-def _device_is_named(device: str | None) -> str | None:
-    kind, _, index = (device or "cpu").partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (index and not index.isdigit()):
-        raise ValueError("valid devices: cpu, cuda, cuda:N, mps")
-    return device
-
-
-def _multiple_of_eight(size: int | None) -> int | None:
-    if size is not None and size % 8:
-        raise ValueError("the side of a picture must be a multiple of 8")
-    return size
+def _sketches_from_json(value: object) -> object:
+    """Sketches as the environment can say them."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError('write sketches as {"2": "camel.png"}') from None
 
 
 class StoryboardOptions(BaseModel):
@@ -69,7 +72,7 @@ class StoryboardOptions(BaseModel):
     """Model the openai writer asks for."""
     temperature: float = Field(0.0, ge=0.0, le=2.0)
     """Temperature of the language model. Has no effect on the pictures' noise."""
-    lora_path: str | None = Field(None, max_length=1024)
+    lora_path: str | None = Field(None, min_length=1, max_length=1024)
     """Character LoRA: s3://bucket/prefix, a folder, a .safetensors file, or "none". Unset: the profile's own."""
     threshold: float | None = Field(None, ge=-1.0, le=1.0)
     """Least likeness (CLIP cosine) of a frame to frame 1. Unset: the profile's."""
@@ -81,19 +84,19 @@ class StoryboardOptions(BaseModel):
     """Denoising steps. Unset: the profile's."""
     guidance: float | None = Field(None, ge=0.0, le=30.0)
     """Guidance scale: how strongly the prompt pulls. Unset: the profile's."""
-    size: Annotated[int | None, AfterValidator(_multiple_of_eight)] = Field(None, ge=64, le=2048)
+    size: int | None = Field(None, ge=64, le=2048, multiple_of=8)
     """Side of the square pictures in pixels, a multiple of 8. Unset: the profile's."""
     control_scale: float | None = Field(None, ge=0.0, le=2.0)
     """Strength of frame 1's edges on later frames. Unset: the profile's."""
     control_end: float | None = Field(None, ge=0.0, le=1.0)
     """Share of the steps in which those edges act. Unset: the profile's."""
-    sketches: dict[int, str] = Field(default_factory=dict)
+    sketches: Annotated[dict[FrameNumber, SketchFile], NoDecode, BeforeValidator(_sketches_from_json)] = Field({})
     """Frame number -> picture file whose lines replace frame 1's edges at full strength."""
     refresh: bool = False
     """Make everything anew instead of taking finished scenes and frames from the store."""
-    output_dir: str = Field("outputs", min_length=1)
+    output_dir: str = Field("outputs", min_length=1, max_length=1024)
     """Where storyboards are written, and finished work is kept."""
-    device: Annotated[str | None, AfterValidator(_device_is_named)] = None
+    device: str | None = Field(None, pattern=DEVICES)
     """cpu, cuda, cuda:N or mps. Unset: a GPU if there is one."""
     precision: Precision | None = None
     """fp32, fp16 or bf16. Unset: the profile's on a GPU, fp32 on a CPU."""
@@ -109,47 +112,16 @@ class StoryboardOptions(BaseModel):
         return self.writer or self.get_profile().writer
 
 
-class StoryboardCommand(StoryboardOptions, BaseSettings):
-    """Turn a one-line tale of Aldar Köse into a storyboard."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_file=ENV_FILE,
-        extra="ignore",
-        cli_prog_name="python -m flows.storyboard",
-        cli_kebab_case=True,
-        cli_implicit_flags=True,
-        cli_hide_none_type=True,
-        cli_shortcuts={"temperature": "temp"},
-    )
-
-    story: CliPositionalArg[str] = Field(min_length=1, max_length=STORY_MAX_CHARACTERS)
-    """The tale in one line, in any language, 1 to 2000 characters."""
-    ref_guided: bool = False
-    """Short for --pipeline reference_guided."""
-
-    @model_validator(mode="after")
-    def _pipeline_is_named_once(self) -> Self:
-        if self.ref_guided and self.pipeline != "reference_guided":
-            raise ValueError(f"--ref-guided contradicts --pipeline {self.pipeline}")
-        return self
-
-    def options(self) -> StoryboardOptions:
-        """What was set, without the story; what was left out stays unset."""
-        given = {name: getattr(self, name) for name in self.model_fields_set if name in StoryboardOptions.model_fields}
-        return StoryboardOptions.model_validate(given)
-
-
 class _EnvironmentOptions(StoryboardOptions, BaseSettings):
     """The options as the environment and `.env` set them."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ENV_FILE, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ENV_FILE, env_ignore_empty=True, extra="ignore")
 
 
 class Keys(BaseSettings):
     """Keys and endpoints of outside services. Read where they are used; never parameters, never logged."""
 
-    model_config = SettingsConfigDict(env_file=ENV_FILE, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_file=ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True)
 
     openai_api_key: SecretStr | None = None
     openai_base_url: str | None = None
@@ -171,56 +143,99 @@ def read_story(text: str) -> Story:
     try:
         return Story(text=text)
     except ValidationError as error:
-        raise InputError(f"story: {explain(error)}") from None
+        raise InputError(explain(error, lambda _: "story")) from None
 
 
 def with_environment(options: StoryboardOptions) -> StoryboardOptions:
     """The options, with everything not set explicitly taken from the environment and `.env`.
 
     Raises:
-        InputError: the environment or `.env` holds an unknown name or a wrong value.
+        InputError: the environment or `.env` holds an unknown name or a wrong value, or `.env` can't be read.
     """
     check_names()
     try:
         from_environment = _EnvironmentOptions().model_dump(exclude_unset=True)
-        return StoryboardOptions.model_validate(from_environment | options.model_dump(exclude_unset=True))
     except ValidationError as error:
-        raise InputError(f"environment or {ENV_FILE}: {explain(error)}") from None
+        raise InputError(explain(error, _variable)) from None
+    return StoryboardOptions.model_validate(from_environment | options.model_dump(exclude_unset=True))
+
+
+def _variable(option: str) -> str:
+    """The variable that sets this option, and where it was found."""
+    name = PREFIX + option.upper()
+    in_environment = any(value and found.upper() == name for found, value in os.environ.items())
+    return f"{name} in {'the environment' if in_environment else ENV_FILE}"
 
 
 def check_names(env_file: str | Path = ENV_FILE, environment: Mapping[str, str] | None = None) -> None:
     """Refuse unknown names in `.env`, and unknown `STORYBOARD_…` names in the environment.
 
     Raises:
-        InputError: names them and the nearest valid ones.
+        InputError: names them and the nearest valid ones, or the line of `.env` that can't be read.
     """
     options = [PREFIX + name.upper() for name in StoryboardOptions.model_fields]
     keys = [name.upper() for name in Keys.model_fields]
-    in_file = [name for name in dotenv_values(env_file) if not name.upper().startswith("PREFECT_")]
+    # Prefect reads the same file.
+    in_file = [name for name in _names_in(Path(env_file)) if not name.upper().startswith("PREFECT_")]
     _refuse_unknown(str(env_file), in_file, [*keys, *options])
     names = os.environ if environment is None else environment
     _refuse_unknown("environment", [name for name in names if name.upper().startswith(PREFIX)], options)
 
 
+def _names_in(env_file: Path) -> list[str]:
+    """The names that the file sets. No message repeats its text, which may be a key."""
+    try:
+        with env_file.open(encoding="utf-8") as stream:
+            lines = list(parse_stream(stream))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise InputError(f"{env_file} can't be read: {(error.strerror or 'unknown').lower()}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{env_file} can't be read: it is not UTF-8 text") from None
+    for line in lines:
+        if line.error or (line.key is not None and line.value is None):
+            raise InputError(f"{env_file}, line {_number(line.original)}: not NAME=value")
+    return [line.key for line in lines if line.key is not None]
+
+
+def _number(line: Original) -> int:
+    """The number of the line where the words begin: the parser counts empty lines before them in."""
+    text = line.string
+    return line.line + text[: len(text) - len(text.lstrip())].count("\n")
+
+
 def _refuse_unknown(where: str, names: Iterable[str], valid: list[str]) -> None:
     for name in names:
         if name.upper() not in valid:
-            raise InputError(f"{where}: unknown name {name!r}{_suggest(name.upper(), valid)}")
+            raise InputError(f"{where}: unknown name {name!r}{suggest(name.upper(), valid)}")
 
 
-def _suggest(name: str, valid: list[str]) -> str:
+def suggest(name: str, valid: list[str]) -> str:
+    """The nearest valid name, or all of them, as the end of a message."""
     near = difflib.get_close_matches(name, valid, n=1)
     return f"; did you mean {near[0]}?" if near else f"; valid names: {', '.join(valid)}"
 
 
-def explain(error: ValidationError) -> str:
-    """A validation error as one line: where, what is wrong, and the offending value."""
-    return "; ".join(_explain_one(dict(item)) for item in error.errors())
+def explain(error: ValidationError, called: Callable[[str], str] = str) -> str:
+    """A validation error as one line: where, what is wrong, and the offending value.
+
+    Args:
+        error: of any record.
+        called: what to call a field, such as "--seed" where it was an option of the command line.
+    """
+    return "; ".join(_explain_one(dict(item), called) for item in error.errors())
 
 
-def _explain_one(item: dict[str, Any]) -> str:
-    where = ".".join(str(part) for part in item["loc"]) or "value"
+def _explain_one(item: dict[str, Any], called: Callable[[str], str]) -> str:
+    names = [str(part) for part in item["loc"] if part != "[key]"] or ["value"]
+    where = ".".join([called(names[0]), *names[1:]])
     if item["type"] == "extra_forbidden":
-        return f"unknown option {where!r}{_suggest(where, list(StoryboardOptions.model_fields))}"
-    given = repr(item["input"])
-    return f"{where}: {item['msg'].removeprefix('Value error, ')}, got {given[:80]}"
+        return f"unknown option {where!r}{suggest(where, list(StoryboardOptions.model_fields))}"
+    if item["type"] == "string_pattern_mismatch" and item["ctx"]["pattern"] == DEVICES:
+        item["msg"] = "valid devices: cpu, cuda, cuda:N, mps"
+    return f"{where}: {item['msg'].removeprefix('Value error, ')}, got {_short(repr(item['input']))}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"

@@ -13,6 +13,7 @@ from prefect.runtime import flow_run, task_run
 
 from models.board.directory import place_frame
 from models.board.report import show_score
+from models.errors import RunStopped
 from models.frames import FrameJob, forget, generate
 from models.records import FrameResult
 from tasks.retries import RETRYING
@@ -20,6 +21,17 @@ from tasks.retries import RETRYING
 SPARE_RETRIES = 2
 """Retries beyond the attempts, for what is no fault of the picture: memory that ran out, a disk that was busy."""
 _SHOWN_STEP = 0.25
+_STOPPED: set[str] = set()
+
+
+def stop_painting(run: str) -> None:
+    """Let the frames of this run, which a thread cannot be kept from painting, stop at their next step."""
+    _STOPPED.add(run)
+
+
+def _go_on(job: FrameJob) -> None:
+    if job.studio.run in _STOPPED:
+        raise RunStopped(f"frame {job.number}: the run was stopped; run it again to go on")
 
 
 def _first_try_of_the_run() -> bool:
@@ -37,11 +49,12 @@ def generate_frame(job: FrameJob, board: Path) -> FrameResult:
 
     Raises:
         FrameRejected: retryable: score and threshold are in the message.
-        PaintError, ScoreUnavailable: see `models.errors`.
+        PaintError, ScoreUnavailable, RunStopped: see `models.errors`.
     """
+    _go_on(job)
     if job.repaint and _first_try_of_the_run():
         forget(job)
-    result = generate(job, _Progress(job.number))
+    result = generate(job, _Progress(job))
     place_frame(board, result)
     scores = result.scores
     get_run_logger().info(
@@ -58,17 +71,18 @@ def generate_frame(job: FrameJob, board: Path) -> FrameResult:
 
 
 class _Progress:
-    """Shows a frame's progress in the dashboard, from the first step that is painted."""
+    """Shows a frame's progress in the dashboard, from the first step that is painted, and stops a stopped run's."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    def __init__(self, job: FrameJob) -> None:
+        self.job = job
         self.artifact: UUID | None = None
         self.shown = 0.0
 
     def __call__(self, share: float) -> None:
         """Note the share done, 0..1; sent on in quarters, since each costs a request."""
+        _go_on(self.job)
         if self.artifact is None:
-            key, title = f"frame-{self.number}", f"Painting frame {self.number}"
+            key, title = f"frame-{self.job.number}", f"Painting frame {self.job.number}"
             self.artifact = cast(UUID, create_progress_artifact(progress=0.0, key=key, description=title))
         if share - self.shown >= _SHOWN_STEP or share >= 1.0:
             self.shown = share

@@ -38,8 +38,10 @@ def write_report(
     report = build_report(breakdown, results, options, run)
     sheet = write_sheet(report, board)
     create_markdown_artifact(key="contact-sheet", markdown=sheet_markdown(sheet), description=report.title)
-    create_table_artifact(key="scores", table=score_rows(report), description="Every attempt, its seed and its scores")
-    create_markdown_artifact(key="report", markdown=report_markdown(report, board), description="What was made of what")
+    create_table_artifact(key="scores", table=score_rows(report), description="Every attempt: seed, scores and verdict")
+    create_markdown_artifact(
+        key="report", markdown=report_markdown(report, board), description="What was made, and how"
+    )
     write_json(board, REPORT_FILE, report)
     get_run_logger().info("\n%s", "\n".join(summary_lines(report)))
     return report

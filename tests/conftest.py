@@ -9,8 +9,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from flow_runs import Ran, Stage
 
 
 def _stay_offline_and_alone() -> None:
@@ -47,5 +52,45 @@ def prefect_server() -> Iterator[str]:
     from prefect.testing.utilities import prefect_test_harness
 
     # The heartbeat's thread adds a second to every flow, and only a worker's runs need it.
-    with prefect_test_harness(server_startup_timeout=120), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+    with (
+        prefect_test_harness(server_startup_timeout=120),
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+    ):
         yield str(PREFECT_API_URL.value())
+
+
+@pytest.fixture
+def tiny_profile(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The profile "tiny", away from anybody's `.env`."""
+    import tiny_models
+
+    from models.profiles import PROFILES
+
+    monkeypatch.setitem(PROFILES, "tiny", tiny_models.made_once(tmp_path_factory))
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture(scope="session")
+def _told_once() -> list[Ran]:
+    return []
+
+
+@pytest.fixture
+def told(
+    _told_once: list[Ran], tiny_profile: None, prefect_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Ran:
+    """A finished storyboard of six frames, made once and left as it is; `Stage.begin_with` copies it."""
+    from flow_runs import Stage
+
+    if not _told_once:
+        _told_once.append(Stage(tmp_path_factory.mktemp("told") / "outputs").run(frames=6))
+    return _told_once[0]
+
+
+@pytest.fixture
+def stage(tiny_profile: None, prefect_server: str, tmp_path: Path) -> Stage:
+    """An empty place to run the flow in."""
+    from flow_runs import Stage
+
+    return Stage(tmp_path / "outputs")

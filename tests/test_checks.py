@@ -234,9 +234,8 @@ def test_sketches_must_be_pictures_of_frames(profile: Profile, home: Path) -> No
     write(home / "bad.png", (home / "good.png").read_bytes()[:40])
     write(home / "words.png", b"a horse")
     assert problems(sketches={1: "good.png", 6: "good.png"}) == ""
-    told = problems(sketches={0: "good.png", 2: "bad.png", 3: "words.png", 4: "absent.png", 7: "good.png"})
+    told = problems(sketches={2: "bad.png", 3: "words.png", 4: "absent.png", 7: "good.png"})
     assert [line.split(": ", 1) for line in told.splitlines()] == [
-        ["sketch of frame 0, 'good.png'", "the storyboard has frames 1 to 6"],
         ["sketch of frame 2, 'bad.png'", "not a picture that can be read; save it as PNG or JPEG"],
         ["sketch of frame 3, 'words.png'", "not a picture that can be read; save it as PNG or JPEG"],
         ["sketch of frame 4, 'absent.png'", "no such file"],

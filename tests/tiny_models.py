@@ -38,10 +38,15 @@ _BLOCKS = {
 @pytest.fixture
 def tiny_world(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Profile:
     """The profile "tiny", made once a session. Test modules take it in by `tiny_world = tiny_models.tiny_world`."""
-    folder = tmp_path_factory.getbasetemp() / "tiny_world"
-    own = profile(folder) if folder.is_dir() else save_world(folder)
+    own = made_once(tmp_path_factory)
     monkeypatch.setitem(PROFILES, own.name, own)
     return own
+
+
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    """The profile "tiny", with its models on disk."""
+    folder = tmp_path_factory.getbasetemp() / "tiny_world"
+    return profile(folder) if folder.is_dir() else save_world(folder)
 
 
 def setup(**changes: Any) -> PainterSetup:

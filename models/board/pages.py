@@ -11,7 +11,7 @@ from PIL import Image
 
 from models.board.contact_sheet import Panel, contact_sheet
 from models.board.directory import frame_name
-from models.board.report import FrameReport, Report, show_score
+from models.board.report import CandidateReport, FrameReport, Report, show_score
 from models.storage import write_atomically
 
 CONTACT_SHEET = "contact_sheet.png"
@@ -31,11 +31,16 @@ def write_sheet(report: Report, board: Path) -> Image.Image:
         for frame in report.frames
     ]
     footer = f"{report.profile}, {report.pipeline.replace('_', ' ')}, base seed {report.base_seed}"
-    sheet = contact_sheet(panels, report.title, story=report.story, footer=footer)
+    sheet = contact_sheet(panels, report.title, story=_story_beyond_title(report), footer=footer)
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")
     write_atomically(board / CONTACT_SHEET, buffer.getvalue())
     return sheet
+
+
+def _story_beyond_title(report: Report) -> str:
+    """The story, unless the title has said it already."""
+    return "" if report.story == report.title else report.story
 
 
 def _note(frame: FrameReport) -> str:
@@ -53,54 +58,78 @@ def sheet_markdown(sheet: Image.Image) -> str:
 
 
 def score_rows(report: Report) -> list[dict[str, str | int]]:
-    """A row for every candidate: what was painted at each attempt, and why it was refused."""
+    """A row for every candidate: what was painted at each attempt, what became of it, and why it was refused."""
     return [
         {
             "frame": frame.number,
             "attempt": candidate.attempt + 1,
             "seed": candidate.seed,
             "likeness": "reference" if frame.reference else show_score(candidate.scores.consistency),
-            "prompt": show_score(candidate.scores.prompt),
-            "verdict": "accepted" if candidate.accepted else "; ".join(candidate.reasons),
-            "kept": "yes" if candidate.sha256 == frame.sha256 else "",
+            "prompt score": show_score(candidate.scores.prompt),
+            "verdict": _verdict(candidate, kept=candidate.sha256 == frame.sha256),
+            "why": "; ".join(candidate.reasons),
         }
         for frame in report.frames
         for candidate in frame.candidates
     ]
 
 
+def _verdict(candidate: CandidateReport, *, kept: bool) -> str:
+    if candidate.accepted:
+        return "accepted" if kept else "accepted, then replaced"
+    return "weak, kept" if kept else "refused"
+
+
 def report_markdown(report: Report, board: Path) -> str:
     """What was asked for, what was made of it, how long it took, and where it lies."""
-    return "\n".join([*_facts(report, board), "", *_frame_table(report), "", *_stage_table(report)]) + "\n"
+    parts = (_facts(report, board), _frame_table(report), _scenes(report), _stage_table(report))
+    return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
 def _facts(report: Report, board: Path) -> Iterator[str]:
     yield f"# {_plain(report.title)}"
-    yield f"\n> {_plain(report.story)}\n"
-    yield f"- **Files:** `{board}`"
-    yield f"- **Profile:** {report.profile}, {report.pipeline} on {report.device} in {report.precision}"
-    yield f"- **Writer:** {report.writer}; base seed {report.base_seed}"
+    if story := _story_beyond_title(report):
+        yield f"\n> {_plain(story)}"
+    yield f"\n- **Files:** `{board.absolute()}`"
+    pipeline = report.pipeline.replace("_", " ")
+    yield f"- **Profile:** {report.profile}, {pipeline}, on {report.device} in {report.precision}"
+    yield f"- **Writer:** {_plain(report.writer)}"
+    yield f"- **Base seed:** {report.base_seed}"
     average, least = show_score(report.average_consistency), show_score(report.min_consistency)
     yield f"- **Likeness to frame 1:** {average} on average, {least} at least; asked for {report.threshold:.2f}"
+    least = show_score(min(frame.prompt_score for frame in report.frames))
+    yield f"- **Agreement with the prompts:** {least} at least; asked for {report.prompt_threshold:.2f}"
     if report.weak_frames:
         numbers = ", ".join(map(str, report.weak_frames))
-        yield f"- **Weak frames:** {numbers}. Run again with more `attempts`, another `seed` or a lower `threshold`."
+        yield (
+            f"- **Weak frames:** {numbers}. Run again with more `attempts`, another `seed`, "
+            "or a lower `threshold` or `prompt_threshold`."
+        )
 
 
 def _frame_table(report: Report) -> Iterator[str]:
-    yield "| frame | scene | prompt | seed | likeness | prompt score | verdict |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    """Numbers and verdicts only: a dashboard cuts a table that is too wide."""
+    yield "## Frames\n"
+    yield "| frame | verdict | likeness | prompt score | seed | attempts |"
+    yield "| ---: | --- | ---: | ---: | ---: | ---: |"
     for frame in report.frames:
-        likeness = "reference" if frame.reference else show_score(frame.consistency_score)
         verdict = "accepted" if frame.accepted else "**weak**"
-        cells = (frame.number, _plain(frame.scene.caption), _plain(frame.prompt), frame.seed, likeness)
-        yield f"| {' | '.join(map(str, cells))} | {show_score(frame.prompt_score)} | {verdict} |"
+        likeness = "reference" if frame.reference else show_score(frame.consistency_score)
+        scores = (likeness, show_score(frame.prompt_score), frame.seed, frame.attempts)
+        yield f"| {frame.number} | {verdict} | {' | '.join(map(str, scores))} |"
+
+
+def _scenes(report: Report) -> Iterator[str]:
+    yield "## Scenes and prompts\n"
+    yield from (f"{frame.number}. **{_plain(frame.scene.caption)}** {_plain(frame.prompt)}" for frame in report.frames)
 
 
 def _stage_table(report: Report) -> Iterator[str]:
+    yield "## Time\n"
     yield "| stage | seconds |"
-    yield "| --- | --- |"
+    yield "| --- | ---: |"
     yield from (f"| {stage} | {seconds:.1f} |" for stage, seconds in report.seconds.items())
+    yield f"| **from start to finish** | **{(report.finished - report.started).total_seconds():.1f}** |"
 
 
 def _plain(text: str) -> str:

@@ -149,6 +149,9 @@ def _paint_batch(batch: list[_Ticket]) -> None:
     def report(share: float) -> None:
         for ticket in batch:
             ticket.report(share)
+        errors = [ticket.error for ticket in batch if ticket.error is not None]
+        if len(errors) == len(batch):  # nobody waits for these pictures any more
+            raise errors[0]
 
     try:
         models = load(batch[0].setup)

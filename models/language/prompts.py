@@ -43,7 +43,8 @@ def refine(
     parts = [head, scene.place, scene.time, *things, scene.shot, *([profile.style] if profile.style else [])]
     kept, cut = fit(parts, count_tokens)
     if cut:
-        log.warning("frame %d: left out of the prompt, which takes %d tokens: %s", scene.number, MAX_TOKENS, cut)
+        left_out = ", ".join(cut)
+        log.warning("frame %d: left out of the prompt, which takes %d tokens: %s", scene.number, MAX_TOKENS, left_out)
     prompt = ", ".join(kept)
     return FramePrompt(
         scene=scene, prompt=prompt, negative_prompt=profile.negative_prompt, tokens=count_tokens(prompt), cut=cut

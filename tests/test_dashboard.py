@@ -1,0 +1,225 @@
+"""What people see: the dashboard's pages in a real browser, served by a real Prefect server, without the internet."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import tiny_models
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect, sync_playwright
+
+from models.board.directory import REPORT_FILE
+from models.board.pages import report_markdown, score_rows
+from models.board.report import Report
+from models.profiles import PROFILES, ROOT
+
+CHROMIUM = "/usr/bin/chromium"
+QUIET = ["headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"]
+QUIET += ["disable-background-networking", "disable-component-update"]
+DEADLINE = 60.0
+"""Seconds after which something that is waited for does not come."""
+STORY = "Aldar Köse says <b>no</b> | a *rich* merchant [pays](/nowhere)"
+ASKED_ANYWAY = {"sr-client-cfg.amplitude.com"}
+"""Prefect's second UI asks this host for settings even where analytics are off, and does without an answer."""
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """A server, and the storyboard that it knows."""
+
+    url: str
+    board: Path
+
+    def ask(self, path: str, **body: Any) -> Any:
+        data, headers = json.dumps(body).encode(), {"content-type": "application/json"}
+        request = urllib.request.Request(f"{self.url}/api/{path}", data, headers)
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)
+
+    def artifact(self, key: str) -> str:
+        """Path of its page."""
+        found = {artifact["key"]: artifact["id"] for artifact in self.ask("artifacts/filter")}
+        return f"artifacts/artifact/{found[key]}"
+
+    @property
+    def report(self) -> Report:
+        return Report.model_validate_json((self.board / REPORT_FILE).read_bytes())
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until_it_answers(url: str, server: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + DEADLINE
+    while server.poll() is None and time.monotonic() < end:
+        try:
+            urllib.request.urlopen(f"{url}/api/health").close()
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail(f"the server does not answer, exit code {server.poll()}")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`prefect server start` with an empty database and its pages."""
+    home, port = tmp_path_factory.mktemp("prefect"), free_port()
+    url = f"http://127.0.0.1:{port}"
+    own = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_UI_API_URL": f"{url}/api",
+        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home / "ui"),
+    }
+    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
+    with (home / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, env=os.environ | own, stdout=log, stderr=log)
+    try:
+        wait_until_it_answers(url, process)
+        yield url
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+
+
+@pytest.fixture(autouse=True)
+def _tiny_profile(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports of the tiny profile can be read here too."""
+    monkeypatch.setitem(PROFILES, "tiny", tiny_models.made_once(tmp_path_factory))
+
+
+@pytest.fixture(scope="module")
+def dashboard(server: str, tmp_path_factory: pytest.TempPathFactory) -> Dashboard:
+    """Of a storyboard of three frames, the later ones weak after two attempts."""
+    world, folder = tiny_models.made_once(tmp_path_factory), tmp_path_factory.mktemp("boards")
+    options = ["--profile=tiny", "--frames=3", "--steps=2", "--attempts=2", "--threshold=1", "--prompt-threshold=-1"]
+    command = [sys.executable, str(ROOT / "tests/tiny_command.py"), world.base.source, *options, "--", STORY]
+    environment = os.environ | {"PREFECT_API_URL": f"{server}/api", "NO_PROXY": "127.0.0.1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return Dashboard(server, folder / done.stdout.removesuffix("\n"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[f"--{name}" for name in QUIET])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=["", "/v2"], ids=["first UI", "second UI"])
+def pages(request: pytest.FixtureRequest, browser: Browser, dashboard: Dashboard) -> Iterator[BrowserContext]:
+    """A window of one of the server's two UIs, which reaches nothing but the server."""
+    context = browser.new_context(base_url=f"{dashboard.url}{request.param}/", viewport={"width": 1400, "height": 1100})
+    refused: set[str | None] = set()
+
+    def only_the_server(route: Route) -> None:
+        if route.request.url.startswith((f"{dashboard.url}/", "data:", "blob:")):
+            route.continue_()
+        else:
+            refused.add(urlsplit(route.request.url).hostname)
+            route.abort()
+
+    context.route("**/*", only_the_server)
+    context.set_default_timeout(DEADLINE * 1000)
+    yield context
+    context.close()
+    assert refused <= ASKED_ANYWAY
+
+
+def opened(pages: BrowserContext, path: str) -> Page:
+    page = pages.new_page()
+    page.goto(path)
+    return page
+
+
+def texts(cells: Locator) -> list[str]:
+    return [" ".join(text.split()) for text in cells.all_inner_texts()]
+
+
+def test_the_contact_sheet_is_really_painted(pages: BrowserContext, dashboard: Dashboard) -> None:
+    page = opened(pages, dashboard.artifact("contact-sheet"))
+    picture = page.get_by_role("img", name="contact sheet")
+    picture.wait_for()
+    page.wait_for_function("() => [...document.images].every(image => image.complete)")
+    width = picture.evaluate("image => image.naturalWidth")
+    assert width == 1200
+    seen = Image.open(io.BytesIO(picture.screenshot())).convert("RGB")
+    assert seen.width > 600
+    assert seen.height > 200
+    assert len(set(seen.resize((60, 40)).get_flattened_data())) > 300
+    sent = Image.open(dashboard.board / "contact_sheet.png").convert("RGB").resize((60, 40))
+    pairs = zip(sent.get_flattened_data(), seen.resize((60, 40)).get_flattened_data(), strict=True)
+    differences = [abs(a - b) for one, other in pairs for a, b in zip(one, other, strict=True)]
+    assert sum(differences) / len(differences) < 12
+
+
+def test_every_attempt_is_a_row_of_scores(pages: BrowserContext, dashboard: Dashboard) -> None:
+    page = opened(pages, dashboard.artifact("scores"))
+    expected = score_rows(dashboard.report)
+    expect(page.locator("tbody tr")).to_have_count(5, timeout=DEADLINE * 1000)
+    assert texts(page.locator("thead th")) == list(expected[0])
+    rows = [texts(row.locator("td")) for row in page.locator("tbody tr").all()]
+    assert rows == [[str(cell) for cell in row.values()] for row in expected]
+    seeds = [["1", "1", "42"], ["2", "1", "2042"], ["2", "2", "2052"], ["3", "1", "3042"], ["3", "2", "3052"]]
+    assert [row[:3] for row in rows] == seeds
+    assert (rows[0][3], rows[0][5]) == ("reference", "accepted")
+    assert sorted(row[5] for row in rows[1:3]) == ["refused", "weak, kept"]
+
+
+def test_the_report_has_its_headings_and_shows_a_story_as_it_was_written(
+    pages: BrowserContext, dashboard: Dashboard
+) -> None:
+    page = opened(pages, dashboard.artifact("report"))
+    expect(page.get_by_role("heading", name="Time", exact=True)).to_be_visible(timeout=DEADLINE * 1000)
+    shown = texts(page.locator("h1, h2").filter(visible=True))
+    report = dashboard.report
+    assert [words for words in shown if words in {report.title, "Frames", "Scenes and prompts", "Time"}] == [
+        report.title,
+        "Frames",
+        "Scenes and prompts",
+        "Time",
+    ]
+    assert str(dashboard.board) in page.locator("body").inner_text()
+    for frame in report.frames:
+        expect(page.get_by_text(frame.scene.caption, exact=True)).to_be_visible()
+    assert STORY in " ".join(page.locator("body").inner_text().split())
+    assert page.locator('a[href$="/nowhere"]').count() == 0
+    frames, seconds = page.locator("table").nth(0), page.locator("table").nth(1)
+    assert [texts(row.locator("td"))[:2] for row in frames.locator("tbody tr").all()] == [
+        ["1", "accepted"],
+        ["2", "weak"],
+        ["3", "weak"],
+    ]
+    assert len(frames.locator("th").all()) == 6
+    assert texts(seconds.locator("tbody td:first-child"))[:5] == list(report.seconds)
+    assert "## Frames" in report_markdown(report, dashboard.board)
+
+
+def test_the_run_shows_its_frames_as_task_runs(pages: BrowserContext, dashboard: Dashboard) -> None:
+    (run,) = dashboard.ask("flow_runs/filter")
+    page = opened(pages, f"runs/flow-run/{run['id']}")
+    page.get_by_text("Task Runs", exact=True).click()
+    for frame in dashboard.report.frames:
+        name = f"frame {frame.number}: {frame.scene.action[:60]}"
+        expect(page.get_by_role("link", name=name)).to_be_visible(timeout=DEADLINE * 1000)
+    expect(page.get_by_text("Completed", exact=True).first).to_be_visible()

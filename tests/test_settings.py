@@ -1,0 +1,298 @@
+"""Settings: one record that the form, the command line, the environment and .env all fill."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from models.errors import InputError
+from models.profiles import ROOT
+from models.settings import PREFIX, Keys, StoryboardOptions, check_names, explain, read_story, with_environment
+
+OTHER_VALUES: dict[str, Any] = {
+    "profile": "sdxl",
+    "seed": 7,
+    "frames": 4,
+    "pipeline": "simplified",
+    "writer": "openai",
+    "writer_model": "gpt-4o-mini",
+    "temperature": 0.5,
+    "lora_path": "s3://studio/aldar",
+    "threshold": 0.6,
+    "prompt_threshold": 0.1,
+    "attempts": 5,
+    "steps": 30,
+    "guidance": 4.5,
+    "size": 512,
+    "control_scale": 0.5,
+    "control_end": 0.75,
+    "sketches": {2: "camel.png"},
+    "refresh": True,
+    "output_dir": "boards",
+    "device": "cuda:1",
+    "precision": "bf16",
+    "batch_size": 2,
+}
+"""A value of every option that is not its default."""
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def environment_words(value: Any) -> str:
+    return '{"2": "camel.png"}' if isinstance(value, dict) else str(value)
+
+
+# --- where values come from
+
+
+@pytest.mark.parametrize("name", StoryboardOptions.model_fields)
+def test_every_option_can_be_set_in_the_environment_and_in_env(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    value = OTHER_VALUES[name]
+    expected = StoryboardOptions.model_validate({name: value})
+    assert expected != StoryboardOptions()
+    Path(".env").write_text(f"{PREFIX}{name.upper()}={environment_words(value)}\n")
+    assert with_environment(StoryboardOptions()) == expected
+    Path(".env").unlink()
+    monkeypatch.setenv(f"{PREFIX}{name.upper()}", environment_words(value))
+    assert with_environment(StoryboardOptions()) == expected
+
+
+def test_given_wins_over_the_environment_that_over_env_and_that_over_the_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path(".env").write_text("STORYBOARD_SEED=1\nSTORYBOARD_FRAMES=1\nSTORYBOARD_STEPS=1\n")
+    monkeypatch.setenv("STORYBOARD_FRAMES", "2")
+    monkeypatch.setenv("STORYBOARD_STEPS", "2")
+    options = with_environment(StoryboardOptions(steps=3))
+    assert (options.seed, options.frames, options.steps, options.attempts) == (1, 2, 3, 3)
+
+
+def test_a_default_that_was_given_wins_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORYBOARD_FRAMES", "2")
+    monkeypatch.setenv("STORYBOARD_THRESHOLD", "0.9")
+    options = with_environment(StoryboardOptions(frames=6, threshold=None))
+    assert (options.frames, options.threshold) == (6, None)
+
+
+def test_what_was_set_nowhere_stays_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORYBOARD_FRAMES", "2")
+    assert with_environment(StoryboardOptions(seed=1)).model_fields_set == {"seed", "frames"}
+
+
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("STORYBOARD_STEPS=\nSTORYBOARD_SEED=8\nOPENAI_API_KEY=\n")
+    monkeypatch.setenv("STORYBOARD_SEED", "")
+    monkeypatch.setenv("STORYBOARD_LORA_PATH", "")
+    assert with_environment(StoryboardOptions()) == StoryboardOptions(seed=8)
+    assert Keys().openai_api_key is None
+
+
+def test_keys_come_from_env_and_are_not_shown() -> None:
+    Path(".env").write_text("OPENAI_API_KEY=sk-secret\nAWS_REGION=eu-north-1\n")
+    keys = Keys()
+    assert keys.openai_api_key is not None
+    assert keys.openai_api_key.get_secret_value() == "sk-secret"
+    assert keys.aws_region == "eu-north-1"
+    assert "sk-secret" not in repr(keys)
+    assert with_environment(StoryboardOptions()) == StoryboardOptions()
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"profile": "stepe"}, "profile: valid profiles: steppe, sdxl, got 'stepe'"),
+        ({"pipeline": "guided"}, "pipeline: Input should be 'reference_guided' or 'simplified', got 'guided'"),
+        ({"writer": "claude"}, "writer: Input should be 'openai' or 'offline', got 'claude'"),
+        ({"frames": 0}, "frames: Input should be greater than or equal to 1, got 0"),
+        ({"frames": 25}, "frames: Input should be less than or equal to 24, got 25"),
+        ({"seed": -1}, "seed: Input should be greater than or equal to 0, got -1"),
+        ({"temperature": float("nan")}, "temperature: Input should be less than or equal to 2, got nan"),
+        ({"guidance": 31}, "guidance: Input should be less than or equal to 30, got 31"),
+        ({"size": 65}, "size: Input should be a multiple of 8, got 65"),
+        ({"device": "gpu"}, "device: valid devices: cpu, cuda, cuda:N, mps, got 'gpu'"),
+        ({"device": "cpu:0"}, "device: valid devices: cpu, cuda, cuda:N, mps, got 'cpu:0'"),
+        ({"sketches": {25: "a.png"}}, "sketches.25: Input should be less than or equal to 24, got 25"),
+        ({"sketches": {2: ""}}, "sketches.2: String should have at least 1 character, got ''"),
+        ({"lora_path": ""}, "lora_path: String should have at least 1 character, got ''"),
+        ({"device": "x" * 90}, f"device: valid devices: cpu, cuda, cuda:N, mps, got '{'x' * 79}…"),
+        ({"frame": 3}, "unknown option 'frame'; did you mean frames?"),
+        ({"openai_api_key": "sk-secret"}, f"unknown option 'openai_api_key'; valid names: {', '.join(OTHER_VALUES)}"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_rule(option: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        StoryboardOptions.model_validate(option)
+    assert explain(caught.value) == words
+
+
+def test_devices_that_are_right() -> None:
+    for device in ("cpu", "cuda", "cuda:0", "cuda:11", "mps", None):
+        assert StoryboardOptions(device=device).device == device
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("STORYBOARD_SEED=x", "STORYBOARD_SEED in .env: Input should be a valid integer"),
+        ("storyboard_seed=x", "STORYBOARD_SEED in .env: Input should be a valid integer"),
+        ("STORYBOARD_PROFILE=stepe", "STORYBOARD_PROFILE in .env: valid profiles: steppe, sdxl, got 'stepe'"),
+        ("STORYBOARD_SKETCHES=2", "STORYBOARD_SKETCHES in .env: Input should be a valid dictionary, got 2"),
+        ("STORYBOARD_SKETCHES={2", """STORYBOARD_SKETCHES in .env: write sketches as {"2": "camel.png"}, got '{2'"""),
+        ("STORYBOARD_FRAMS=3", ".env: unknown name 'STORYBOARD_FRAMS'; did you mean STORYBOARD_FRAMES?"),
+        ("OPENAI_KEY=sk-secret", ".env: unknown name 'OPENAI_KEY'; did you mean OPENAI_API_KEY?"),
+        ("XYZ=1", ".env: unknown name 'XYZ'; valid names: OPENAI_API_KEY, OPENAI_BASE_URL, "),
+        ("STORYBOARD_STORY=x", ".env: unknown name 'STORYBOARD_STORY'; did you mean"),
+        ("\n# a comment\nOPENAI_API_KEY sk-secret", ".env, line 3: not NAME=value"),
+        ("OPENAI_API_KEY=x\n\n\nsk-secret", ".env, line 4: not NAME=value"),
+        ("OPENAI_API_KEY='sk-secret", ".env, line 1: not NAME=value"),
+    ],
+)
+def test_what_is_wrong_in_env_is_said_to_be_there(line: str, words: str) -> None:
+    Path(".env").write_text(line + "\n")
+    with pytest.raises(InputError) as caught:
+        with_environment(StoryboardOptions())
+    assert str(caught.value).startswith(words)
+    assert "sk-secret" not in str(caught.value)
+
+
+def test_what_is_wrong_in_the_environment_is_said_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("STORYBOARD_SEED=1\n")
+    monkeypatch.setenv("STORYBOARD_SEED", "x")
+    with pytest.raises(InputError, match=r"^STORYBOARD_SEED in the environment: .*, got 'x'$"):
+        with_environment(StoryboardOptions())
+    monkeypatch.setenv("STORYBOARD_FRAMS", "3")
+    with pytest.raises(InputError, match=r"^environment: unknown name 'STORYBOARD_FRAMS'; did you mean STORYBOARD_FRA"):
+        with_environment(StoryboardOptions())
+
+
+def test_what_prefect_reads_from_env_is_left_alone() -> None:
+    Path(".env").write_text("PREFECT_API_URL=http://127.0.0.1:4200/api\nexport STORYBOARD_SEED=3\n")
+    assert with_environment(StoryboardOptions()) == StoryboardOptions(seed=3)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (Path.mkdir, "is a directory"),
+        (lambda env: env.symlink_to(env.name), "too many levels of symbolic links"),  # also root can't read this
+        (lambda env: env.write_bytes(b"OPENAI_API_KEY=\xff\n"), "it is not UTF-8 text"),
+    ],
+)
+def test_an_env_that_cannot_be_read_is_refused(make: Callable[[Path], object], words: str) -> None:
+    make(Path(".env"))
+    with pytest.raises(InputError) as caught:
+        with_environment(StoryboardOptions())
+    assert str(caught.value) == f".env can't be read: {words}"
+
+
+@pytest.mark.parametrize(("text", "words"), [(" \n ", "at least 1 character"), ("x" * 2001, "at most 2000 characters")])
+def test_a_wrong_story_is_refused(text: str, words: str) -> None:
+    with pytest.raises(InputError, match=f"^story: String should have {words}, got '"):
+        read_story(text)
+
+
+def test_a_story_is_one_line() -> None:
+    assert read_story(" Алдар\n Көсе  🐫 ").text == "Алдар Көсе 🐫"
+
+
+# --- the form
+
+
+def flow_schema() -> dict[str, Any]:
+    from prefect.utilities.callables import parameter_schema
+
+    from flows.storyboard import storyboard
+
+    return parameter_schema(storyboard.fn).model_dump()
+
+
+def test_the_form_asks_for_the_story_and_the_options() -> None:
+    schema = flow_schema()
+    assert list(schema["properties"]) == ["story", "options"]
+    assert schema["required"] == ["story"]
+    story = schema["properties"]["story"]
+    assert (story["minLength"], story["maxLength"]) == (1, 2000)
+    assert "in any language" in story["description"]
+    options = schema["definitions"]["StoryboardOptions"]
+    assert options["additionalProperties"] is False
+    assert options["properties"]["profile"]["enum"] == ["steppe", "sdxl"]
+
+
+@pytest.mark.parametrize("name", StoryboardOptions.model_fields)
+def test_the_form_explains_and_limits_every_option(name: str) -> None:
+    field = flow_schema()["definitions"]["StoryboardOptions"]["properties"][name]
+    assert len(field["description"]) > 20
+    assert field["title"]
+    assert "default" in field
+    value = {**field, **field.get("anyOf", [{}])[0]}
+    limits = {
+        "string": {"enum", "pattern", "maxLength"},
+        "integer": {"maximum"},
+        "number": {"maximum"},
+        "boolean": {"type"},
+        "object": {"additionalProperties"},
+    }
+    assert limits[value["type"]] & value.keys()
+    assert value["type"] in ("string", "boolean", "object") or "minimum" in value
+
+
+def test_prefect_checks_what_the_form_was_given() -> None:
+    from prefect.utilities.schema_tools.validation import is_valid
+
+    schema = flow_schema()
+    for name, value in OTHER_VALUES.items():
+        words = {str(number): file for number, file in value.items()} if isinstance(value, dict) else value
+        assert is_valid({"story": "x", "options": {name: words}}, schema)
+    for wrong in ({"frames": 25}, {"profile": "stepe"}, {"size": 65}, {"device": "gpu"}, {"frame": 3}, {"seed": "x"}):
+        assert not is_valid({"story": "x", "options": wrong}, schema)
+    assert not is_valid({"story": ""}, schema)
+
+
+# --- .env.example
+
+
+def test_the_example_names_everything_that_may_be_set_and_every_default() -> None:
+    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    found = {match[1]: match[2] for line in lines if (match := re.fullmatch(r"# ([A-Z_]+)=(.*)", line))}
+    options = {PREFIX + name.upper(): field.get_default() for name, field in StoryboardOptions.model_fields.items()}
+    assert found.keys() == {name.upper() for name in Keys.model_fields} | options.keys()
+    shown = {str: str, bool: lambda value: str(value).lower(), type(None): lambda _: ""}
+    for name, default in options.items():
+        assert found[name] == shown.get(type(default), str)(default), name
+    assert all(line.startswith("#") or not line for line in lines)
+
+
+def test_every_name_of_the_example_is_explained_in_the_line_before() -> None:
+    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    named = re.compile(r"# [A-Z_]+=")
+    for i, line in enumerate(lines):
+        if named.match(line) and line != "# AWS_SECRET_ACCESS_KEY=":
+            assert re.match(r"# [A-Za-z]", lines[i - 1]), line
+            assert not named.match(lines[i - 1]), line
+
+
+def test_the_example_works_uncommented() -> None:
+    text = (ROOT / ".env.example").read_text(encoding="utf-8")
+    Path(".env").write_text(re.sub(r"(?m)^# ([A-Z_]+=)", r"\1", text))
+    check_names()
+    assert with_environment(StoryboardOptions()) == StoryboardOptions()
+    assert Keys().aws_region is None
+
+
+def test_settings_are_read_without_torch_and_prefect() -> None:
+    code = "import sys, models.settings; print([name for name in ('torch', 'prefect', 'boto3') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
