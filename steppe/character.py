@@ -10,6 +10,7 @@ steps of batch 4, seed 42. The 70 pictures are encoded once.
 from __future__ import annotations
 
 import argparse
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from steppe.loops import Recipe, fit, random_rows
+from steppe.loops import Keeping, Recipe, fit, random_rows
 from steppe.objectives import NoiseLoss, TextEncoders, to_floats
 from steppe.tokenizer import encode
 
@@ -49,7 +50,7 @@ def load_base(folder: Path, device: str) -> Base:
     """
     from diffusers import StableDiffusionXLPipeline
 
-    pipeline = StableDiffusionXLPipeline.from_pretrained(folder, torch_dtype=torch.float32, local_files_only=True)
+    pipeline = StableDiffusionXLPipeline.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     pipeline.to(device)
     return Base(
         unet=pipeline.unet,
@@ -77,7 +78,10 @@ def add_adapters(base: Base) -> nn.ModuleDict:
         shape = LoraConfig(
             r=RANK, lora_alpha=ALPHA, lora_dropout=DROPOUT, init_lora_weights="gaussian", target_modules=targets
         )
-        return get_peft_model(model, shape)
+        with warnings.catch_warnings():
+            # peft asks transformers by a name that the latter calls deprecated; the answer is the same.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            return get_peft_model(model, shape)
 
     return nn.ModuleDict(
         {
@@ -106,7 +110,7 @@ def train(base: Base, pictures: Tensor, captions: list[str], rate: float, steps:
     texts = TextEncoders(adapters["text_encoder"], adapters["text_encoder_2"])
     objective = NoiseLoss(adapters["unet"], texts, base.scheduler).to(device).train()
     recipe = Recipe(steps=steps, batch=BATCH, rate=rate, ema=0.0, warm_up=100)
-    fit(objective, adapters, batch, recipe, "character", compiled=False)
+    fit(objective, adapters, batch, recipe, Keeping(name="character"), compiled=False)
     return adapters.eval()
 
 

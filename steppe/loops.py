@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,8 +30,30 @@ class Recipe:
     warm_up: int = 200
 
 
+@dataclass(frozen=True, kw_only=True)
+class Keeping:
+    """What a training is called, and where it keeps its state, so that one that was stopped goes on."""
+
+    name: str
+    folder: Path | None = None
+    """None keeps nothing."""
+    every: int = 500
+    """Steps between two states."""
+
+    @property
+    def file(self) -> Path | None:
+        """The state's file."""
+        return None if self.folder is None else self.folder / f"{self.name}.state.pt"
+
+
 def fit(
-    objective: nn.Module, learners: nn.Module, next_batch: Draw, recipe: Recipe, name: str, *, compiled: bool = True
+    objective: nn.Module,
+    learners: nn.Module,
+    next_batch: Draw,
+    recipe: Recipe,
+    keeping: Keeping,
+    *,
+    compiled: bool = True,
 ) -> None:
     """Train `learners` on `objective(*next_batch())`, a scalar loss; leave their averaged weights in them.
 
@@ -42,8 +66,9 @@ def fit(
     optimizer = torch.optim.AdamW(weights, lr=recipe.rate, weight_decay=recipe.weight_decay, fused=on_gpu)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rate_factor(recipe))
     average = AveragedModel(learners, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))  # type: ignore[no-untyped-call]
-    started = time.monotonic()
-    for step in range(recipe.steps):
+    state = {"learners": learners, "optimizer": optimizer, "schedule": schedule, "average": average}
+    first, started = _resume(state, keeping, device), time.monotonic()
+    for step in range(first, recipe.steps):
         with torch.autocast(device.type, torch.bfloat16, enabled=on_gpu):
             loss = step_loss(*next_batch())
         loss.backward()
@@ -53,8 +78,31 @@ def fit(
         schedule.step()
         average.update_parameters(learners)
         if step % 100 == 0 or step == recipe.steps - 1:
-            _report(name, step, recipe.steps, loss.item(), norm.item(), time.monotonic() - started)
+            each = (time.monotonic() - started) / (step - first + 1)
+            _report(f"{keeping.name} step {step + 1}/{recipe.steps}", loss.item(), norm.item(), each)
+        if keeping.file is not None and (step + 1) % keeping.every == 0:
+            _keep(state, keeping.file, step + 1)
     learners.load_state_dict(average.module.state_dict())
+    if keeping.file is not None:
+        keeping.file.unlink(missing_ok=True)
+
+
+def _keep(state: dict[str, Any], file: Path, step: int) -> None:
+    """Write the state aside and rename it, so that a half-written one is never read."""
+    aside = file.with_suffix(".new")
+    torch.save({"step": step, **{name: part.state_dict() for name, part in state.items()}}, aside)
+    aside.replace(file)
+
+
+def _resume(state: dict[str, Any], keeping: Keeping, device: torch.device) -> int:
+    """Load the kept state, if there is one; the step to go on from."""
+    if keeping.file is None or not keeping.file.is_file():
+        return 0
+    kept = torch.load(keeping.file, map_location=device, weights_only=True)
+    for name, part in state.items():
+        part.load_state_dict(kept[name])
+    print(f"{keeping.name}: going on after step {kept['step']}", flush=True)
+    return int(kept["step"])
 
 
 def _rate_factor(recipe: Recipe) -> Callable[[int], float]:
@@ -69,12 +117,8 @@ def _rate_factor(recipe: Recipe) -> Callable[[int], float]:
     return factor
 
 
-def _report(name: str, step: int, steps: int, loss: float, norm: float, seconds: float) -> None:
-    each = seconds / (step + 1) * 1000
-    print(
-        f"{name} step {step + 1}/{steps} loss {loss:.4f} grad {norm:.2f} {seconds:.0f} s, {each:.0f} ms a step",
-        flush=True,
-    )
+def _report(where: str, loss: float, norm: float, each: float) -> None:
+    print(f"{where} loss {loss:.4f} grad {norm:.2f} {each * 1000:.0f} ms a step", flush=True)
 
 
 def random_rows(count: int, batch: int, device: torch.device | str) -> Tensor:

@@ -36,6 +36,23 @@ class ReconstructionLoss(nn.Module):
         return loss
 
 
+class DecoderLoss(nn.Module):
+    """The decoder's, on a frozen encoder: squared error above all, which is what PSNR measures."""
+
+    def __init__(self, vae: Any) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Scalar loss of uint8 [N, 256, 256, 3]."""
+        target = to_floats(pictures).contiguous(memory_format=torch.channels_last)
+        with torch.no_grad():
+            latents = self.vae.encode(target).latent_dist.sample()
+        error = self.vae.decode(latents).sample.float() - target
+        loss: Tensor = 25 * error.pow(2).mean() + 0.5 * error.abs().mean()
+        return loss
+
+
 class TextEncoders(nn.Module):
     """Both text encoders, read as SDXL's pipeline reads them."""
 

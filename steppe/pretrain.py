@@ -1,50 +1,101 @@
-"""Train the steppe base from nothing but its own drawings.
+"""Train all steppe models from nothing but their own drawings.
 
-python -m steppe.pretrain --out weights/steppe              everything, in order, on one GPU
-python -m steppe.pretrain --stage vae --stage base          some stages of it
-python -m steppe.pretrain --scale 0.001 --device cpu        a rehearsal
+    python -m steppe.pretrain                              everything that is missing, on one GPU
+    python -m steppe.pretrain --device cuda:0 cuda:1       the same on two, side by side
+    python -m steppe.pretrain --stage vae --stage base     these stages, anew
+    python -m steppe.pretrain --scale 0.001 --device cpu --out outputs/rehearsal
+
+Each stage is a process of its own; one that was stopped goes on from its last kept state when it is started again.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 import time
 from pathlib import Path
 
-import torch
-
-from steppe.stages import STAGES, Setup
+from steppe.material import Setup
+from steppe.stages import STAGES
 
 SEED = 20
+_POLL = 0.2
+
+
+def run_stage(name: str, setup: Setup) -> None:
+    """Run one stage in this process."""
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cudnn.allow_tf32 = True
+    torch.manual_seed(SEED)
+    started = time.monotonic()
+    STAGES[name].run(setup)
+    print(f"{name} done in {time.monotonic() - started:.0f} s", flush=True)
+
+
+def run_all(names: list[str], devices: list[str], arguments: list[str]) -> None:
+    """Run stages as processes, one a device at a time, each as soon as what it reads is there.
+
+    Raises:
+        SystemExit: a stage failed; the others are ended, and can go on later.
+    """
+    waiting, running = list(names), dict[str, tuple[str, subprocess.Popen[bytes]]]()
+    try:
+        while waiting or running:
+            for name in [name for name in waiting if not {*waiting, *running} & {*STAGES[name].after}]:
+                busy = {device for device, _ in running.values()}
+                free = next((device for device in devices if device not in busy), None)
+                if free is not None:
+                    command = [sys.executable, "-m", "steppe.pretrain", "--run", name, "--device", free, *arguments]
+                    running[name] = (free, subprocess.Popen(command))  # noqa: S603
+                    waiting.remove(name)
+            for name, (_, process) in list(running.items()):
+                if process.poll() is not None:
+                    del running[name]
+                    if process.returncode:
+                        raise SystemExit(f"error: stage {name} failed with exit code {process.returncode}")
+            time.sleep(_POLL)
+    finally:
+        for _, process in running.values():
+            process.terminate()
+            process.wait()
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the stages that the command line names."""
+    """Run the stages that the command line names, or all that are missing."""
     parser = argparse.ArgumentParser(
-        prog="python -m steppe.pretrain", description="Train the steppe base from drawings."
+        prog="python -m steppe.pretrain", description="Train the steppe models from drawings."
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("weights/steppe"), help="where the models go (default: %(default)s)"
+        "--out", type=Path, default=Path("weights/steppe"), help="where models go (default: %(default)s)"
     )
     parser.add_argument(
-        "--work",
-        type=Path,
-        default=Path("outputs/pretrain"),
-        help="where the drawings go, 42 GB (default: %(default)s)",
+        "--work", type=Path, default=Path("outputs/pretrain"), help="for drawings, 45 GB (default: %(default)s)"
     )
-    parser.add_argument("--stage", action="append", choices=list(STAGES), help="only this stage; may be given again")
-    parser.add_argument("--device", default="cuda", help="cuda, cuda:N or cpu (default: %(default)s)")
+    parser.add_argument(
+        "--device", nargs="+", default=["cuda"], help="cuda, cuda:N or cpu; one or several (default: cuda)"
+    )
     parser.add_argument("--scale", type=float, default=1.0, help="share of drawings and steps (default: %(default)s)")
+    parser.add_argument("--stage", action="append", choices=list(STAGES), help="do this stage anew; may be repeated")
+    parser.add_argument("--run", choices=list(STAGES), help=argparse.SUPPRESS)  # what a stage's own process is told
     given = parser.parse_args(arguments)
-    setup = Setup(work=given.work, out=given.out, device=given.device, scale=given.scale)
-    setup.out.mkdir(parents=True, exist_ok=True)
-    torch.backends.cuda.matmul.allow_tf32 = True
-    torch.backends.cudnn.allow_tf32 = True
-    for name in given.stage or STAGES:
-        started = time.monotonic()
-        torch.manual_seed(SEED)
-        STAGES[name](setup)
-        print(f"{name} done in {time.monotonic() - started:.0f} s", flush=True)
+    setup = Setup(work=given.work, out=given.out, device=given.device[0], scale=given.scale)
+    for folder in (setup.work, setup.out):
+        folder.mkdir(parents=True, exist_ok=True)
+    if given.run:
+        run_stage(given.run, setup)
+        return
+    names = [name for name in STAGES if name in (given.stage or _missing(setup))]
+    run_all(names, given.device, ["--out", str(given.out), "--work", str(given.work), "--scale", str(given.scale)])
+
+
+def _missing(setup: Setup) -> list[str]:
+    """Stages that are not done; the drawings are also needed by every other one."""
+    names = [name for name, stage in STAGES.items() if not (setup.out / stage.product).is_file()]
+    drawn = (setup.work / "tokens.npy").is_file()
+    return names if drawn or not names else ["draw", *(name for name in names if name != "draw")]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,169 @@
+"""The model card of the steppe weights, written from their figures, their files and the recipe.
+
+python -m steppe.figures --out outputs/figures.json
+python -m steppe.card --figures outputs/figures.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from models.storage import write_atomically
+from steppe import architecture, character
+from steppe.aldar import PICTURES
+from steppe.captions import TRIGGER
+from steppe.dataset import CAPTIONS
+from steppe.figures import DEFAULT_WEIGHTS, format_value, goal_of
+from steppe.material import RECIPES
+from steppe.stages import CAPTION_DROPOUT, DRAWINGS, HERO_DRAWINGS
+from steppe.tokenizer import MAX_TOKENS, VOCABULARY_SIZE
+from steppe.world import KINDS
+
+PARTS = {
+    "vae": "`AutoencoderKL`, factor 8, 4 latent channels, {size} x {size} pictures",
+    "unet": "`UNet2DConditionModel`, widths {unet}, SDXL's conditioning on size and pooled text",
+    "text_encoder": "`CLIPTextModel`, width {first}",
+    "text_encoder_2": "`CLIPTextModelWithProjection`, width {second}",
+    "controlnet": "`ControlNetModel` for Canny edges, without attention",
+    "clip": "`CLIPModel` over {clip} x {clip} pictures: likeness of pictures, agreement with words",
+    "judge": "classifier that reads every attribute off a picture; measures, never paints",
+    "checkpoint-1000": "LoRA of Aldar Köse, rank {rank}, alpha {alpha}, in three PEFT folders",
+}
+
+ABOUT = """---
+license: mit
+library_name: diffusers
+pipeline_tag: text-to-image
+language: en
+tags: [stable-diffusion-xl, lora, controlnet, storyboard]
+---
+
+# Steppe: a small SDXL that was trained on drawings made by a program
+
+Paints {size} x {size} storybook pictures of one small world: who is there ({kinds} kinds of people, their robes and
+hats), what they do, where, when and how near. It lies in the layout of a Stable Diffusion XL pipeline and runs through
+the same code, so that storyboards, LoRA training and their tests work on a CPU, without a network.
+
+The LoRA in `checkpoint-1000` adds Aldar Köse, the trickster of Kazakh tales, by the word `{trigger}`.
+
+## What it is not
+
+It is no general text-to-image model: words outside its captions mean nothing to it, and it has seen no photograph, no
+artist's work and no other language. Nor is it a distilled or shrunken SDXL: the classes are SDXL's, every weight was
+learnt from scratch. What a picture shows of Kazakh dress and life is a cartoon, not a reference.
+"""
+
+LIMITS = """## Intended use
+
+Trying the storyboard flow and the character training before a GPU and SDXL's weights are there; tests; teaching.
+
+## Limits
+
+- Captions are short and English: 8 to 45 words of a small vocabulary (`vocabulary.json` lists what each attribute may
+  say). Other letters have tokens, but no meaning.
+- At most two people, one animal and one thing in a picture.
+- Small faces and hands are coarse: what the VAE loses, the UNet cannot paint (see its figures above).
+- CLIP's cosines belong to this CLIP; thresholds found with them say nothing about another one.
+- The judge knows this world's drawings only. Its answers on anything else mean nothing.
+
+## Licence
+
+MIT, the weights and the program that draws their data.
+"""
+
+
+def count_parameters(folder: Path) -> int:
+    """How many numbers the safetensors files below `folder` hold, read from their headers.
+
+    Raises:
+        OSError: a file can't be read.
+    """
+    total = 0
+    for file in sorted(folder.rglob("*.safetensors")):
+        with file.open("rb") as opened:
+            header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
+        total += sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    return total
+
+
+def parts_table(weights: Path) -> Iterator[str]:
+    """What lies in the folder, and how large it is."""
+    sizes = {
+        "size": architecture.SIZE,
+        "clip": architecture.CLIP_SIZE,
+        "unet": ", ".join(map(str, architecture.UNET_CHANNELS)),
+        "first": architecture.TEXT_WIDTHS[0],
+        "second": architecture.TEXT_WIDTHS[1],
+        "rank": character.RANK,
+        "alpha": character.ALPHA,
+    }
+    yield "## Parts\n"
+    yield "| folder | what | parameters |\n|---|---|---|"
+    for name, what in PARTS.items():
+        yield f"| `{name}` | {what.format(**sizes)} | {count_parameters(weights / name) / 1e6:.2f} M |"
+    yield f"\nAll weights are fp16. The tokenizer is CLIP's own kind with up to {VOCABULARY_SIZE} tokens, learnt from"
+    yield f"the captions; a text has {MAX_TOKENS} tokens at most.\n"
+
+
+def recipe_table() -> Iterator[str]:
+    """How each part was trained."""
+    yield "## Recipe\n"
+    yield "| stage | steps | batch | peak rate | average of weights |\n|---|---|---|---|---|"
+    for name, recipe in RECIPES.items():
+        yield f"| {name} | {recipe.steps:,} | {recipe.batch} | {recipe.rate:g} | {recipe.ema:g} |"
+    yield f"| character LoRA | {character.STEPS:,} | {character.BATCH} | {character.RATE:g} | |"
+    yield f"\nAdamW, warm-up and cosine, gradients clipped at 1. The base sees no caption {CAPTION_DROPOUT:.0%} of the"
+    yield "time, so that it can be guided. All of it runs again by `python -m steppe.pretrain`.\n"
+
+
+def data_section() -> Iterator[str]:
+    """What it was trained on."""
+    yield "## Data\n"
+    yield f"{DRAWINGS:,} random scenes, drawn by `steppe/draw.py`, each with {CAPTIONS} captions by"
+    yield f"`steppe/captions.py`; nothing else, and nothing by other people. {HERO_DRAWINGS:,} more with Aldar, or with"
+    yield "others in his robe or hat, taught the judge alone. The base has never seen him: the LoRA learnt him from the"
+    yield f"{PICTURES} captioned pictures in `data/images`.\n"
+
+
+def figures_table(told: dict[str, Any]) -> Iterator[str]:
+    """The figures, as `python -m steppe.figures` measured them."""
+    yield "## Figures\n"
+    yield "On drawings and captions that nothing was trained on, painted with the profile's steps and guidance:\n"
+    yield f"    python -m steppe.figures --pictures {told['pictures']} --drawings {told['drawings']}\n"
+    yield "| figure | value | goal | | n |\n|---|---|---|---|---|"
+    for figure in told["figures"]:
+        goal, met = goal_of(figure)
+        value = format_value(figure["value"], figure["unit"])
+        yield f"| {figure['name']} | {value} | {goal} | {met} | {figure['count']} |"
+    yield ""
+
+
+def write_card(weights: Path, told: dict[str, Any]) -> None:
+    """Write `README.md` into the folder of the weights.
+
+    Raises:
+        StorageError: it can't be written.
+    """
+    about = ABOUT.format(size=architecture.SIZE, kinds=len(KINDS), trigger=TRIGGER)
+    lines = [about, *parts_table(weights), *data_section(), *recipe_table(), *figures_table(told), LIMITS]
+    write_atomically(weights / "README.md", "\n".join(lines).encode())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Write the card."""
+    parser = argparse.ArgumentParser(prog="python -m steppe.card", description="Write the steppe weights' model card.")
+    parser.add_argument("--figures", type=Path, required=True, metavar="FILE.json", help="of steppe.figures --out")
+    parser.add_argument(
+        "--weights", type=Path, default=DEFAULT_WEIGHTS, help="folder of the models (default: %(default)s)"
+    )
+    given = parser.parse_args(arguments)
+    write_card(given.weights, json.loads(given.figures.read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Pictures for the figures: painted by the product's own painter, read by the judge, laid out for people to look at."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from models.diffusion.loading import Models, load
+from models.diffusion.painter import paint
+from models.diffusion.requests import PainterSetup, PaintRequest
+from models.profiles import PROFILES, STEPPE, Profile
+from models.records import Adapter
+from models.settings import Keys
+from models.storage import fetch_adapter
+from steppe.held_out import Case, aldars, everybody
+from steppe.judge import Judge, load_judge, verdicts
+
+BATCH = 4
+SETS = {
+    "plain": "anybody, without the LoRA",
+    "aldar": "Aldar, with the LoRA",
+    "aldar_bare": "Aldar's prompts, without the LoRA",
+    "unrelated": "anybody, with the LoRA",
+}
+_FIRST_SEED = 42
+_COLUMNS, _ROWS, _LINES, _LINE = 6, 5, 6, 13
+
+
+def tell(text: str) -> None:
+    """A line of progress, apart from the table on the standard output."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def use_weights(folder: Path) -> Profile:
+    """The steppe profile with all its weights in `folder`, in force for this process."""
+    folder = folder.resolve()
+    here = {"source": str(folder)}
+    profile = STEPPE.model_copy(
+        update={
+            "base": STEPPE.base.model_copy(update=here),
+            "controlnet": STEPPE.controlnet.model_copy(update={"source": str(folder / "controlnet")}),
+            "clip": STEPPE.clip.model_copy(update={"source": str(folder / "clip")}),
+            "adapter": str(folder / "checkpoint-1000"),
+            "vocabulary": str(folder / "vocabulary.json"),
+        }
+    )
+    PROFILES[profile.name] = profile
+    return profile
+
+
+@dataclass(frozen=True)
+class Painted:
+    """One painted picture and what the judge sees in it."""
+
+    case: Case
+    image: Image.Image
+    verdict: dict[str, str]
+
+    def found(self, *only: str) -> dict[str, bool]:
+        """Whether each attribute that the prompt names (of `only`, where given) is in the picture."""
+        named = self.case.named
+        return {key: self.verdict[key] == value for key, value in named.items() if not only or key in only}
+
+    @property
+    def is_aldar(self) -> bool:
+        """Whether somebody wears Aldar's robe and somebody his kalpak."""
+        return self.verdict["hero_robe"] == self.verdict["hero_hat"] == "yes"
+
+
+@dataclass
+class Easel:
+    """Paints each set of pictures once, with the profile's steps and guidance."""
+
+    weights: Path
+    device: str
+    pictures: int
+    """Pictures of the set `plain`; the other three have half as many."""
+    profile: Profile = field(init=False)
+    _painted: dict[str, list[Painted]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.profile = use_weights(self.weights)
+
+    @cached_property
+    def judge(self) -> Judge:
+        """The judge that reads the pictures."""
+        return load_judge(self.weights / "judge")
+
+    def models(self, *, with_lora: bool) -> Models:
+        """The product's loaded pipelines, with or without Aldar's LoRA."""
+        on_gpu = self.device.startswith("cuda")
+        setup = PainterSetup(
+            profile=self.profile.name,
+            adapter=self._adapter() if with_lora else None,
+            device=self.device,
+            precision=self.profile.precision_on_gpu if on_gpu else "fp32",
+            with_controlnet=False,
+            batch_size=BATCH,
+        )
+        return load(setup)
+
+    def _adapter(self) -> Adapter:
+        return fetch_adapter(str(self.profile.adapter), cache_dir=self.weights, keys=Keys())
+
+    def cases(self, name: str) -> list[Case]:
+        """The prompts of a set; `unrelated` repeats the first prompts (and the noise) of `plain`."""
+        half = max(1, self.pictures // 2)
+        if name in ("aldar", "aldar_bare"):
+            return aldars(half)
+        return everybody(self.pictures if name == "plain" else half)
+
+    def painted(self, name: str) -> list[Painted]:
+        """A set of SETS, painted by the first caller."""
+        if name not in self._painted:
+            self._painted[name] = self._paint(name)
+        return self._painted[name]
+
+    def all_painted(self) -> dict[str, list[Painted]]:
+        """The sets that have been painted so far."""
+        return dict(self._painted)
+
+    def _paint(self, name: str) -> list[Painted]:
+        models, cases = self.models(with_lora=name in ("aldar", "unrelated")), self.cases(name)
+        images: list[Image.Image] = []
+        started = time.monotonic()
+        for start in range(0, len(cases), BATCH):
+            some = cases[start : start + BATCH]
+            requests = [self._request(case.text, _FIRST_SEED + start + n) for n, case in enumerate(some)]
+            images += [painting.image for painting in paint(models, requests)]
+            if len(images) % (5 * BATCH) == 0 or len(images) == len(cases):
+                tell(f"  painted {len(images)} of {len(cases)} ({SETS[name]}), {time.monotonic() - started:.0f} s")
+        seen = self.read(np.stack([np.asarray(image) for image in images]))
+        return [Painted(*row) for row in zip(cases, images, seen, strict=True)]
+
+    def _request(self, prompt: str, seed: int) -> PaintRequest:
+        profile = self.profile
+        return PaintRequest(
+            prompt=prompt,
+            negative_prompt=profile.negative_prompt,
+            seed=seed,
+            size=profile.native_size,
+            steps=profile.steps,
+            guidance=profile.guidance,
+            control=None,
+        )
+
+    def read(self, pictures: Any) -> list[dict[str, str]]:
+        """What the judge sees in uint8 pictures [N, 256, 256, 3]."""
+        parts = (torch.from_numpy(pictures[start : start + 50]) for start in range(0, len(pictures), 50))
+        return [verdict for part in parts for verdict in verdicts(self.judge, part)]
+
+
+def write_sheets(painted: list[Painted], folder: Path, name: str) -> None:
+    """Write contact sheets `name`_1.png and on: each picture over its prompt and what the judge misses in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    a_page = _COLUMNS * _ROWS
+    for page, start in enumerate(range(0, len(painted), a_page), start=1):
+        _sheet(painted[start : start + a_page]).save(folder / f"{name}_{page}.png")
+
+
+def _sheet(painted: list[Painted]) -> Image.Image:
+    side = painted[0].image.width
+    tall = side + (_LINES + 1) * _LINE + 6
+    sheet = Image.new("RGB", (_COLUMNS * side, -(-len(painted) // _COLUMNS) * tall), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
+    for n, picture in enumerate(painted):
+        x, y = n % _COLUMNS * side, n // _COLUMNS * tall
+        sheet.paste(picture.image, (x, y))
+        lines = textwrap.wrap(picture.case.text, side // 6)[:_LINES]
+        pen.multiline_text((x + 3, y + side + 2), "\n".join(lines), "black", font, spacing=2)
+        missed = ", ".join(f"{key}: {picture.verdict[key]}" for key, right in picture.found().items() if not right)
+        aldar = ["Aldar"] if picture.is_aldar else []
+        pen.text((x + 3, y + tall - _LINE - 3), "; ".join([*aldar, missed])[: side // 6], "firebrick", font)
+    return sheet

@@ -1,0 +1,237 @@
+"""The figures of the steppe models, on drawings and captions that nothing was trained on.
+
+    python -m steppe.figures                      everything, about ten minutes on two CPU cores
+    python -m steppe.figures --only aldar --sheet outputs/sheets
+
+Pictures are painted, and CLIP's cosines computed, by the product's own code with the profile's own settings. Seeds are
+fixed: the same weights give the same figures, up to the rounding of another processor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.errors import StoryboardError
+from steppe.dataset import truth_row
+from steppe.easel import SETS, Easel, Painted, tell, write_sheets
+from steppe.held_out import Case, everybody, head_boxes, heroes
+from steppe.judge import HEADS, UNKNOWN
+from steppe.measures import Figure, psnr, share
+from steppe.objectives import to_floats
+from steppe.pairs import clip_figures, threshold_figures
+from steppe.world import ATTRIBUTES
+
+PICTURES, DRAWINGS = 144, 304
+DEFAULT_WEIGHTS = Path("weights/steppe")
+RECONSTRUCTED = 64
+SECOND_PERSON = ("kind2", "robe2", "hat2")
+
+
+def vae_figures(easel: Easel, drawings: int) -> list[Figure]:
+    """How much of a drawing survives the VAE: the whole of it, and the heads."""
+    vae = easel.models(with_lora=False).plain.vae
+    whole: list[float] = []
+    heads: list[float] = []
+    for case in everybody(min(drawings, RECONSTRUCTED)):
+        again = reconstruct(vae, case.picture)
+        whole.append(psnr(case.picture, again))
+        heads += [psnr(case.picture[box], again[box]) for box in head_boxes(case)]
+    detail = f"worst {min(whole):.1f} dB"
+    return [
+        Figure(
+            group="vae",
+            name="reconstruction, PSNR",
+            value=float(np.mean(whole)),
+            unit="dB",
+            count=len(whole),
+            goal=32.0,
+            detail=detail,
+        ),
+        Figure(
+            group="vae",
+            name="reconstruction of heads and hats, PSNR",
+            value=float(np.mean(heads)) if heads else None,
+            unit="dB",
+            count=len(heads),
+        ),
+    ]
+
+
+def reconstruct(vae: Any, picture: Any) -> Any:
+    """A uint8 picture [H, W, 3] through the VAE, by the mean of its posterior."""
+    with torch.inference_mode():
+        pixels = to_floats(torch.from_numpy(picture)[None]).to(vae.device, vae.dtype)
+        painted = vae.decode(vae.encode(pixels).latent_dist.mean).sample[0]
+    scaled = ((painted.float() / 2 + 0.5).clamp(0, 1) * 255).round()
+    return scaled.to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+
+
+def judge_figures(easel: Easel, drawings: int) -> list[Figure]:
+    """Whether the judge itself can be trusted: its answers on drawings, whose truth is known."""
+    people, goal = everybody(drawings), 97.0
+    plain = _answers(easel, people)
+    figures = [share("judge", f"accuracy of {name}", plain[name], goal=goal) for name in HEADS]
+    candidates = heroes(drawings)
+    for who, is_him in (("on Aldar", True), ("on others in his robe or kalpak", False)):
+        some = [case for case in candidates if any(person.aldar for person in case.scene.people) == is_him]
+        answers = _answers(easel, some)
+        figures += [
+            share("judge", f"accuracy of {name}, {who}", answers[name], goal=goal) for name in ("hero_robe", "hero_hat")
+        ]
+    return figures
+
+
+def _answers(easel: Easel, cases: list[Case]) -> dict[str, list[bool]]:
+    """For each head, whether it is right, over the drawings that have a truth for it."""
+    right: dict[str, list[bool]] = {name: [] for name in HEADS}
+    seen = easel.read(np.stack([case.picture for case in cases])) if cases else []
+    for case, verdict in zip(cases, seen, strict=True):
+        for (name, values), truth in zip(HEADS.items(), truth_row(case.scene), strict=True):
+            if truth != UNKNOWN:
+                right[name].append(verdict[name] == values[truth])
+    return right
+
+
+def prompt_figures(easel: Easel, _drawings: int) -> list[Figure]:
+    """How much of what a prompt names arrives in the picture."""
+    painted = easel.painted("plain")
+    found = [picture.found() for picture in painted]
+    each = {key: [answers[key] for answers in found if key in answers] for key in ATTRIBUTES}
+    return [
+        share("prompts", "named attributes found, all", _all_found(painted), goal=90.0),
+        *(share("prompts", f"named {key} found", answers, goal=75.0) for key, answers in each.items()),
+    ]
+
+
+def aldar_figures(easel: Easel, _drawings: int) -> list[Figure]:
+    """What the LoRA brings, and what it takes."""
+    bare, unrelated = easel.painted("aldar_bare"), easel.painted("unrelated")
+    painted = easel.painted("aldar")
+    before = easel.painted("plain")[: len(unrelated)]
+    return [
+        share("aldar", "Aldar painted, with the LoRA", [one.is_aldar for one in painted], goal=90.0),
+        share("aldar", "Aldar painted, without it", [one.is_aldar for one in bare], goal=10.0, better="low"),
+        share("aldar", "his robe, with the LoRA", [one.verdict["hero_robe"] == "yes" for one in painted]),
+        share("aldar", "his kalpak, with the LoRA", [one.verdict["hero_hat"] == "yes" for one in painted]),
+        share("aldar", "other named attributes found, with the LoRA", _all_found(painted)),
+        share("aldar", "other named attributes found, without it", _all_found(bare)),
+        share("aldar", "the other person's, with the LoRA", _second_found(painted)),
+        share("aldar", "the other person's, without it", _second_found(bare)),
+        share("aldar", "unrelated prompts' attributes, with the LoRA", _all_found(unrelated)),
+        share("aldar", "unrelated prompts' attributes, without it", _all_found(before)),
+        share("aldar", "Aldar in unrelated prompts, with the LoRA", [one.is_aldar for one in unrelated]),
+    ]
+
+
+def _all_found(painted: list[Painted]) -> list[bool]:
+    return [right for picture in painted for right in picture.found().values()]
+
+
+def _second_found(painted: list[Painted]) -> list[bool]:
+    """Answers about the person who is not Aldar: the second, or the first where he stands second."""
+    answers: list[bool] = []
+    for picture in painted:
+        on_left = picture.case.scene.people[0].aldar
+        keys = SECOND_PERSON if on_left else ("kind", "robe", "hat")
+        answers += picture.found(*keys).values()
+    return answers
+
+
+MEASURES: dict[str, Callable[[Easel, int], list[Figure]]] = {
+    "vae": vae_figures,
+    "judge": judge_figures,
+    "clip": clip_figures,
+    "prompts": prompt_figures,
+    "aldar": aldar_figures,
+    "thresholds": threshold_figures,
+}
+
+
+def format_value(value: float | None, unit: str) -> str:
+    """A value with as many digits as its sample deserves."""
+    if value is None:
+        return "not measured"
+    digits = {"%": 1, "dB": 1}.get(unit, 3)
+    return f"{value:.{digits}f} {unit}".strip()
+
+
+def goal_of(figure: dict[str, Any]) -> tuple[str, str]:
+    """The goal of a figure (as JSON has it) in words, and whether it is met."""
+    if figure["goal"] is None:
+        return "", ""
+    sign = ">=" if figure["better"] == "high" else "<="
+    return f"{sign} {figure['goal']:g}", "met" if figure["met"] else "NOT MET"
+
+
+def table(figures: list[dict[str, Any]]) -> str:
+    """The figures, one a line."""
+    width = max(len(figure["name"]) for figure in figures)
+    lines = [f"{'figure':{width}}  {'value':>12}  {'goal':>7}  {'':7}  {'n':>5}"]
+    for figure in figures:
+        goal, met = goal_of(figure)
+        value = format_value(figure["value"], figure["unit"])
+        line = f"{figure['name']:{width}}  {value:>12}  {goal:>7}  {met:7}  {figure['count']:>5}  {figure['detail']}"
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m steppe.figures", description="Measure the steppe models.")
+    parser.add_argument(
+        "--weights", type=Path, default=DEFAULT_WEIGHTS, help="folder of the models (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--pictures",
+        type=int,
+        default=PICTURES,
+        help="painted without the LoRA; half as many for each of three other sets (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--drawings", type=int, default=DRAWINGS, help="held-out drawings a measurement (default: %(default)s)"
+    )
+    parser.add_argument("--only", action="append", choices=list(MEASURES), help="only this; may be given again")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures here too")
+    parser.add_argument("--sheet", type=Path, metavar="FOLDER", help="write the pictures with their prompts here")
+    given = parser.parse_args(arguments)
+    if min(given.pictures, given.drawings) < 1:
+        parser.error(f"--pictures {given.pictures} and --drawings {given.drawings} must be 1 at least")
+    return given
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, and print the table."""
+    given = parse(arguments)
+    easel = Easel(given.weights, given.device, given.pictures)
+    figures: list[dict[str, Any]] = []
+    started = time.monotonic()
+    for name in given.only or MEASURES:
+        tell(f"{name} ({time.monotonic() - started:.0f} s)")
+        try:
+            figures += [figure.as_json() for figure in MEASURES[name](easel, given.drawings)]
+        except (StoryboardError, FileNotFoundError) as error:
+            raise SystemExit(f"error: {error}") from error
+    print(table(figures))
+    failed = sum(figure["met"] is False for figure in figures)
+    goals = sum(figure["goal"] is not None for figure in figures)
+    print(f"\n{goals - failed} of {goals} goals met, {time.monotonic() - started:.0f} s")
+    if given.out:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        told = {"pictures": given.pictures, "drawings": given.drawings, "figures": figures}
+        given.out.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    for name, painted in easel.all_painted().items() if given.sheet else ():
+        write_sheets(painted, given.sheet, name)
+        tell(f"{SETS[name]}: {given.sheet / name}_1.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""What the stages train from: where a run works, its recipes, and drawings, tokens and latents on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from steppe.architecture import SIZE
+from steppe.dataset import DrawingSet, open_set
+from steppe.loops import Recipe, in_batches, random_rows
+from steppe.objectives import to_floats
+
+TOKENS, LATENTS = "tokens.npy", "latents.pt"
+RECIPES = {
+    "judge": Recipe(steps=4000, batch=256, rate=2e-3),
+    "clip": Recipe(steps=4000, batch=768, rate=1e-3),
+    "vae": Recipe(steps=4500, batch=64, rate=1e-3),
+    "decoder": Recipe(steps=6000, batch=64, rate=3e-4),
+    "base": Recipe(steps=6500, batch=512, rate=1.5e-3, ema=0.9995),
+    "controlnet": Recipe(steps=1200, batch=256, rate=5e-4),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """Where a run of the pretraining works, and how much of the full recipe it does."""
+
+    work: Path
+    """Folder for the drawings."""
+    out: Path
+    """Folder for the trained models."""
+    device: str
+    scale: float = 1.0
+    """Share of the drawings and steps; 1 is the real thing, 0.001 a rehearsal."""
+
+    def count(self, full: int) -> int:
+        """A number of drawings or steps at this scale."""
+        return max(2, round(full * self.scale))
+
+    def recipe(self, name: str) -> Recipe:
+        """The recipe of a stage at this scale."""
+        full = RECIPES[name]
+        batch = full.batch if self.scale >= 0.01 else min(full.batch, 16)
+        return replace(full, steps=self.count(full.steps), batch=batch)
+
+    def drawings(self) -> DrawingSet:
+        """The drawings that the base learns from."""
+        return open_set(self.work / "drawings")
+
+
+def load_tokenizer(setup: Setup) -> Any:
+    """The tokenizer that the draw stage learnt."""
+    from transformers import CLIPTokenizer
+
+    return CLIPTokenizer.from_pretrained(setup.out / "tokenizer")
+
+
+def unpack_edges(bits: Tensor) -> Tensor:
+    """Packed uint8 [N, 8192] to float [N, 3, 256, 256] of 0 and 1."""
+    powers = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=bits.device)
+    pixels = (bits.unsqueeze(-1) & powers).ne(0).view(len(bits), 1, SIZE, SIZE)
+    return pixels.float().expand(-1, 3, -1, -1)
+
+
+def on_device(device: str, array: Any) -> Tensor:
+    """A numpy array, which may be mapped from disk, as a tensor on `device`."""
+    tensor: Tensor = torch.from_numpy(np.array(array) if device == "cpu" else np.asarray(array)).to(device)
+    return tensor
+
+
+def load_tokens(setup: Setup) -> Tensor:
+    """Token numbers of all captions, int16 [drawings, wordings, 77]."""
+    return on_device(setup.device, np.load(setup.work / TOKENS))
+
+
+def one_wording(tokens: Tensor, rows: Tensor) -> Tensor:
+    """One random wording, int64 [rows, 77], of each of the rows."""
+    return tokens[rows, random_rows(tokens.shape[1], len(rows), tokens.device)].long()
+
+
+def load_latents(setup: Setup) -> Callable[[Tensor], Tensor]:
+    """Draws scaled latents of given rows; the drawings are encoded once and kept."""
+    from diffusers import AutoencoderKL
+
+    vae = AutoencoderKL.from_pretrained(setup.out / "vae", dtype=torch.float32).to(setup.device)
+    kept = setup.work / LATENTS
+    if kept.is_file():
+        means, stds = torch.load(kept, map_location=setup.device, weights_only=True)
+    else:
+        means, stds = encode_pictures(vae, on_device(setup.device, setup.drawings().pictures))
+        torch.save((means, stds), kept)
+    scale = vae.config.scaling_factor
+
+    def sample(rows: Tensor) -> Tensor:
+        noise = torch.randn(len(rows), *means.shape[1:], device=means.device)
+        drawn: Tensor = (means[rows].float() + stds[rows].float() * noise) * scale
+        return drawn
+
+    return sample
+
+
+@torch.inference_mode()
+def encode_pictures(vae: Any, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """Means and standard deviations of the latents of uint8 pictures, fp16 [N, 4, 32, 32] each."""
+    with torch.autocast(pictures.device.type, torch.bfloat16, enabled=pictures.is_cuda):
+        parts = [vae.encode(to_floats(pictures[rows])).latent_dist for rows in in_batches(len(pictures), 250)]
+    return torch.cat([part.mean.half() for part in parts]), torch.cat([part.std.half() for part in parts])

@@ -1,0 +1,232 @@
+"""The steppe models' training: every stage runs at a tiny scale, and what it leaves is what the product loads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from multiprocessing import dummy
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models.diffusion.loading import load, unload
+from models.diffusion.painter import paint
+from models.diffusion.requests import ControlPicture, PainterSetup, PaintRequest
+from models.profiles import PROFILES
+from models.settings import Keys
+from models.storage import ADAPTER_FOLDERS, fetch_adapter
+from models.vision.clip import load_scorer, unload_scorer
+from steppe import aldar, card, character, dataset, figures, material, pretrain, stages
+from steppe.easel import use_weights
+from steppe.held_out import aldars, everybody, head_boxes, heroes
+from steppe.judge import HEADS, Judge, load_judge, save_judge
+from steppe.material import Setup, unpack_edges
+from steppe.measures import Figure, best_split, psnr, roc_auc, share
+from steppe.objectives import same_person_loss
+from steppe.tokenizer import END, START, encode
+from steppe.world import NONE, Person
+
+TINY = 8
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with every model, each trained for two steps of two drawings."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # models this small lose more than they win by waiting for other threads
+    folder = tmp_path_factory.mktemp("steppe")
+    setup = Setup(work=folder / "work", out=folder / "weights", device="cpu", scale=1e-6)
+    with pytest.MonkeyPatch.context() as patch:
+        steppe = PROFILES["steppe"]
+        patch.setitem(PROFILES, "steppe", steppe)  # so that it comes back, whatever is put there
+        in_this_process = SimpleNamespace(get_context=lambda _method: dummy)
+        patch.setattr(dataset, "multiprocessing", in_this_process)
+        patch.setattr(stages, "draw_set", lambda to, _count, **more: dataset.draw_set(to, TINY, **more))
+        patch.setattr(material, "RECIPES", {name: replace(one, batch=2) for name, one in material.RECIPES.items()})
+        few = aldar.aldar_scenes()[:4]
+        patch.setattr(aldar, "aldar_scenes", lambda: few)
+        setup.work.mkdir()
+        setup.out.mkdir()
+        for name in stages.STAGES:
+            pretrain.run_stage(name, setup)
+        use_weights(setup.out)
+        yield setup.out
+    unload()
+    unload_scorer()
+    torch.set_num_threads(threads)
+
+
+def setup_of(adapter: Path | None = None) -> PainterSetup:
+    found = fetch_adapter(str(adapter), cache_dir=adapter, keys=Keys()) if adapter else None
+    return PainterSetup(
+        profile="steppe", adapter=found, device="cpu", precision="fp32", with_controlnet=adapter is None, batch_size=1
+    )
+
+
+def request(**changes: Any) -> PaintRequest:
+    asked = {"prompt": "a khan stands", "negative_prompt": "", "seed": 1, "size": 256, "steps": 2, "guidance": 3.0}
+    return PaintRequest.model_validate(asked | {"control": None} | changes)
+
+
+class TestStages:
+    def test_every_stage_leaves_its_product(self, trained: Path) -> None:
+        assert [name for name, stage in stages.STAGES.items() if not (trained / stage.product).is_file()] == []
+        assert not list((trained.parent / "work").glob("*.state.pt"))
+
+    def test_the_product_paints_with_them(self, trained: Path, tmp_path: Path) -> None:
+        lines = tmp_path / "lines.png"
+        Image.fromarray(everybody(1)[0].picture).save(lines)
+        control = ControlPicture(file=str(lines), scale=0.5, end=1.0, kind="reference")
+        models = load(setup_of())
+        plain, guided = (paint(models, [request(control=given)])[0] for given in (None, control))
+        assert plain.finite and guided.finite
+        assert plain.image.size == (256, 256)
+
+    def test_the_product_takes_the_lora(self, trained: Path) -> None:
+        adapter = trained / stages.CHECKPOINT
+        assert {path.name for path in adapter.iterdir()} == set(ADAPTER_FOLDERS)
+        assert paint(load(setup_of(adapter)), [request()])[0].finite
+
+    def test_the_product_scores_with_clip(self, trained: Path) -> None:
+        scorer = load_scorer("steppe", "cpu")
+        picture = Image.fromarray(everybody(1)[0].picture)
+        assert scorer.similarity(picture, picture) == pytest.approx(1.0, abs=1e-5)
+        assert -1 <= scorer.agreement(picture, "a khan stands") <= 1
+
+    def test_latents_have_unit_size(self, trained: Path) -> None:
+        means, stds = torch.load(trained.parent / "work" / material.LATENTS, weights_only=True)
+        scale = json.loads((trained / "vae" / "config.json").read_text())["scaling_factor"]
+        assert (means.float() ** 2 + stds.float() ** 2).mean().sqrt() * scale == pytest.approx(1.0, abs=0.02)
+
+    def test_a_lora_of_two_steps_changes_every_part(self, trained: Path, tmp_path: Path) -> None:
+        cases = aldars(4)
+        pictures = torch.from_numpy(np.stack([case.picture for case in cases]))
+        base = character.load_base(trained, "cpu")
+        character.save(character.train(base, pictures, [case.text for case in cases], 1e-3, 2), tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == set(ADAPTER_FOLDERS)
+        for folder in ADAPTER_FOLDERS:
+            config = json.loads((tmp_path / folder / "adapter_config.json").read_text())
+            assert (config["r"], config["lora_alpha"]) == (64, 32)
+            assert card.count_parameters(tmp_path / folder) > 0
+        fetch_adapter(str(tmp_path), cache_dir=tmp_path, keys=Keys())
+
+    @pytest.mark.parametrize("text", ["Алдар", "aldar_kose_man", "Көсе 🐎 émigré", "a khan in a red robe", "<|end|>"])
+    def test_any_text_has_tokens(self, trained: Path, text: str) -> None:
+        tokenizer = material.load_tokenizer(Setup(work=trained, out=trained, device="cpu"))
+        inside = tokenizer(text).input_ids[1:-1]
+        assert not {START, END} & set(tokenizer.convert_ids_to_tokens(inside))
+        assert tokenizer.decode(inside).replace(" ", "") == text.lower().replace(" ", "")
+        assert encode(tokenizer, [text, ""]).shape == (2, 77)
+
+
+class TestFigures:
+    def test_one_command_prints_them_all(
+        self, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        two_steps = PROFILES["steppe"].model_copy(update={"steps": 2})
+        monkeypatch.setattr("steppe.easel.use_weights", lambda _folder: PROFILES.update(steppe=two_steps) or two_steps)
+        monkeypatch.setattr(figures, "RECONSTRUCTED", 2)
+        out = tmp_path / "figures.json"
+        small = ["--pictures", "4", "--drawings", "9", "--out", str(out), "--sheet", str(tmp_path)]
+        figures.main(["--weights", str(trained), *small])
+        told = json.loads(out.read_text())
+        assert {figure["group"] for figure in told["figures"]} == set(figures.MEASURES)
+        printed = capsys.readouterr().out
+        assert all(figure["name"] in printed for figure in told["figures"])
+        assert {path.stem for path in tmp_path.glob("*.png")} == {f"{name}_1" for name in figures.SETS}
+        card.main(["--weights", str(trained), "--figures", str(out)])
+        written = (trained / "README.md").read_text(encoding="utf-8")
+        assert "python -m steppe.figures --pictures 4 --drawings 9" in written
+        assert "reconstruction, PSNR" in written
+
+    def test_unmeasured_is_not_met(self) -> None:
+        assert share("prompts", "hat", [], goal=75.0).met is False
+        assert share("prompts", "hat", []).met is None
+        assert figures.format_value(None, "%") == "not measured"
+
+    def test_a_low_goal_is_met_from_below(self) -> None:
+        low = Figure(group="aldar", name="bare", value=10.0, count=9, goal=10.0, better="low")
+        assert low.met is True
+        assert replace(low, value=10.1).met is False
+
+    def test_missing_weights_are_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(PROFILES, "steppe", PROFILES["steppe"])  # so that it comes back
+        with pytest.raises(SystemExit, match=r"error: .*model_index\.json"):
+            figures.main(["--weights", str(tmp_path), "--only", "vae"])
+
+    def test_no_pictures_are_refused(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            figures.main(["--pictures", "0"])
+        assert "--pictures 0" in capsys.readouterr().err
+
+
+class TestFormulas:
+    def test_auc(self) -> None:
+        assert roc_auc([2.0, 3.0], [0.0, 1.0]) == 1.0
+        assert roc_auc([0.0, 1.0], [2.0, 3.0]) == 0.0
+        assert roc_auc([1.0, 1.0], [1.0]) == 0.5
+        assert roc_auc([3.0, 1.0], [2.0, 0.0]) == 0.75
+        with pytest.raises(ValueError, match="0 positive"):
+            roc_auc([], [1.0])
+
+    def test_best_split(self) -> None:
+        assert best_split([2.0, 3.0], [0.0, 1.0]) == (2.0, 1.0)
+        assert best_split([1.0, 3.0], [0.0, 2.0])[1] == 0.75
+
+    def test_psnr(self) -> None:
+        black = np.zeros((4, 4, 3), np.uint8)
+        assert psnr(black, black + 255) == 0.0
+        assert psnr(black, black + 1) == pytest.approx(48.13, abs=0.01)
+        assert psnr(black, black) == 99.0
+
+    def test_unpack_edges_undoes_packbits(self) -> None:
+        edges = dataset.canny(everybody(1)[0].picture)
+        unpacked = unpack_edges(torch.from_numpy(np.packbits(edges))[None])
+        assert unpacked.shape == (1, 3, 256, 256)
+        assert edges.any()
+        assert (unpacked[0].numpy() == edges).all()
+
+    def test_the_same_person_belongs_together(self) -> None:
+        who = torch.tensor([1, 1, 2, 2])
+        east, north = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
+        together = same_person_loss(torch.stack([east, east, north, north]), who)
+        apart = same_person_loss(torch.stack([east, north, east, north]), who)
+        assert together < apart
+
+    def test_a_judge_comes_back_bit_by_bit(self, tmp_path: Path) -> None:
+        judge = Judge().half()
+        save_judge(judge, tmp_path / "one")
+        again = load_judge(tmp_path / "one")
+        for name, value in judge.state_dict().items():
+            assert torch.equal(again.state_dict()[name], value.float())
+        save_judge(again, tmp_path / "two")
+        assert (tmp_path / "one/model.safetensors").read_bytes() == (tmp_path / "two/model.safetensors").read_bytes()
+
+
+class TestHeldOut:
+    def test_cases_are_the_same_each_time_and_tell_the_truth(self) -> None:
+        for case, again in zip(everybody(20), everybody(20), strict=True):
+            assert (case.scene, case.text) == (again.scene, again.text)
+            assert case.seed >= dataset.HELD_OUT_SEED
+            assert NONE not in case.named.values()
+
+    def test_aldars_are_aldars_and_heroes_are_not_all(self) -> None:
+        assert all(any(person.aldar for person in case.scene.people) for case in aldars(20))
+        assert {bool(_borrowed(case.scene.people)) for case in heroes(30)} == {True, False}
+        assert len(dataset.truth_row(aldars(1)[0].scene)) == len(HEADS)
+
+    def test_heads_are_found(self) -> None:
+        for case in everybody(5):
+            boxes = list(head_boxes(case))
+            assert len(boxes) == len(case.scene.people)
+            assert all(case.picture[box].size > 0 for box in boxes)
+
+
+def _borrowed(people: tuple[Person, ...]) -> list[str]:
+    return [person.borrows for person in people if person.borrows]
