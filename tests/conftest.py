@@ -5,6 +5,7 @@ Tests that run flows ask for `prefect_server`, a real server of their own, which
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -43,6 +44,19 @@ def pytest_configure(config: object) -> None:
 def pytest_unconfigure() -> None:
     """Leave no folder behind."""
     shutil.rmtree(os.environ["PREFECT_HOME"], ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _away_from_settings_before_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The same for what is made once for all tests."""
+    with contextlib.chdir(tmp_path_factory.mktemp("away")):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _away_from_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run in an empty folder: a developer's `.env` is read from the current one, and outputs are written there."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="session")
