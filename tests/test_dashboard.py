@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,7 +29,7 @@ from models.board.pages import report_markdown, score_rows
 from models.board.report import Report
 from models.profiles import PROFILES, ROOT
 
-CHROMIUM = "/usr/bin/chromium"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 QUIET = ["headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"]
 QUIET += ["disable-background-networking", "disable-component-update"]
 DEADLINE = 60.0
@@ -120,8 +121,10 @@ def dashboard(server: str, tmp_path_factory: pytest.TempPathFactory) -> Dashboar
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
+    assert chromium, f"these tests need a browser, one of {', '.join(BROWSERS)}: apt-get install chromium"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[f"--{name}" for name in QUIET])
+        browser = playwright.chromium.launch(executable_path=chromium, args=[f"--{name}" for name in QUIET])
         yield browser
         browser.close()
 
