@@ -32,9 +32,10 @@ from flows.logs import keep_errors_short
 from models.board.directory import create_board
 from models.board.report import Run
 from models.devices import device_name
-from models.frames import FrameJob, Sketch, Studio, read_sketches
+from models.frames import FrameJob
 from models.records import MAX_FRAMES, STORY_MAX_CHARACTERS, FramePrompt, FrameResult
 from models.settings import StoryboardOptions, read_story, with_environment
+from models.studio import Sketch, Studio, read_sketches
 from tasks.checks import check
 from tasks.frames import SPARE_RETRIES, generate_frame, stop_painting
 from tasks.report import find_near_copies, write_report

@@ -11,10 +11,10 @@ from models.board.report import Weights
 from models.board.store import Store
 from models.checks import choose_batch_size, choose_device, choose_precision
 from models.diffusion.requests import PainterSetup
-from models.frames import Studio, set_up
 from models.records import Adapter
 from models.settings import Keys, StoryboardOptions
 from models.storage import fetch_adapter
+from models.studio import Studio, set_up
 from tasks.retries import RETRYING
 
 CHECKPOINTS = "checkpoints"

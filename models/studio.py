@@ -1,0 +1,75 @@
+"""How a run paints: everything that its frames have in common, decided once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from models.board.report import Weights
+from models.board.store import Store
+from models.diffusion.requests import PainterSetup
+from models.records import Record
+from models.settings import Pipeline, StoryboardOptions
+from models.storage import sha256_of
+
+
+class Studio(Record):
+    """How all frames of a run are painted and judged; nothing in it is left to be decided."""
+
+    setup: PainterSetup
+    weights: Weights
+    pipeline: Pipeline
+    base_seed: int
+    attempts: int
+    size: int
+    steps: int
+    guidance: float
+    control_scale: float
+    control_end: float
+    consistency_threshold: float
+    prompt_threshold: float
+    store: str
+    """Folder of the store."""
+    run: str
+    """Name of this run, by which the report tells what it painted from what it found."""
+
+
+class Sketch(Record):
+    """A drawing that a person gave for one frame."""
+
+    file: str
+    sha256: str
+
+
+def set_up(options: StoryboardOptions, setup: PainterSetup, weights: Weights, *, store: Store, run: str) -> Studio:
+    """The studio of these options, with the profile's value wherever an option is unset."""
+    profile = options.get_profile()
+
+    def chosen(given: float | None, suggested: float) -> float:
+        return suggested if given is None else given
+
+    return Studio(
+        setup=setup,
+        weights=weights,
+        pipeline=options.pipeline,
+        base_seed=options.seed,
+        attempts=options.attempts,
+        size=options.size or profile.native_size,
+        steps=options.steps or profile.steps,
+        guidance=chosen(options.guidance, profile.guidance),
+        control_scale=chosen(options.control_scale, profile.control_scale),
+        control_end=chosen(options.control_end, profile.control_end),
+        consistency_threshold=chosen(options.threshold, profile.consistency_threshold),
+        prompt_threshold=chosen(options.prompt_threshold, profile.prompt_threshold),
+        store=str(store.root),
+        run=run,
+    )
+
+
+def read_sketches(options: StoryboardOptions) -> dict[int, Sketch]:
+    """The sketches that a person gave, by frame.
+
+    Raises:
+        ObjectNotFound, StorageError: a file is gone or cannot be read.
+    """
+    paths = {number: Path(file).expanduser().absolute() for number, file in options.sketches.items()}
+    return {number: Sketch(file=str(path), sha256=sha256_of(path)) for number, path in paths.items()}
