@@ -111,19 +111,26 @@ def paint_frames(
             **{"studio": studio, "prompt": prompt, "reference": reference, "sketch": sketch, "repaint": repaint, **more}
         )
 
-    first = frame(job(prompts[0], None), board)
-    later = [frame.submit(job(prompt, first, earlier=(first.file,)), board) for prompt in prompts[1:]]
-    try:
+    with stopping(studio.run):
+        first = frame(job(prompts[0], None), board)
+        later = [frame.submit(job(prompt, first, earlier=(first.file,)), board) for prompt in prompts[1:]]
         results = [first, *(future.result() for future in later)]
+        for number, earlier in find_near_copies(results).items():
+            again = job(prompts[number - 1], first, earlier=earlier, repaint=False)
+            results[number - 1] = frame(again, board)
+    return results
+
+
+@contextmanager
+def stopping(run: str) -> Iterator[None]:
+    """After Ctrl-C or a cancellation let the frames stop too: Prefect would wait until all of them are painted."""
+    try:
+        yield
     except Exception:
         raise
-    except BaseException:  # Ctrl-C, or the run was cancelled: Prefect would wait until all frames are painted
-        stop_painting(studio.run)
+    except BaseException:
+        stop_painting(run)
         raise
-    for number, earlier in find_near_copies(results).items():
-        again = job(prompts[number - 1], first, earlier=earlier, repaint=False)
-        results[number - 1] = frame(again, board)
-    return results
 
 
 @dataclass

@@ -8,6 +8,7 @@ says that frame 4 has begun. It goes on once the flow has been told to stop. Wit
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import threading
 import time
@@ -63,4 +64,6 @@ def _stand_still(painting: Path, output: Path) -> None:
     storyboard.paint_frames, batcher.paint_together = watched, patient
 
 
+# A shell starts what runs in its background with Ctrl-C ignored, and tests may run there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 main()
