@@ -68,7 +68,7 @@ def _local_problems(folders: list[Path]) -> Iterator[str]:
 def _incomplete(folder: Path, lacks: list[str]) -> str:
     ours = folder.is_relative_to(ROOT)
     shown = folder.relative_to(ROOT) if ours else folder
-    way_out = f"bring it back: git checkout -- {shown}" if ours else "fetch it again"
+    way_out = f"bring it back: git checkout -- {shown}, or python -m steppe.pretrain" if ours else "fetch it again"
     return f"{shown} is missing or incomplete: {', '.join(lacks)}; {way_out}"
 
 

@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from models.diffusion.loading import Models, load
 from models.diffusion.painter import paint
 from models.diffusion.requests import PainterSetup, PaintRequest
+from models.diffusion.weights import read_model
 from models.profiles import PROFILES, STEPPE, Profile
 from models.records import Adapter
 from models.settings import Keys
@@ -94,6 +95,13 @@ class Easel:
     def judge(self) -> Judge:
         """The judge that reads the pictures."""
         return load_judge(self.weights / "judge")
+
+    @cached_property
+    def vae(self) -> Any:
+        """The VAE alone, read as the product reads it: it can be measured before there is a base."""
+        from diffusers import AutoencoderKL
+
+        return read_model(AutoencoderKL, self.weights / "vae", self.profile.base, torch.float32, self.device)
 
     def models(self, *, with_lora: bool) -> Models:
         """The product's loaded pipelines, with or without Aldar's LoRA."""

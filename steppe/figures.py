@@ -37,7 +37,7 @@ SECOND_PERSON = ("kind2", "robe2", "hat2")
 
 def vae_figures(easel: Easel, drawings: int) -> list[Figure]:
     """How much of a drawing survives the VAE: the whole of it, and the heads."""
-    vae = easel.models(with_lora=False).plain.vae
+    vae = easel.vae
     whole: list[float] = []
     heads: list[float] = []
     for case in everybody(min(drawings, RECONSTRUCTED)):

@@ -3,7 +3,7 @@
     python -m steppe.pretrain                              everything that is missing, on one GPU
     python -m steppe.pretrain --device cuda:0 cuda:1       the same on two, side by side
     python -m steppe.pretrain --stage vae --stage base     these stages, anew
-    python -m steppe.pretrain --scale 0.001 --device cpu --out outputs/rehearsal
+    python -m steppe.pretrain --scale 0.001 --device cpu --out outputs/rehearsal --work outputs/rehearsal/work
 
 Each stage is a process of its own; one that was stopped goes on from its last kept state when it is started again.
 """
@@ -20,6 +20,7 @@ from steppe.material import Setup
 from steppe.stages import STAGES
 
 SEED = 20
+OUT, WORK = Path("weights/steppe"), Path("outputs/pretrain")
 _POLL = 0.2
 
 
@@ -68,12 +69,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m steppe.pretrain", description="Train the steppe models from drawings."
     )
-    parser.add_argument(
-        "--out", type=Path, default=Path("weights/steppe"), help="where models go (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--work", type=Path, default=Path("outputs/pretrain"), help="for drawings, 45 GB (default: %(default)s)"
-    )
+    parser.add_argument("--out", type=Path, default=OUT, help="where models go (default: %(default)s)")
+    parser.add_argument("--work", type=Path, default=WORK, help="for drawings, 45 GB (default: %(default)s)")
     parser.add_argument(
         "--device", nargs="+", default=["cuda"], help="cuda, cuda:N or cpu; one or several (default: cuda)"
     )
@@ -81,6 +78,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--stage", action="append", choices=list(STAGES), help="do this stage anew; may be repeated")
     parser.add_argument("--run", choices=list(STAGES), help=argparse.SUPPRESS)  # what a stage's own process is told
     given = parser.parse_args(arguments)
+    if given.scale != 1 and (given.out == OUT or given.work == WORK):
+        parser.error(f"a rehearsal must not overwrite {OUT} and {WORK}: give it --out and --work of its own")
     setup = Setup(work=given.work, out=given.out, device=given.device[0], scale=given.scale)
     for folder in (setup.work, setup.out):
         folder.mkdir(parents=True, exist_ok=True)

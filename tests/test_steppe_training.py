@@ -157,7 +157,7 @@ class TestFigures:
 
     def test_missing_weights_are_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(PROFILES, "steppe", PROFILES["steppe"])  # so that it comes back
-        with pytest.raises(SystemExit, match=r"error: .*model_index\.json"):
+        with pytest.raises(SystemExit, match=r"error: .*vae.config\.json: missing"):
             figures.main(["--weights", str(tmp_path), "--only", "vae"])
 
     def test_no_pictures_are_refused(self, capsys: pytest.CaptureFixture[str]) -> None:
