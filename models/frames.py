@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -64,12 +65,12 @@ def generate(job: FrameJob, on_progress: Progress | None = None) -> FrameResult:
         PaintError, ScoreUnavailable, ModelError, StorageError: see `models.errors`.
     """
     store = Store(job.studio.store)
-    candidates = list(_stored_candidates(job, store))
-    if not any(candidate.accepted for candidate in candidates) and len(candidates) < job.studio.attempts:
-        candidates.append(_paint_candidate(job, len(candidates), store, on_progress))
-    last = candidates[-1]
-    if last.accepted or len(candidates) == job.studio.attempts:
-        return _result(job, candidates, store)
+    takes = list(_stored_takes(job, store))
+    if not any(take.candidate.accepted for take in takes) and len(takes) < job.studio.attempts:
+        takes.append(_paint_take(job, len(takes), store, on_progress))
+    last = takes[-1].candidate
+    if last.accepted or len(takes) == job.studio.attempts:
+        return _result(job, takes)
     raise FrameRejected(
         f"frame {job.number}, attempt {last.attempt + 1} of {job.studio.attempts}, seed {last.seed}: "
         + "; ".join(last.reasons)
@@ -95,19 +96,26 @@ def near_copies(results: Sequence[FrameResult]) -> dict[int, tuple[str, ...]]:
     return found
 
 
-def _stored_candidates(job: FrameJob, store: Store) -> Iterator[Candidate]:
+class _Take(NamedTuple):
+    """A candidate, and the run that painted it."""
+
+    candidate: Candidate
+    run: str
+
+
+def _stored_takes(job: FrameJob, store: Store) -> Iterator[_Take]:
     """The frame's candidates that are in the store, from the first attempt on, up to the first that passes."""
     for attempt in range(job.studio.attempts):
         painted = store.get_picture(_key(job, attempt))
         if painted is None:
             return
-        candidate = _verdict(job, attempt, painted)
-        yield candidate
-        if candidate.accepted:
+        take = _Take(_verdict(job, attempt, painted), painted.run)
+        yield take
+        if take.candidate.accepted:
             return
 
 
-def _paint_candidate(job: FrameJob, attempt: int, store: Store, on_progress: Progress | None) -> Candidate:
+def _paint_take(job: FrameJob, attempt: int, store: Store, on_progress: Progress | None) -> _Take:
     from models.diffusion.batcher import paint_together
 
     request = _request(job, attempt)
@@ -115,7 +123,7 @@ def _paint_candidate(job: FrameJob, attempt: int, store: Store, on_progress: Pro
     scores = _measure(job, painting.image, painting.finite)
     data = png_bytes(painting.image, _recipe(job, request))
     painted = store.put_picture(_key(job, attempt), data, seed=request.seed, scores=scores, run=job.studio.run)
-    return _verdict(job, attempt, painted)
+    return _Take(_verdict(job, attempt, painted), painted.run)
 
 
 def _measure(job: FrameJob, image: Image.Image, finite: bool) -> Scores:
@@ -155,9 +163,9 @@ def _verdict(job: FrameJob, attempt: int, painted: Painted) -> Candidate:
     )
 
 
-def _result(job: FrameJob, candidates: list[Candidate], store: Store) -> FrameResult:
+def _result(job: FrameJob, takes: list[_Take]) -> FrameResult:
+    candidates = tuple(take.candidate for take in takes)
     chosen = best(candidates)
-    stored = (store.get_picture(_key(job, candidate.attempt)) for candidate in candidates)
     return FrameResult(
         prompt=job.prompt,
         file=chosen.file,
@@ -165,8 +173,8 @@ def _result(job: FrameJob, candidates: list[Candidate], store: Store) -> FrameRe
         seed=chosen.seed,
         attempts=len(candidates),
         accepted=chosen.accepted,
-        candidates=tuple(candidates),
-        painted=sum(painted is not None and painted.run == job.studio.run for painted in stored),
+        candidates=candidates,
+        painted=sum(take.run == job.studio.run for take in takes),
     )
 
 
