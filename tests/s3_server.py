@@ -195,3 +195,18 @@ def adapter(size: int = 64, name: str = "adapter_model.safetensors") -> dict[str
 def tensors(size: int = 64, value: int = 0) -> bytes:
     """A safetensors file of `size` numbers."""
     return bytes(save({"lora_A.weight": np.arange(size, dtype=np.float32) + value}))
+
+
+@pytest.fixture(scope="module")
+def running_server() -> Iterator[S3Server]:
+    """One server for a test module, which takes both fixtures in by name."""
+    with S3Server().running() as server:
+        yield server
+
+
+@pytest.fixture
+def server(running_server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> S3Server:
+    """The module's server, empty and obedient, and no AWS settings but a test's own."""
+    forget_aws(monkeypatch, tmp_path)
+    running_server.reset()
+    return running_server

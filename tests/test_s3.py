@@ -8,11 +8,12 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import s3_server
 from s3_server import (
     ACCESS_KEY,
     SECRET_KEY,
@@ -23,7 +24,6 @@ from s3_server import (
     change_bytes,
     cut,
     flip,
-    forget_aws,
     key_of,
     tensors,
 )
@@ -42,18 +42,7 @@ COAT = "coat.safetensors"
 
 Fetch = Callable[..., Adapter]
 
-
-@pytest.fixture(scope="module")
-def running_server() -> Iterator[S3Server]:
-    with S3Server().running() as server:
-        yield server
-
-
-@pytest.fixture
-def server(running_server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> S3Server:
-    forget_aws(monkeypatch, tmp_path)
-    running_server.reset()
-    return running_server
+running_server, server = s3_server.running_server, s3_server.server
 
 
 @pytest.fixture

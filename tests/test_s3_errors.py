@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import socket
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from s3_server import ACCESS_KEY, SECRET_KEY, S3Server, adapter, answer_error, forget_aws, make_keys, tensors
+import s3_server
+from s3_server import ACCESS_KEY, SECRET_KEY, S3Server, adapter, answer_error, make_keys, tensors
 
 from models.errors import (
     AccessDenied,
@@ -32,18 +33,7 @@ COAT = "coat.safetensors"
 
 Fetch = Callable[..., Adapter]
 
-
-@pytest.fixture(scope="module")
-def running_server() -> Iterator[S3Server]:
-    with S3Server().running() as server:
-        yield server
-
-
-@pytest.fixture
-def server(running_server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> S3Server:
-    forget_aws(monkeypatch, tmp_path)
-    running_server.reset()
-    return running_server
+running_server, server = s3_server.running_server, s3_server.server
 
 
 @pytest.fixture
