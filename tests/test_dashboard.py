@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,6 +159,14 @@ def texts(cells: Locator) -> list[str]:
     return [" ".join(text.split()) for text in cells.all_inner_texts()]
 
 
+def expect_in_time(read: Callable[[], Any], expected: Any) -> None:
+    """Wait until the page shows `expected`: both UIs draw a text anew while the rest of their page arrives."""
+    end = time.monotonic() + DEADLINE
+    while (shown := read()) != expected and time.monotonic() < end:
+        time.sleep(0.1)
+    assert shown == expected
+
+
 def test_the_contact_sheet_is_really_painted(pages: BrowserContext, dashboard: Dashboard) -> None:
     page = opened(pages, dashboard.artifact("contact-sheet"))
     picture = page.get_by_role("img", name="contact sheet")
@@ -180,9 +188,9 @@ def test_every_attempt_is_a_row_of_scores(pages: BrowserContext, dashboard: Dash
     page = opened(pages, dashboard.artifact("scores"))
     expected = score_rows(dashboard.report)
     expect(page.locator("tbody tr")).to_have_count(5, timeout=DEADLINE * 1000)
-    assert texts(page.locator("thead th")) == list(expected[0])
-    rows = [texts(row.locator("td")) for row in page.locator("tbody tr").all()]
-    assert rows == [[str(cell) for cell in row.values()] for row in expected]
+    expect_in_time(lambda: texts(page.locator("thead th")), list(expected[0]))
+    rows = [[str(cell) for cell in row.values()] for row in expected]
+    expect_in_time(lambda: [texts(row.locator("td")) for row in page.locator("tbody tr").all()], rows)
     seeds = [["1", "1", "42"], ["2", "1", "2042"], ["2", "2", "2052"], ["3", "1", "3042"], ["3", "2", "3052"]]
     assert [row[:3] for row in rows] == seeds
     assert (rows[0][3], rows[0][5]) == ("reference", "accepted")
@@ -193,28 +201,20 @@ def test_the_report_has_its_headings_and_shows_a_story_as_it_was_written(
     pages: BrowserContext, dashboard: Dashboard
 ) -> None:
     page = opened(pages, dashboard.artifact("report"))
-    expect(page.get_by_role("heading", name="Time", exact=True)).to_be_visible(timeout=DEADLINE * 1000)
-    shown = texts(page.locator("h1, h2").filter(visible=True))
     report = dashboard.report
-    assert [words for words in shown if words in {report.title, "Frames", "Scenes and prompts", "Time"}] == [
-        report.title,
-        "Frames",
-        "Scenes and prompts",
-        "Time",
-    ]
-    assert str(dashboard.board) in page.locator("body").inner_text()
+    own = [report.title, "Frames", "Scenes and prompts", "Time"]
+    headings = page.locator("h1, h2").filter(visible=True)
+    expect_in_time(lambda: [words for words in texts(headings) if words in own], own)
+    expect(page.locator("body")).to_contain_text(str(dashboard.board))
     for frame in report.frames:
         expect(page.get_by_text(frame.scene.caption, exact=True)).to_be_visible()
-    assert STORY in " ".join(page.locator("body").inner_text().split())
+    expect(page.locator("body")).to_contain_text(STORY)
     assert page.locator('a[href$="/nowhere"]').count() == 0
     frames, seconds = page.locator("table").nth(0), page.locator("table").nth(1)
-    assert [texts(row.locator("td"))[:2] for row in frames.locator("tbody tr").all()] == [
-        ["1", "accepted"],
-        ["2", "weak"],
-        ["3", "weak"],
-    ]
-    assert len(frames.locator("th").all()) == 6
-    assert texts(seconds.locator("tbody td:first-child"))[:5] == list(report.seconds)
+    states = [["1", "accepted"], ["2", "weak"], ["3", "weak"]]
+    expect_in_time(lambda: [texts(row.locator("td"))[:2] for row in frames.locator("tbody tr").all()], states)
+    expect(frames.locator("th")).to_have_count(6)
+    expect_in_time(lambda: texts(seconds.locator("tbody td:first-child"))[:5], list(report.seconds))
     assert "## Frames" in report_markdown(report, dashboard.board)
 
 
