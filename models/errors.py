@@ -3,6 +3,7 @@
     StoryboardError                     one line: the rule, the offending value, the way out
     ├── InputError                      what a person gave is wrong: a setting, a story, a sketch
     ├── ChecksFailed                    the preflight found problems; all of them are in the message
+    ├── DatasetInvalid                  faults of the training pictures; all of them, by file
     ├── StorageError                    weights or results could not be read or written
     │   ├── CredentialsMissing          no AWS credentials, or refused ones
     │   ├── AccessDenied                credentials that may not read this
@@ -18,6 +19,8 @@
     ├── ModelError                      weights that can't be loaded
     │   ├── WeightsInvalid              a missing, broken or unsafe file
     │   └── AdapterMismatch             a LoRA that does not fit the base
+    ├── TrainingError                   the training stopped; its last whole checkpoint stays
+    │   └── TrainingDiverged            the loss is not finite, or far above what an untrained model has
     ├── PaintError                      painting itself failed
     │   └── OutOfMemory                 retryable
     ├── FrameRejected                   retryable: a frame under its threshold, or with an anomaly
@@ -50,6 +53,18 @@ class ChecksFailed(StoryboardError):
     def __init__(self, problems: list[str] | tuple[str, ...]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(self.problems))
+
+
+class DatasetInvalid(StoryboardError):
+    """Faults of the training pictures, all at once.
+
+    Args:
+        faults: one line each: file, fault, way out.
+    """
+
+    def __init__(self, faults: list[str] | tuple[str, ...]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(self.faults))
 
 
 class StorageError(StoryboardError):
@@ -125,6 +140,14 @@ class WeightsInvalid(ModelError):
 
 class AdapterMismatch(ModelError):
     """A LoRA that does not fit the base; the message names module and shapes."""
+
+
+class TrainingError(StoryboardError):
+    """The training stopped; the message names its last whole checkpoint."""
+
+
+class TrainingDiverged(TrainingError):
+    """The loss is not finite, or far above what an untrained model has; the message says at which step."""
 
 
 class PaintError(StoryboardError):

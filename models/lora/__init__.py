@@ -1,0 +1,1 @@
+"""Train a character LoRA: captioned pictures in, a compared and published checkpoint out."""

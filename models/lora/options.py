@@ -1,0 +1,206 @@
+"""What a person may set about a training: one record, from which the form, the command line and the YAML are made.
+
+The names are those of `configs/training_config.yaml`. What it says twice, or in a way that no library does, is mapped
+here and nowhere else; what can't be honoured is refused in one line.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from models.profiles import PROFILES, Profile, get_profile
+from models.settings import DEVICES
+
+LoraInit = Literal["gaussian", "kaiming"]
+Schedule = Literal["cosine", "linear", "constant", "constant_with_warmup", "cosine_with_restarts", "polynomial"]
+Optimizer = Literal["adamw", "adamw_fused", "adamw_8bit"]
+SavePrecision = Literal["fp32", "fp16", "bf16"]
+MixedPrecision = Literal["no", "fp16", "bf16"]
+Prompt = Annotated[str, Field(min_length=1, max_length=300)]
+
+TEXT_TARGETS = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out.0": "out_proj"}
+"""A UNet's attention projections -> what CLIP's text encoders call them."""
+
+
+def _profile_exists(name: str | None) -> str | None:
+    if name is not None and name not in PROFILES:
+        raise ValueError(f"valid profiles: {', '.join(PROFILES)}")
+    return name
+
+
+def _is_a_target(name: str) -> str:
+    if name not in TEXT_TARGETS:
+        raise ValueError(f"valid target modules: {', '.join(TEXT_TARGETS)}")
+    return name
+
+
+def _one_side(value: Any) -> Any:
+    """`[1024, 1024]` as 1024: training pictures are square."""
+    if isinstance(value, list | tuple):
+        if len(value) != 2 or value[0] != value[1]:
+            raise ValueError("write one side or two equal ones: training pictures are square")
+        return value[0]
+    return value
+
+
+class TrainingOptions(BaseModel):
+    """Everything about a training. `None` means: what the profile or the machine suggests."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    profile: Annotated[str | None, AfterValidator(_profile_exists)] = Field(
+        None, json_schema_extra={"enum": list(PROFILES)}
+    )
+    """Which base model learns: steppe (small, offline, also on a CPU) or sdxl (needs a GPU). Unset: the one whose base
+    base_model_name_or_path names, else steppe."""
+    base_model_name_or_path: str | None = Field(None, min_length=1, max_length=1024)
+    """Hub repository or folder of the base; must be the profile's, and names the profile where that is unset. Unset:
+    the profile's."""
+    pretrained_model_name_or_path: str | None = Field(None, min_length=1, max_length=1024)
+    """Another name of base_model_name_or_path. Unset: the same."""
+
+    rank: int = Field(64, ge=1, le=1024)
+    """Rank of the low-rank matrices."""
+    alpha: float = Field(32, gt=0, le=4096)
+    """Scaling: the LoRA acts at alpha / rank."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of the LoRA's inputs that are zeroed in training."""
+    target_modules: tuple[Annotated[str, AfterValidator(_is_a_target)], ...] = Field(("to_q", "to_v"), min_length=1)
+    """Attention projections that learn, by the UNet's names; the text encoders' q_proj, v_proj… follow."""
+    lora_init_type: LoraInit = "gaussian"
+    """How the matrices start: gaussian or kaiming; either way the LoRA begins as nothing."""
+
+    num_train_epochs: int | None = Field(1, ge=1)
+    """Passes over the pictures, counted only where max_train_steps is unset."""
+    max_train_steps: int | None = Field(1000, ge=1, le=1_000_000)
+    """Updates of the weights; wins over num_train_epochs. Unset: what num_train_epochs comes to."""
+    train_batch_size: int = Field(4, ge=1, le=256)
+    """Pictures in one batch on each GPU."""
+    gradient_accumulation_steps: int = Field(1, ge=1, le=1024)
+    """Batches of which one update is made."""
+    learning_rate: float = Field(1e-4, gt=0, le=1)
+    """Peak learning rate."""
+    lr_scheduler: Schedule = "cosine"
+    """How the learning rate changes after the warm-up."""
+    warmup_steps: int = Field(100, ge=0)
+    """Updates in which the learning rate rises to its peak."""
+    seed: int = Field(42, ge=0, le=2**31)
+    """Seed of the order, the noise, the dropout and the start."""
+
+    train_data_dir: str = Field("data/images", min_length=1, max_length=1024)
+    """Folder of pictures, each with a .txt caption, or all in a metadata.jsonl."""
+    caption_column: str = Field("text", min_length=1, max_length=100)
+    """Name of the caption in metadata.jsonl."""
+    resolution: Annotated[int | None, BeforeValidator(_one_side)] = Field(None, ge=64, le=2048, multiple_of=8)
+    """Side of the square that pictures are scaled and cropped to, in pixels. Unset: the profile's."""
+    center_crop: bool = True
+    """Crop from the middle. Random crops are not offered: pictures are encoded once."""
+    random_flip: bool = False
+    """Show each picture also mirrored, at random."""
+    trigger: str | None = Field(None, min_length=1, max_length=60, pattern=r"^\S+$")
+    """The word that every caption must have, and the character is painted on. Unset: the profile's."""
+    held_out: int = Field(4, ge=0, le=64)
+    """Pictures that are not trained on, but measured: the validation loss. At most a tenth of the set is taken."""
+    caption_dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of captions that are left empty."""
+    prior_data_dir: str | None = Field(None, min_length=1, max_length=1024)
+    """Pictures of the character's kind, captioned without the trigger word, that keep the base's idea of them
+    (prior preservation). Unset: none."""
+    prior_loss_weight: float = Field(1.0, ge=0, le=100)
+    """Weight of their loss."""
+
+    optimizer: Optimizer = "adamw"
+    """adamw, adamw_fused (faster on a GPU) or adamw_8bit (a quarter of the memory; needs bitsandbytes and a GPU)."""
+    weight_decay: float = Field(0.01, ge=0, le=1)
+    """Weight decay of AdamW."""
+    max_grad_norm: float = Field(1.0, gt=0, le=1000)
+    """Gradients are clipped to this norm."""
+    min_snr_gamma: float | None = Field(None, gt=0, le=100)
+    """Weight timesteps by min-SNR with this gamma; 5 is usual. Unset: all alike."""
+    noise_offset: float = Field(0.0, ge=0, le=1)
+    """Strength of a random brightness added to the noise."""
+    ema_decay: float | None = Field(None, gt=0, lt=1)
+    """Keep a moving average of the LoRA with this decay, and save that. Unset: none."""
+    gradient_checkpointing: bool = False
+    """Compute activations twice to hold fewer of them: slower, in far less memory."""
+    enable_xformers_memory_efficient_attention: bool = True
+    """Accepted; PyTorch's own attention is used, which is as fast and needs no further package."""
+
+    checkpointing_steps: int = Field(100, ge=1)
+    """Updates between two checkpoints; the last update always makes one."""
+    checkpoints_total_limit: int | None = Field(None, ge=1)
+    """How many of the newest checkpoints stay. Unset: all."""
+    output_dir: str = Field("outputs/checkpoints", min_length=1, max_length=1024)
+    """Where checkpoints are written."""
+    resume_from_checkpoint: str | None = Field(None, min_length=1, max_length=1024)
+    """latest (the newest whole one, or a fresh start where there is none), or a name such as checkpoint-300. Unset:
+    start fresh."""
+    save_precision: SavePrecision = "fp16"
+    """Precision of the saved LoRA; what a training goes on from is always whole."""
+
+    validation_prompts: tuple[Prompt, ...] | None = Field(None, min_length=2, max_length=24)
+    """Prompts with the trigger word that every checkpoint paints. Unset: the profile's."""
+    unrelated_prompts: tuple[Prompt, ...] | None = Field(None, min_length=1, max_length=24)
+    """Prompts without it, by which is measured what the base lost. Unset: the profile's."""
+    validation_seeds: int = Field(2, ge=1, le=16)
+    """How many seeds each of these prompts is painted with."""
+    publish_to: str = Field("outputs/published", min_length=1, max_length=1024)
+    """Where the best checkpoint is published: s3://bucket/prefix or a folder; the name is appended."""
+    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,59}$")
+    """What the published character is called. Unset: the trigger word."""
+
+    accelerate_config: str | None = Field(None, min_length=1, max_length=1024)
+    """File of accelerate's settings: precision, number of processes, GPUs. Unset: one process, fp16 on a GPU."""
+    device: str | None = Field(None, pattern=DEVICES)
+    """cpu, cuda, cuda:N or mps; of several processes each takes its own GPU. Unset: a GPU if there is one."""
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if not self.center_crop:
+            raise ValueError("center_crop: false needs random crops, and pictures are encoded once; set it to true")
+        if self.max_train_steps is None and self.num_train_epochs is None:
+            raise ValueError("set max_train_steps or num_train_epochs")
+        both = {self.base_model_name_or_path, self.pretrained_model_name_or_path} - {None}
+        if len(both) > 1:
+            raise ValueError("base_model_name_or_path and pretrained_model_name_or_path are one thing, and differ")
+        self.get_profile()
+        return self
+
+    def get_profile(self) -> Profile:
+        """The profile that these options name, or whose base they name.
+
+        Raises:
+            ValueError: they contradict each other, or the base is no profile's.
+        """
+        base = self.base_model_name_or_path or self.pretrained_model_name_or_path
+        if base is None:
+            return get_profile(self.profile or "steppe")
+        sources = {profile.base.source: name for name, profile in PROFILES.items()}
+        named = sources.get(base) or sources.get(str(Path(base).expanduser().absolute()))
+        if named is None:
+            raise ValueError(f"base_model_name_or_path: {base!r} is no profile's base; valid: {', '.join(sources)}")
+        if self.profile not in (None, named):
+            raise ValueError(
+                f"base_model_name_or_path: {base!r} is the base of profile {named}, and profile is {self.profile}; "
+                "leave one of the two out"
+            )
+        return get_profile(named)
+
+    def side(self) -> int:
+        """Side of the training pictures, in pixels."""
+        return self.resolution or self.get_profile().native_size
+
+    def trigger_word(self) -> str:
+        """The word that the character is painted on."""
+        return self.trigger or self.get_profile().trigger
+
+    def text_targets(self) -> list[str]:
+        """`target_modules` by the names that the text encoders have for them."""
+        return [TEXT_TARGETS[name] for name in self.target_modules]
+
+    def character(self) -> str:
+        """What the published character is called."""
+        return self.name or self.trigger_word()

@@ -1,0 +1,100 @@
+"""What flows between the stages of a training: frozen records, small JSON; pictures and tensors stay on disk.
+
+TrainingOptions -> TrainingSet -> Latents -> Checkpoint… -> Comparison -> Published
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from models.records import Record
+
+
+class TrainingPicture(Record):
+    """One picture and what it shows."""
+
+    file: str
+    """Absolute path."""
+    sha256: str
+    """Of the file's bytes."""
+    caption: str = Field(min_length=1)
+    width: int = Field(ge=1)
+    """Pixels, after the camera's rotation was undone."""
+    height: int = Field(ge=1)
+
+
+class TrainingSet(Record):
+    """The pictures of a training."""
+
+    folder: str
+    """Absolute path of the folder they came from."""
+    learnt: tuple[TrainingPicture, ...] = Field(min_length=1)
+    """Those that are trained on, ordered by file name."""
+    held_out: tuple[TrainingPicture, ...] = ()
+    """Those that are only measured: the validation loss."""
+    prior: tuple[TrainingPicture, ...] = ()
+    """Pictures for prior preservation."""
+
+
+class Crop(Record):
+    """How a picture of any shape becomes a square: scaled to cover it, then cut from the middle. In pixels."""
+
+    scaled_width: int
+    scaled_height: int
+    left: int
+    top: int
+    side: int
+
+
+class Checkpoint(Record):
+    """A whole checkpoint on disk."""
+
+    path: str
+    """Absolute path of checkpoint-N."""
+    step: int = Field(ge=1)
+    loss: float
+    """Mean training loss since the checkpoint before."""
+    validation_loss: float | None = None
+    """Mean loss over the held-out pictures; None where there are none."""
+
+
+class CheckpointScores(Record):
+    """What was measured on the pictures that one checkpoint painted. All are cosines of CLIP features, or made of them.
+
+    How they are computed and compared stands in `models/lora/comparison.py`.
+    """
+
+    checkpoint: Checkpoint
+    likeness: float
+    """How alike its pictures of the character are to the training pictures."""
+    agreement: float
+    """How well they agree with their prompts."""
+    variety: float
+    """How different they are from each other."""
+    drift: float
+    """How far prompts without the trigger word moved from what the base paints, in units of what another seed does."""
+    failed: tuple[str, ...] = ()
+    """Bars that it did not reach, each a short sentence with value and bar."""
+
+
+class Comparison(Record):
+    """All checkpoints side by side, and the one to publish."""
+
+    rows: tuple[CheckpointScores, ...] = Field(min_length=1)
+    chosen: Checkpoint
+    reason: str
+    """One line: why this one."""
+    rule: str
+    """The rule that it was chosen by."""
+    grid: str
+    """File of the picture that shows them all: a row each checkpoint, the base first; a column each prompt."""
+
+
+class Published(Record):
+    """A published character."""
+
+    location: str
+    """What `--lora-path` takes: s3://bucket/prefix/name or a folder."""
+    fingerprint: str
+    """sha256 over names and contents of its files."""
+    files: tuple[str, ...]
