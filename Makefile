@@ -10,7 +10,7 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help storyboard test check format clean
+.PHONY: help storyboard train test check format clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -18,6 +18,9 @@ help:  ## What there is to make
 storyboard: $(INSTALLED)  ## A storyboard: make storyboard STORY="Aldar Köse tricks a greedy merchant" [ARGS="--frames 4"]
 	@test -n "$$STORY" || { echo 'error: say which story: make storyboard STORY="Aldar Köse tricks a greedy merchant in the bazaar"' >&2; exit 2; }
 	@$(BIN)/python -m flows.storyboard $(ARGS) -- "$$STORY"
+
+train: $(INSTALLED)  ## Train Aldar's LoRA on the offline profile: make train [ARGS="--max-train-steps 200"]
+	@$(BIN)/python -m flows.training --config configs/training_steppe.yaml $(ARGS)
 
 test: $(INSTALLED_DEV)  ## The whole test suite
 	$(BIN)/python -m pytest

@@ -6,21 +6,28 @@ Prefect is imported after the arguments have been understood, so that --help and
 from __future__ import annotations
 
 import argparse
-import atexit
 import os
-import shutil
 import sys
-from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 from pydantic import ValidationError
 
+from flows.option_parser import (
+    Help,
+    Parser,
+    add_help,
+    add_option,
+    option_name,
+    option_names,
+    run,
+    stop,
+    unknown_option,
+)
 from models.errors import InputError, StoryboardError
 from models.records import STORY_MAX_CHARACTERS
-from models.settings import StoryboardOptions, explain, read_story, suggest, with_environment
+from models.settings import StoryboardOptions, explain, read_story, with_environment
 
 PROGRAM = "python -m flows.storyboard"
-USAGE_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "what is painted": ("profile", "frames", "seed", "lora_path", "refresh", "output_dir"),
@@ -43,9 +50,6 @@ SHORT_NAMES = {"temperature": ("--temp",)}
 VALUES = {"lora_path": "SOURCE", "output_dir": "FOLDER", "device": "NAME", "writer_model": "NAME", "sketches": "N=FILE"}
 """What stands for a value in the help, where it is no number and no choice."""
 
-LINE = 110
-"""Characters in the longest line of the help."""
-
 CLOSING = """\
 Every option can also be set in the environment or in a file .env: STORYBOARD_FRAMES=4.
 The command line wins over the environment, that over .env, and that over the profile.
@@ -63,17 +67,6 @@ examples:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Stop with one line, in place of the usage of all options."""
-        _stop(message)
-
-
-def _stop(message: str, code: int = USAGE_ERROR) -> NoReturn:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    raise SystemExit(code)
-
-
 def parse(arguments: list[str]) -> tuple[str, StoryboardOptions]:
     """Story and options, with what the environment adds; what was set nowhere stays unset.
 
@@ -88,22 +81,18 @@ def parse(arguments: list[str]) -> tuple[str, StoryboardOptions]:
         story = read_story(given.story).text
         return story, with_environment(StoryboardOptions.model_validate(_values(given)))
     except ValidationError as error:
-        _stop(explain(error, _option))
+        stop(explain(error, option_name))
     except StoryboardError as error:
-        _stop(str(error))
+        stop(str(error))
 
 
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog=PROGRAM,
         usage="%(prog)s STORY [options]",
         description="Turn a one-line tale of Aldar Köse into a storyboard of consistent pictures.",
         epilog=CLOSING,
-        formatter_class=_Help,
+        formatter_class=Help,
         allow_abbrev=False,
         add_help=False,
     )
@@ -118,48 +107,11 @@ def _parser() -> _Parser:
     for title, names in GROUPS.items():
         group = parser.add_argument_group(title)
         for name in names:
-            _add(group, name, properties[name])
+            add_option(group, name, properties[name], VALUES, SHORT_NAMES.get(name, ()))
             if name == "pipeline":
                 group.add_argument("--ref-guided", action="store_true", help="Short for --pipeline reference_guided")
-    parser.add_argument_group("help").add_argument("-h", "--help", action="help", help="Show this and stop")
+    add_help(parser)
     return parser
-
-
-class _Help(argparse.RawDescriptionHelpFormatter):
-    """Explanations in one column, with room for them; lines no longer than are easy to read."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=30, width=min(shutil.get_terminal_size().columns, LINE) - 2)
-
-
-def _add(group: argparse._ArgumentGroup, name: str, schema: dict[str, Any]) -> None:
-    """Add an option as text: the record, not argparse, says what is right."""
-    schema = {**schema, **schema.get("anyOf", [{}])[0]}
-    settings: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": _help(schema)}
-    if schema["type"] == "boolean":
-        settings["action"] = argparse.BooleanOptionalAction
-    else:
-        choices = "{" + ",".join(schema["enum"]) + "}" if "enum" in schema else None
-        settings["metavar"] = choices or VALUES.get(name) or {"integer": "N", "number": "X"}[schema["type"]]
-    if schema["type"] == "object":
-        settings["action"] = "append"
-    group.add_argument(_option(name), *SHORT_NAMES.get(name, ()), **settings)
-
-
-def _help(schema: dict[str, Any]) -> str:
-    """The field's explanation, its limits and its default."""
-    text, _, unset = schema["description"].replace("%", "%%").rstrip(".").partition(" Unset: ")
-    facts = "; ".join(_facts(schema, unset))
-    return f"{text.rstrip('.')} ({facts})" if facts else text
-
-
-def _facts(schema: dict[str, Any], unset: str) -> Iterator[str]:
-    if "minimum" in schema:
-        yield f"{schema['minimum']:.10g} to {schema['maximum']:.10g}"
-    if schema["type"] == "object":
-        yield "may be given more than once"
-    elif schema["type"] != "boolean":
-        yield f"default: {unset or schema['default']}"
 
 
 def _refuse(rest: list[str], parser: argparse.ArgumentParser) -> None:
@@ -167,10 +119,9 @@ def _refuse(rest: list[str], parser: argparse.ArgumentParser) -> None:
     for argument in rest:
         name = argument.partition("=")[0]
         if name.startswith("-"):
-            valid = [option for option in parser._option_string_actions if option.startswith("--")]
-            if name in valid:
+            if name in option_names(parser):
                 raise InputError(f"{name} comes after --, where only the story may be: put options before --")
-            raise InputError(f"unknown option {name}{suggest(name, valid)}")
+            raise InputError(unknown_option(name, parser))
     if rest:
         raise InputError(f"one story is needed, and {rest[0]!r} is a second one: put the story in quotes")
 
@@ -202,14 +153,10 @@ def main(arguments: list[str] | None = None) -> None:
     story, options = parse(sys.argv[1:] if arguments is None else arguments)
     if options.get_profile().is_local:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's library is first imported
-    said: list[str] = []
-    # Registered before Prefect starts its temporary server, and so run after it has said that it stopped.
-    atexit.register(lambda: print(*said, sep="\n", end="\n" if said else "", flush=True))
-    try:
+
+    def make() -> str:
         from flows.storyboard import storyboard  # noqa: PLC0415
 
-        said.append(storyboard(story, options))
-    except KeyboardInterrupt:
-        _stop("interrupted; run the same command again to go on", INTERRUPTED)
-    except StoryboardError as error:
-        _stop(str(error), FAILURE)
+        return storyboard(story, options)
+
+    run(make, "run the same command again to go on")

@@ -6,6 +6,7 @@ the answer depends on which GPU there is.
 
 from __future__ import annotations
 
+import functools
 import platform
 import tempfile
 import tomllib
@@ -41,11 +42,16 @@ def require(options: StoryboardOptions, keys: Keys) -> None:
 
 def find_problems(options: StoryboardOptions, keys: Keys) -> tuple[str, ...]:
     """All that is wrong, in the order in which it should be mended; empty when a storyboard can be made."""
-    problems = list(_package_problems())
+    return gather([functools.partial(check, options, keys) for check in _CHECKS])
+
+
+def gather(checks: list[Callable[[], Iterator[str]]]) -> tuple[str, ...]:
+    """What is wrong with the packages, and what each of the checks finds, whatever the others meet."""
+    problems = list(find_package_problems())
     packages_are_there = not problems
-    for check in _CHECKS:
+    for check in checks:
         try:
-            problems.extend(check(options, keys))
+            problems.extend(check())
         except ImportError as error:
             # A missing package has been named above; one that is there and can't be imported has not.
             if packages_are_there:
@@ -59,7 +65,8 @@ def _one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__} {error}".split())
 
 
-def _package_problems() -> Iterator[str]:
+def find_package_problems() -> Iterator[str]:
+    """Packages that are missing or of a version that was not asked for, one line each."""
     try:
         from packaging.requirements import Requirement
         from packaging.specifiers import SpecifierSet
@@ -98,14 +105,19 @@ def _installed_version(name: str) -> str | None:
 
 
 def _output_problems(options: StoryboardOptions, _: Keys) -> Iterator[str]:
-    folder = Path(options.output_dir)
+    yield from find_output_problems(options.output_dir)
+
+
+def find_output_problems(directory: str) -> Iterator[str]:
+    """Why nothing can be written there, in one line."""
+    folder = Path(directory)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(b"a")
     except OSError as error:
         reason = (error.strerror or "unknown").lower()
-        yield f"{options.output_dir}/ directory writable? {reason}; mend it, or choose another with --output-dir"
+        yield f"{directory}/ directory writable? {reason}; mend it, or choose another with --output-dir"
 
 
 def _writer_problems(options: StoryboardOptions, keys: Keys) -> Iterator[str]:

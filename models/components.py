@@ -38,11 +38,15 @@ def needed_components(options: StoryboardOptions) -> list[Component]:
 
 def find_component_problems(options: StoryboardOptions) -> Iterator[str]:
     """Models that are not here and won't come by themselves, one line each."""
-    components = needed_components(options)
-    yield from _local_problems([Path(component.source) for component in components if component.is_local])
+    yield from find_absent(needed_components(options))
     vocabulary = options.get_profile().vocabulary
     if vocabulary and Path(vocabulary).parent.is_dir() and not Path(vocabulary).is_file():
         yield _incomplete(Path(vocabulary).parent, [Path(vocabulary).name])
+
+
+def find_absent(components: list[Component]) -> Iterator[str]:
+    """Those of the models that are not here and won't come by themselves, one line each."""
+    yield from _local_problems([Path(component.source) for component in components if component.is_local])
     for component in components:
         if not component.is_local and _is_offline() and bytes_to_fetch(component):
             yield (
@@ -143,9 +147,17 @@ def _is_offline() -> bool:
 
 
 def find_room_problems(options: StoryboardOptions) -> Iterator[str]:
-    """Disks that are too full for what will be written on them, one line each."""
+    """Disks that are too full for what a storyboard writes on them, one line each."""
+    side = options.size or options.get_profile().native_size
+    # A PNG is at most about as large as its raw pixels; every attempt is kept, and the chosen one once more.
+    pictures = Need("pictures", options.frames * (options.attempts + 1) * side * side * 3, Path(options.output_dir))
+    yield from find_full_disks([*needs_of(needed_components(options)), pictures])
+
+
+def find_full_disks(all_needs: list[Need]) -> Iterator[str]:
+    """Disks that are too full for these needs, one line each."""
     by_disk: dict[int, list[Need]] = defaultdict(list)
-    for need in _needs(options):
+    for need in all_needs:
         by_disk[_existing(need.folder).stat().st_dev].append(need)
     for needs in by_disk.values():
         total = sum(need.size for need in needs)
@@ -158,16 +170,14 @@ def find_room_problems(options: StoryboardOptions) -> Iterator[str]:
             )
 
 
-def _needs(options: StoryboardOptions) -> Iterator[Need]:
+def needs_of(components: list[Component]) -> Iterator[Need]:
+    """What downloading those of the models takes that are not here."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    for component in needed_components(options):
+    for component in components:
         missing = bytes_to_fetch(component)
         if missing and not _is_offline():
             yield Need(component.source, missing, Path(HF_HUB_CACHE))
-    side = options.size or options.get_profile().native_size
-    # A PNG is at most about as large as its raw pixels; every attempt is kept, and the chosen one once more.
-    yield Need("pictures", options.frames * (options.attempts + 1) * side * side * 3, Path(options.output_dir))
 
 
 def _existing(path: Path) -> Path:

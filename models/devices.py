@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Protocol
 
-from models.profiles import GIB, STEPPE, Precision, Profile
+from models.profiles import GIB, STEPPE, Precision
 from models.settings import StoryboardOptions
 
 HEAVY = 4 * GIB
 """A profile that takes more device memory than this is not run on a CPU unless the CPU is asked for by name."""
 
 
-def choose_device(options: StoryboardOptions) -> str:
+class NamesDevice(Protocol):
+    """Options in which a person may name the device."""
+
+    @property
+    def device(self) -> str | None:
+        """cpu, cuda, cuda:N or mps, or None."""
+
+
+def choose_device(options: NamesDevice) -> str:
     """The device asked for, else a CUDA GPU, else Apple's, else the CPU.
 
     Raises:
@@ -61,19 +69,30 @@ def find_device_problems(options: StoryboardOptions) -> Iterator[str]:
     if _is_cpu(device):
         yield from _cpu_problems(options)
         return
+    absent = why_absent(device)
+    if absent:
+        yield absent
+    elif device.startswith("cuda"):
+        yield from find_memory_problems(device, options.get_profile().memory, f"profile {options.profile}")
+
+
+def why_absent(device: str) -> str | None:
+    """Why this machine has no such device, in one line; None where it has.
+
+    Raises:
+        ImportError, OSError: torch can't be imported.
+    """
     import torch
 
     kind, _, index = device.partition(":")
-    if kind == "mps":
-        if not torch.backends.mps.is_available():
-            yield f"device {device}: PyTorch finds no Apple GPU here: leave --device unset, or set --device cpu"
-    elif not torch.cuda.is_available():
+    if kind == "mps" and not torch.backends.mps.is_available():
+        return f"device {device}: PyTorch finds no Apple GPU here: leave --device unset, or set --device cpu"
+    if kind == "cuda" and not torch.cuda.is_available():
         reason = "no GPU was found" if torch.version.cuda else f"torch {torch.__version__} is built without CUDA"
-        yield f"device {device}: {reason}: mend that, leave --device unset, or set --device cpu"
-    elif int(index or 0) >= torch.cuda.device_count():
-        yield f"device {device}: there are {torch.cuda.device_count()} GPUs, counted from 0: set --device cuda:0"
-    else:
-        yield from _memory_problems(device, options.get_profile(), torch)
+        return f"device {device}: {reason}: mend that, leave --device unset, or set --device cpu"
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        return f"device {device}: there are {torch.cuda.device_count()} GPUs, counted from 0: set --device cuda:0"
+    return None
 
 
 def _cpu_problems(options: StoryboardOptions) -> Iterator[str]:
@@ -87,12 +106,15 @@ def _cpu_problems(options: StoryboardOptions) -> Iterator[str]:
         yield "precision fp16 does not work on a CPU: use --precision fp32 or bf16, or a GPU"
 
 
-def _memory_problems(device: str, profile: Profile, torch: Any) -> Iterator[str]:
+def find_memory_problems(device: str, memory: int, what: str) -> Iterator[str]:
+    """Whether a CUDA device has this many bytes free for what is to run on it, one line if not."""
+    import torch
+
     free, total = torch.cuda.mem_get_info(device)
     # What this process holds is the models of an earlier run: they are used again or make room.
     usable = free + torch.cuda.memory_reserved(device)
-    needed = f"profile {profile.name} needs {profile.memory / GIB:.1f} GiB of memory on {device}"
-    if total < profile.memory:
+    needed = f"{what} needs {memory / GIB:.1f} GiB of memory on {device}"
+    if total < memory:
         yield f"{needed}, which has {total / GIB:.1f} GiB: use --profile {STEPPE.name}, or a larger GPU"
-    elif usable < profile.memory:
+    elif usable < memory:
         yield f"{needed}, {usable / GIB:.1f} of {total / GIB:.1f} GiB are free: close what else uses it, or wait"

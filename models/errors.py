@@ -31,6 +31,8 @@ An error says itself whether another attempt can help (``retryable``) and, where
 to wait (``retry_after``, seconds). Prefect's retries go by these two attributes alone.
 """
 
+from typing import Self
+
 
 class StoryboardError(Exception):
     """Base of all. The message is one line that a person can act on."""
@@ -54,6 +56,9 @@ class ChecksFailed(StoryboardError):
         self.problems = tuple(problems)
         super().__init__("; ".join(self.problems))
 
+    def __reduce__(self) -> tuple[type[Self], tuple[tuple[str, ...]]]:
+        return type(self), (self.problems,)
+
 
 class DatasetInvalid(StoryboardError):
     """Faults of the training pictures, all at once.
@@ -65,6 +70,9 @@ class DatasetInvalid(StoryboardError):
     def __init__(self, faults: list[str] | tuple[str, ...]) -> None:
         self.faults = tuple(faults)
         super().__init__("; ".join(self.faults))
+
+    def __reduce__(self) -> tuple[type[Self], tuple[tuple[str, ...]]]:
+        return type(self), (self.faults,)
 
 
 class StorageError(StoryboardError):

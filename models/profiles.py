@@ -6,6 +6,8 @@ same code runs both, and nothing asks which one it is.
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -144,7 +146,64 @@ STEPPE = Profile(
     batch_size_on_cpu=1,
 )
 
-PROFILES: dict[str, Profile] = {profile.name: profile for profile in (STEPPE, SDXL)}
+OWN_PROFILES = "STORYBOARD_PROFILES_FILE"
+"""Environment variable that names a JSON file of further profiles; `read_own` says its form."""
+
+
+def read_own(file: Path) -> dict[str, Profile]:
+    """Profiles that people wrote: each is like a known one, and names what differs.
+
+        {"ink": {"like": "sdxl", "base": {"source": "/models/ink-sdxl", "size": 0}, "guidance": 6.5}}
+
+    Raises:
+        InputError: the file can't be read, or a profile in it is not one; the message names it.
+    """
+    known = {profile.name: profile for profile in (STEPPE, SDXL)}
+    try:
+        written = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(written, dict):
+            raise ValueError("it holds no JSON object")
+        own: dict[str, Profile] = {}
+        for name, given in written.items():
+            own[name] = _like({**known, **own}, name, given)
+    except (OSError, ValueError) as error:  # pydantic's errors are ValueErrors too
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise InputError(f"{OWN_PROFILES}: {file}: {reason}") from None
+    return own
+
+
+def _like(known: dict[str, Profile], name: str, given: object) -> Profile:
+    if not isinstance(given, dict) or given.get("like") not in known:
+        raise ValueError(f'profile {name!r}: say which it is like, "like": one of {", ".join(known)}')
+    if name in known:
+        raise ValueError(f"profile {name!r} is there already; choose another name")
+    changes = {key: value for key, value in given.items() if key != "like"}
+    plain = known[given["like"]].model_dump()
+    for key in ("base", "controlnet", "clip"):
+        if isinstance(changes.get(key), dict):
+            changes[key] = {**plain[key], **changes[key]}
+    return Profile.model_validate({**plain, **changes, "name": name})
+
+
+def _all() -> tuple[dict[str, Profile], str]:
+    """Every profile, and why those of the file are missing, in words for a message."""
+    builtin = {profile.name: profile for profile in (STEPPE, SDXL)}
+    file = os.environ.get(OWN_PROFILES)
+    if not file:
+        return builtin, ""
+    try:
+        return {**builtin, **read_own(Path(file).expanduser())}, ""
+    except InputError as error:
+        return builtin, f"; {error}"
+
+
+PROFILES, _FAULT = _all()
+"""Profiles by name, the environment's own included."""
+
+
+def valid_profiles() -> str:
+    """The names there are, for a message; with it why the environment's own are missing, if they are."""
+    return f"valid profiles: {', '.join(PROFILES)}{_FAULT}"
 
 
 def get_profile(name: str) -> Profile:
@@ -156,4 +215,4 @@ def get_profile(name: str) -> Profile:
     try:
         return PROFILES[name]
     except KeyError:
-        raise InputError(f"unknown profile {name!r}; valid profiles: {', '.join(PROFILES)}") from None
+        raise InputError(f"unknown profile {name!r}; {valid_profiles()}") from None

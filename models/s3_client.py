@@ -38,6 +38,8 @@ _CONFIG = Config(
     request_checksum_calculation="when_required",
     response_checksum_validation="when_required",  # models/s3.py compares whole files, ranges included
 )
+TO_READ, TO_WRITE = "s3:ListBucket and s3:GetObject", "s3:PutObject"
+"""Permissions that a request may lack."""
 CREDENTIALS_WAY_OUT = "Run: aws configure, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in .env"
 
 _NO_CREDENTIALS = (
@@ -54,9 +56,10 @@ _CONNECTION = (boto.HTTPClientError, boto.ConnectionError, boto.IncompleteReadEr
 _CHANGED = (S3DownloadFailedError, S3ValidationError)
 _REFUSED = (CredentialsMissing, f"the credentials are refused or have expired. {CREDENTIALS_WAY_OUT}")
 _ABSENT = (ObjectNotFound, "no such object; it may have been removed just now")
-_DENIED = (AccessDenied, "these credentials need s3:ListBucket and s3:GetObject here")
+_DENIED = (AccessDenied, "these credentials need {permissions} here")
 _BUSY = (ConnectionFailed, "the server is busy or failing; try again")
 _ALTERED = (CorruptFile, "an object changed while it was being fetched; try again")
+_DAMAGED = (CorruptFile, "the bytes that arrived do not match their checksum; try again")
 _ELSEWHERE = (StorageError, "the bucket is in another region; set AWS_REGION")
 _UNKNOWN = (StorageError, "no way out is known for this answer")
 _ANSWERS: dict[str, tuple[type[StorageError], str]] = {
@@ -76,6 +79,10 @@ _ANSWERS: dict[str, tuple[type[StorageError], str]] = {
     "429": _BUSY,
     "PreconditionFailed": _ALTERED,
     "412": _ALTERED,
+    "BadDigest": _DAMAGED,
+    "XAmzContentChecksumMismatch": _DAMAGED,
+    "XAmzContentSHA256Mismatch": _DAMAGED,
+    "NoSuchUpload": (ConnectionFailed, "the server gave the upload up; try again"),
     "PermanentRedirect": _ELSEWHERE,
     "AuthorizationHeaderMalformed": _ELSEWHERE,
     "InvalidObjectState": (StorageError, "the object is archived; restore it first"),
@@ -134,10 +141,15 @@ def find_credentials_problem(keys: Keys) -> str | None:
 
 
 @contextmanager
-def errors_told_apart(what: str, keys: Keys) -> Iterator[None]:
+def errors_told_apart(what: str, keys: Keys, permissions: str = TO_READ) -> Iterator[None]:
     """Turn what boto3 raises into this project's errors.
 
     The original is not chained: its text may hold the endpoint's URL with a password, or a key's id.
+
+    Args:
+        what: begins every message, such as the address.
+        keys: name the endpoint.
+        permissions: what is needed where access is denied.
 
     Raises:
         StorageError: a subclass, each with its own way out.
@@ -146,7 +158,7 @@ def errors_told_apart(what: str, keys: Keys) -> Iterator[None]:
     try:
         yield
     except boto.ClientError as error:
-        raise _explain_answer(error, what, host) from None
+        raise _explain_answer(error, f"{what}: {host}", permissions) from None
     except RetriesExceededError as error:
         raise _explain_failure(error.last_exception, what, host) from None
     except (boto.BotoCoreError, *_CHANGED) as error:
@@ -165,13 +177,13 @@ def _explain_failure(error: BaseException, what: str, host: str) -> StorageError
     return StorageError(f"{what}: boto3 refused the request ({type(error).__name__}); check the AWS_… settings")
 
 
-def _explain_answer(error: boto.ClientError, what: str, host: str) -> StorageError:
+def _explain_answer(error: boto.ClientError, who: str, permissions: str) -> StorageError:
     """An error that the server answered with."""
     code = error_code(error)
     status = status_of(error)
     by_status = _DENIED if status == 403 else _BUSY if status >= 500 else _UNKNOWN
     kind, way_out = _ANSWERS.get(code, by_status)
-    return kind(f"{what}: {host} answered {code}: {way_out}")
+    return kind(f"{who} answered {code}: {way_out.format(permissions=permissions)}")
 
 
 def status_of(error: boto.ClientError) -> int:

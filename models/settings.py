@@ -21,7 +21,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.errors import InputError
-from models.profiles import PROFILES, Precision, Profile, get_profile
+from models.profiles import OWN_PROFILES, PROFILES, Precision, Profile, get_profile, valid_profiles
 from models.records import MAX_FRAMES, Story
 
 PREFIX = "STORYBOARD_"
@@ -37,7 +37,7 @@ SketchFile = Annotated[str, Field(min_length=1, max_length=1024)]
 
 def _profile_exists(name: str) -> str:
     if name not in PROFILES:
-        raise ValueError(f"valid profiles: {', '.join(PROFILES)}")
+        raise ValueError(valid_profiles())
     return name
 
 
@@ -179,7 +179,8 @@ def check_names(env_file: str | Path = ENV_FILE, environment: Mapping[str, str] 
     in_file = [name for name in _names_in(Path(env_file)) if not name.upper().startswith("PREFECT_")]
     _refuse_unknown(str(env_file), in_file, [*keys, *options])
     names = os.environ if environment is None else environment
-    _refuse_unknown("environment", [name for name in names if name.upper().startswith(PREFIX)], options)
+    ours = [name for name in names if name.upper().startswith(PREFIX) and name != OWN_PROFILES]
+    _refuse_unknown("environment", ours, options)
 
 
 def _names_in(env_file: Path) -> list[str]:
@@ -217,21 +218,29 @@ def suggest(name: str, valid: list[str]) -> str:
     return f"; did you mean {near[0]}?" if near else f"; valid names: {', '.join(valid)}"
 
 
-def explain(error: ValidationError, called: Callable[[str], str] = str) -> str:
+def explain(
+    error: ValidationError,
+    called: Callable[[str], str] = str,
+    *,
+    valid: Iterable[str] = StoryboardOptions.model_fields,
+) -> str:
     """A validation error as one line: where, what is wrong, and the offending value.
 
     Args:
         error: of any record.
         called: what to call a field, such as "--seed" where it was an option of the command line.
+        valid: the record's fields, of which the nearest is suggested for an unknown one.
     """
-    return "; ".join(_explain_one(dict(item), called) for item in error.errors())
+    return "; ".join(_explain_one(dict(item), called, list(valid)) for item in error.errors())
 
 
-def _explain_one(item: dict[str, Any], called: Callable[[str], str]) -> str:
+def _explain_one(item: dict[str, Any], called: Callable[[str], str], valid: list[str]) -> str:
+    if item["type"] == "value_error" and not item["loc"]:  # the record as a whole; its rule names the fields itself
+        return str(item["msg"]).removeprefix("Value error, ")
     names = [str(part) for part in item["loc"] if part != "[key]"] or ["value"]
     where = ".".join([called(names[0]), *names[1:]])
     if item["type"] == "extra_forbidden":
-        return f"unknown option {where!r}{suggest(where, list(StoryboardOptions.model_fields))}"
+        return f"unknown option {where!r}{suggest(where, valid)}"
     if item["type"] == "string_pattern_mismatch" and item["ctx"]["pattern"] == DEVICES:
         item["msg"] = "valid devices: cpu, cuda, cuda:N, mps"
     return f"{where}: {item['msg'].removeprefix('Value error, ')}, got {_short(repr(item['input']))}"

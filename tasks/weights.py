@@ -15,6 +15,7 @@ from models.records import Adapter
 from models.settings import Keys, StoryboardOptions
 from models.storage import fetch_adapter
 from models.studio import Studio, set_up
+from tasks.progress import InQuarters
 from tasks.retries import RETRYING
 
 CHECKPOINTS = "checkpoints"
@@ -32,7 +33,7 @@ def fetch_weights(options: StoryboardOptions) -> Adapter | None:
         get_run_logger().info("no character LoRA: the base paints alone")
         return None
     cache = Path(options.output_dir) / CHECKPOINTS
-    adapter = fetch_adapter(source, cache_dir=cache, keys=Keys(), progress=_Progress())
+    adapter = fetch_adapter(source, cache_dir=cache, keys=Keys(), progress=InQuarters("character LoRA"))
     get_run_logger().info("character LoRA %s, fingerprint %s", adapter.source, adapter.fingerprint[:12])
     return adapter
 
@@ -62,18 +63,3 @@ def load_models(options: StoryboardOptions, adapter: Adapter | None, run: str) -
     weights = Weights(**fingerprints(setup), adapter=adapter.fingerprint if adapter else None)
     get_run_logger().info("models of %s on %s in %s", setup.profile, setup.device, setup.precision)
     return set_up(options, setup, weights, store=Store.within(options.output_dir), run=run)
-
-
-class _Progress:
-    """Tells of a download in quarters, from whichever of its threads."""
-
-    def __init__(self) -> None:
-        self.log = get_run_logger()  # a thread of the download is in no run
-        self.told = 0
-
-    def __call__(self, done: int, total: int) -> None:
-        """Note the bytes that are there, of all that come."""
-        quarter = 4 * done // max(total, 1)
-        if quarter > self.told:
-            self.told = quarter
-            self.log.info("character LoRA: %d of %d MB", done // 10**6, total // 10**6)

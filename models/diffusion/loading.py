@@ -138,11 +138,11 @@ def _read_parts(folder: Path, base: Component, setup: PainterSetup, report: Prog
     for name in ("tokenizer", "tokenizer_2"):
         longest = parts[name.replace("tokenizer", "text_encoder")].config.max_position_embeddings
         parts[name] = read_tokenizer(folder / name, longest)
-    parts["scheduler"] = EulerDiscreteScheduler.from_config(_scheduler_config(folder, EulerDiscreteScheduler))
+    parts["scheduler"] = EulerDiscreteScheduler.from_config(scheduler_config(folder, EulerDiscreteScheduler))
     return parts
 
 
-def _scheduler_config(folder: Path, cls: Any) -> dict[str, Any]:
+def scheduler_config(folder: Path, cls: Any) -> dict[str, Any]:
     """The base's noise schedule without the options of whichever scheduler it was saved with."""
     config = read_json(folder / "scheduler" / "scheduler_config.json")
     known = inspect.signature(cls.__init__).parameters

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from models.components import component_fingerprint
 from models.diffusion.requests import PainterSetup
 from models.errors import ConnectionFailed, InputError, OutOfMemory, WeightsInvalid
-from models.profiles import Component, Precision, get_profile
+from models.profiles import Component, Precision, Profile, get_profile
 
 if TYPE_CHECKING:
     import torch
@@ -193,3 +193,8 @@ def fingerprints(setup: PainterSetup) -> dict[str, str | None]:
         name: None if part is None else component_fingerprint(part, fetch(part))
         for name, part in {**parts, "clip": profile.clip}.items()
     }
+
+
+def base_fingerprint(profile: Profile) -> str:
+    """What tells the profile's base from any other."""
+    return component_fingerprint(profile.base, fetch(profile.base))

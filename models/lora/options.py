@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from models.profiles import PROFILES, Profile, get_profile
+from models.profiles import PROFILES, Profile, get_profile, valid_profiles
 from models.settings import DEVICES
 
 LoraInit = Literal["gaussian", "kaiming"]
@@ -27,7 +27,7 @@ TEXT_TARGETS = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out.0"
 
 def _profile_exists(name: str | None) -> str | None:
     if name is not None and name not in PROFILES:
-        raise ValueError(f"valid profiles: {', '.join(PROFILES)}")
+        raise ValueError(valid_profiles())
     return name
 
 

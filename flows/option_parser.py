@@ -1,0 +1,148 @@
+"""What the command lines share: options made from a record, errors in one line, the result as the last line of stdout.
+
+The record, not argparse, says what is right: options reach it as text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NoReturn
+
+from models.errors import StoryboardError
+from models.settings import suggest
+
+USAGE_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
+
+LINE = 110
+"""Characters in the longest line of the help."""
+
+KINDS = {"integer": "N", "number": "X", "string": "TEXT", "array": "TEXT"}
+"""What stands for a value in the help, where it has no name of its own."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that stops with one line, in place of the usage of all options."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with code 2 and the message on stderr."""
+        stop(message)
+
+
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Explanations in one column, with room for them; lines no longer than are easy to read."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=min(shutil.get_terminal_size().columns, LINE) - 2)
+
+
+def stop(message: str, code: int = USAGE_ERROR) -> NoReturn:
+    """Exit with this code and the message as one line on stderr."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def option_name(field: str) -> str:
+    """What a field of the record is called on the command line."""
+    return f"--{field.replace('_', '-')}"
+
+
+def add_help(parser: argparse.ArgumentParser) -> None:
+    """Add --help, in a group of its own at the end."""
+    parser.add_argument_group("help").add_argument("-h", "--help", action="help", help="Show this and stop")
+
+
+def add_option(
+    group: argparse._ArgumentGroup,
+    name: str,
+    schema: Mapping[str, Any],
+    value_names: Mapping[str, str],
+    short_names: Iterable[str] = (),
+) -> None:
+    """Add the option of one field, which stays absent where it is not given.
+
+    Args:
+        group: of the help, in which it stands.
+        name: of the field.
+        schema: the field's JSON schema, with its explanation, limits and default.
+        value_names: field -> what stands for its value in the help, where it is no number and no choice.
+        short_names: other names of the option.
+    """
+    schema = {**schema, **schema.get("anyOf", [{}])[0]}
+    settings: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": _help(schema)}
+    if schema["type"] == "boolean":
+        settings["action"] = argparse.BooleanOptionalAction
+    else:
+        choices = "{" + ",".join(schema["enum"]) + "}" if "enum" in schema else None
+        settings["metavar"] = choices or value_names.get(name) or KINDS[schema["type"]]
+    if schema["type"] in ("object", "array"):
+        settings["action"] = "append"
+    group.add_argument(option_name(name), *short_names, **settings)
+
+
+def _help(schema: Mapping[str, Any]) -> str:
+    """The field's explanation, its limits and its default."""
+    explanation = " ".join(schema["description"].split()).replace("%", "%%")
+    text, _, unset = explanation.rstrip(".").partition(" Unset: ")
+    facts = "; ".join(_facts(schema, unset))
+    return f"{text.rstrip('.')} ({facts})" if facts else text
+
+
+def _facts(schema: Mapping[str, Any], unset: str) -> Iterator[str]:
+    kind, default = schema["type"], schema["default"]
+    if limits := _limits(schema):
+        yield limits
+    if kind in ("object", "array"):
+        least = schema.get("minItems", 0)
+        yield f"to be given {least} times or more" if least > 1 else "may be given more than once"
+    if kind == "boolean" and default:
+        yield "default: on"
+    elif kind not in ("object", "boolean"):
+        yield f"default: {unset if default is None else _as_given(default)}"
+        if unset and default is not None:
+            yield f"none: {unset}"
+
+
+def _limits(schema: Mapping[str, Any]) -> str:
+    """The least and the greatest value in words: "1 to 24", "above 0 to 1", "0 to below 1", "1 or more"."""
+    lowest = {"minimum": "{:.10g}", "exclusiveMinimum": "above {:.10g}"}
+    highest = {"maximum": "to {:.10g}", "exclusiveMaximum": "to below {:.10g}"}
+    low = [text.format(schema[key]) for key, text in lowest.items() if key in schema]
+    high = [text.format(schema[key]) for key, text in highest.items() if key in schema]
+    return " ".join(low + (high or ["or more"])) if low else ""
+
+
+def _as_given(default: Any) -> str:
+    """A default as one would write it on the command line."""
+    return ",".join(default) if isinstance(default, list) else str(default)
+
+
+def unknown_option(name: str, parser: argparse.ArgumentParser) -> str:
+    """What is wrong with an option that the parser does not have, and the nearest one that it has."""
+    return f"unknown option {name}{suggest(name, option_names(parser))}"
+
+
+def option_names(parser: argparse.ArgumentParser) -> list[str]:
+    """The long names of all options."""
+    return [option for option in parser._option_string_actions if option.startswith("--")]
+
+
+def run(make: Callable[[], str], to_go_on: str) -> None:
+    """Call what makes something and print where it lies as the last line, or exit with the error in one line.
+
+    Args:
+        make: imports and runs the flow; returns the location.
+        to_go_on: what to do after an interruption.
+    """
+    said: list[str] = []
+    # Registered before Prefect starts its temporary server, and so run after it has said that it stopped.
+    atexit.register(lambda: print(*said, sep="\n", end="\n" if said else "", flush=True))
+    try:
+        said.append(make())
+    except KeyboardInterrupt:
+        stop(f"interrupted; {to_go_on}", INTERRUPTED)
+    except StoryboardError as error:
+        stop(str(error), FAILURE)

@@ -1,0 +1,65 @@
+"""Captioned pictures -> published character.
+
+python -m flows.training --config configs/training_steppe.yaml
+
+checks ── pictures ── latents ── train ── compare checkpoints ── publish
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    # Before Prefect, which takes two seconds to import: --help and a wrong option are answered at once.
+    from flows.training_command import main
+
+    main()
+    raise SystemExit
+
+from pathlib import Path
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.logs import keep_errors_short
+from models.lora.accelerate_settings import read_accelerate_config
+from models.lora.config_files import training_options
+from models.lora.options import TrainingOptions
+from tasks.training import (
+    check_training,
+    compare_checkpoints,
+    encode_latents,
+    publish_character,
+    read_pictures,
+    train_character,
+)
+
+keep_errors_short()
+
+UNSET = TrainingOptions()
+"""Nothing set: everything comes from the configuration file, the profile and the machine."""
+
+
+def _name() -> str:
+    options = TrainingOptions.model_validate(flow_run.parameters.get("options") or {})
+    return f"{options.character()} from {Path(options.train_data_dir).name}"
+
+
+@flow(name="train-lora", flow_run_name=_name)
+def train_lora(options: TrainingOptions = UNSET, config: str | None = None) -> str:
+    """Train a character from captioned pictures, choose its best checkpoint, and publish it.
+
+    Args:
+        options: What is set here wins over the configuration file.
+        config: A configuration file such as configs/training_config.yaml, on the machine that trains.
+
+    Returns:
+        Where the character was published: what a storyboard takes as lora_path.
+    """
+    chosen = training_options(options.model_dump(exclude_unset=True), Path(config) if config else None)
+    settings = read_accelerate_config(Path(chosen.accelerate_config) if chosen.accelerate_config else None)
+    run = str(flow_run.id)
+    check_training(chosen, settings, run)
+    pictures = read_pictures(chosen, settings)
+    encode_latents(chosen, settings, pictures)
+    trained = train_character(chosen, settings, pictures, run)
+    comparison = compare_checkpoints(chosen, settings, pictures, trained)
+    return publish_character(chosen, pictures, comparison).location

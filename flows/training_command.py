@@ -1,0 +1,197 @@
+"""The training's command line: a file, options that win over it, the published character's place as the last line.
+
+Prefect is imported after the arguments have been understood, so that --help and a wrong option are answered at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from flows.option_parser import Help, Parser, add_help, add_option, option_name, run, stop, unknown_option
+from models.errors import InputError, StoryboardError
+from models.lora.accelerate_settings import read_accelerate_config
+from models.lora.config_files import training_options
+from models.lora.options import TrainingOptions
+
+PROGRAM = "python -m flows.training"
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "the base model": ("profile", "base_model_name_or_path", "pretrained_model_name_or_path"),
+    "the LoRA": ("rank", "alpha", "dropout", "target_modules", "lora_init_type"),
+    "the training": (
+        "num_train_epochs",
+        "max_train_steps",
+        "train_batch_size",
+        "gradient_accumulation_steps",
+        "learning_rate",
+        "lr_scheduler",
+        "warmup_steps",
+        "seed",
+    ),
+    "the pictures": (
+        "train_data_dir",
+        "caption_column",
+        "resolution",
+        "center_crop",
+        "random_flip",
+        "trigger",
+        "held_out",
+        "caption_dropout",
+        "prior_data_dir",
+        "prior_loss_weight",
+    ),
+    "the optimization": (
+        "optimizer",
+        "weight_decay",
+        "max_grad_norm",
+        "min_snr_gamma",
+        "noise_offset",
+        "ema_decay",
+        "gradient_checkpointing",
+        "enable_xformers_memory_efficient_attention",
+    ),
+    "the checkpoints": (
+        "checkpointing_steps",
+        "checkpoints_total_limit",
+        "output_dir",
+        "resume_from_checkpoint",
+        "save_precision",
+    ),
+    "the choice of the best": (
+        "validation_prompts",
+        "unrelated_prompts",
+        "validation_seeds",
+        "publish_to",
+        "name",
+    ),
+    "the machine": ("accelerate_config", "device"),
+}
+"""Every option, in the order of the configuration file."""
+
+VALUES = {
+    "base_model_name_or_path": "SOURCE",
+    "pretrained_model_name_or_path": "SOURCE",
+    "target_modules": "NAMES",
+    "train_data_dir": "FOLDER",
+    "caption_column": "NAME",
+    "trigger": "WORD",
+    "prior_data_dir": "FOLDER",
+    "output_dir": "FOLDER",
+    "resume_from_checkpoint": "NAME",
+    "validation_prompts": "PROMPT",
+    "unrelated_prompts": "PROMPT",
+    "publish_to": "PLACE",
+    "name": "NAME",
+    "accelerate_config": "FILE",
+    "device": "NAME",
+}
+"""What stands for a value in the help, where it is no number and no choice."""
+
+NOTHING = "none"
+"""Unsets an option that may be unset."""
+
+CLOSING = """\
+The command line wins over the file of --config, and that over the defaults. In the file
+options are written with underscores: train_batch_size: 4. configs/training_config.yaml
+holds them in sections, with an explanation each.
+
+none unsets an option: --max-train-steps none --num-train-epochs 20 makes 20 passes over
+the pictures. Target modules are written with commas, to_q,to_v; of prompts each one
+takes the option again.
+
+Logs go to stderr, where the published character lies to stdout: what --lora-path of
+python -m flows.storyboard takes. AWS keys are read from the environment or .env alone.
+Exit codes: 0 it was published, 1 the training failed, 2 something that was given is
+wrong, 130 interrupted. Checkpoints are kept: --resume-from-checkpoint latest goes on.
+
+examples:
+  python -m flows.training --config configs/training_steppe.yaml
+  python -m flows.training --config configs/training_config.yaml --publish-to s3://studio/characters
+  python -m flows.training --config configs/training_config.yaml --resume-from-checkpoint latest
+  python -m flows.training --profile steppe --max-train-steps 200 --target-modules to_q,to_v,to_k
+"""
+
+
+def parse(arguments: list[str]) -> TrainingOptions:
+    """The options of the command line and of the file that it names; what was set nowhere stays unset.
+
+    accelerate's settings are read too, so that a fault in them is known at once.
+
+    Exits with code 2 and one line if anything is wrong, with 0 after --help.
+    """
+    parser, properties = _parser(), _properties()
+    given, rest = parser.parse_known_args(arguments)
+    try:
+        _refuse(rest, parser)
+        config = Path(given.config) if given.config is not None else None
+        values = {name: _value(name, vars(given)[name], properties) for name in properties if name in given}
+        options = training_options(values, config, option_name)
+        read_accelerate_config(Path(options.accelerate_config) if options.accelerate_config else None)
+    except StoryboardError as error:
+        stop(str(error))
+    return options
+
+
+def _properties() -> dict[str, dict[str, Any]]:
+    """The JSON schema of every option."""
+    properties: dict[str, dict[str, Any]] = TrainingOptions.model_json_schema()["properties"]
+    return properties
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog=PROGRAM,
+        usage="%(prog)s [--config FILE] [options]",
+        description="Train a character LoRA on captioned pictures; publish its best checkpoint.",
+        epilog=CLOSING,
+        formatter_class=Help,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    parser.add_argument_group("the configuration").add_argument(
+        "--config", metavar="FILE", help="YAML file of the options below, such as configs/training_config.yaml"
+    )
+    properties = _properties()
+    for title, names in GROUPS.items():
+        group = parser.add_argument_group(title)
+        for name in names:
+            add_option(group, name, properties[name], VALUES)
+    add_help(parser)
+    return parser
+
+
+def _refuse(rest: list[str], parser: argparse.ArgumentParser) -> None:
+    """Name the first argument that nothing takes, and what is near it."""
+    for argument in rest:
+        if argument.startswith("-") and argument != "--":
+            raise InputError(unknown_option(argument.partition("=")[0], parser))
+    if rest:
+        raise InputError(f"there are only options, and {rest[0]!r} is none; a configuration file is --config FILE")
+
+
+def _value(name: str, value: Any, properties: dict[str, dict[str, Any]]) -> Any:
+    """The text of an option as the record takes it."""
+    may_be_unset = {"type": "null"} in properties[name].get("anyOf", [])
+    if may_be_unset and value in (NOTHING, [NOTHING]):
+        return None
+    if name == "target_modules":
+        return [module.strip() for text in value for module in text.split(",")]
+    return value
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the training flow; exit code 0 and where the character lies as the last line, or 1 and the error in one."""
+    options = parse(sys.argv[1:] if arguments is None else arguments)
+    if options.get_profile().is_local:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's library is first imported
+
+    def make() -> str:
+        from flows.training import train_lora  # noqa: PLC0415
+
+        return train_lora(options)
+
+    run(make, "--resume-from-checkpoint latest goes on from the last checkpoint")

@@ -1,0 +1,168 @@
+"""What each update is made of, drawn anew from the seed and the update's number.
+
+No generator runs through the training, so there is no state of one to keep: an update that is made again after a crash
+sees the pictures, noise, timesteps and dropout that it would have seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.lora.latents import LatentStore
+from models.lora.learner import Learner
+from models.lora.objective import Batch
+from models.lora.options import TrainingOptions
+from models.lora.records import TrainingPicture, TrainingSet
+
+VALIDATION_TIMESTEPS = 8
+
+
+def seed_of(seed: int, *purpose: str | int) -> int:
+    """A seed for one purpose, 0..2^63, that shares nothing with any other purpose's."""
+    text = "/".join(str(part) for part in (seed, *purpose))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def generator_of(seed: int, *purpose: str | int) -> torch.Generator:
+    """A CPU generator for one purpose."""
+    return torch.Generator("cpu").manual_seed(seed_of(seed, *purpose))
+
+
+def pictures_at(first: int, count: int, total: int, seed: int) -> list[int]:
+    """Numbers of `count` pictures from place `first` on, where every pass over all `total` has an order of its own."""
+    chosen = []
+    for place in range(first, first + count):
+        epoch, rank = divmod(place, total)
+        order = torch.randperm(total, generator=generator_of(seed, "order", epoch))
+        chosen.append(int(order[rank]))
+    return chosen
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which batch of the training this is."""
+
+    update: int
+    """Counted from 0."""
+    part: int
+    """Of gradient accumulation."""
+    process: int
+    processes: int
+
+    def batch_number(self, options: TrainingOptions) -> int:
+        """Counted over all processes and accumulated parts."""
+        return (self.update * options.gradient_accumulation_steps + self.part) * self.processes + self.process
+
+
+class Batches:
+    """Draws batches from kept latents and captions that were turned into tokens once."""
+
+    def __init__(
+        self, options: TrainingOptions, training_set: TrainingSet, store: LatentStore, learner: Learner, device: str
+    ) -> None:
+        self.options = options
+        self.store = store
+        self.device = device
+        self.timesteps: int = learner.scheduler.config.num_train_timesteps
+        self.empty = _tokens(learner, [""])
+        self.learnt = _Captioned(training_set.learnt, learner)
+        self.prior = _Captioned(training_set.prior, learner)
+        self.held_out = _Captioned(training_set.held_out, learner)
+
+    def draw(self, place: Place) -> Batch:
+        """The batch of this place; the same for the same place."""
+        options, number = self.options, place.batch_number(self.options)
+        size = options.train_batch_size
+        generator = generator_of(options.seed, "batch", number)
+        rows = self._rows(self.learnt, number, "order")
+        shares = [1 / size] * size
+        if self.prior.pictures:
+            rows += self._rows(self.prior, number, "prior")
+            shares += [options.prior_loss_weight / size] * size
+        unsaid = torch.rand(len(rows), generator=generator) < options.caption_dropout
+        mirrored = torch.rand(len(rows), generator=generator) < (0.5 if options.random_flip else 0.0)
+        timesteps = torch.randint(self.timesteps, (len(rows),), generator=generator)
+        tokens = [
+            [
+                self.empty[encoder][0] if silent else words[encoder]
+                for (_, words), silent in zip(rows, unsaid, strict=True)
+            ]
+            for encoder in (0, 1)
+        ]
+        return self._batch([picture for picture, _ in rows], mirrored.tolist(), tokens, timesteps, shares, generator)
+
+    def validation(self, index: int) -> Batch:
+        """One held-out picture at evenly spread timesteps, with noise of its own that never changes."""
+        picture, words = self.held_out.pictures[index], self.held_out.words(index)
+        count = VALIDATION_TIMESTEPS
+        timesteps = ((torch.arange(count) + 0.5) * self.timesteps / count).long()
+        tokens = [[words[encoder]] * count for encoder in (0, 1)]
+        generator = generator_of(self.options.seed, "validation", picture.sha256)
+        return self._batch([picture] * count, [False] * count, tokens, timesteps, [1 / count] * count, generator)
+
+    def _rows(
+        self, captioned: _Captioned, number: int, purpose: str
+    ) -> list[tuple[TrainingPicture, tuple[Tensor, Tensor]]]:
+        size, total = self.options.train_batch_size, len(captioned.pictures)
+        seed = seed_of(self.options.seed, purpose)
+        chosen = pictures_at(number * size, size, total, seed)
+        return [(captioned.pictures[index], captioned.words(index)) for index in chosen]
+
+    def _batch(
+        self,
+        pictures: Sequence[TrainingPicture],
+        mirrored: Sequence[bool],
+        tokens: Sequence[Sequence[Tensor]],
+        timesteps: Tensor,
+        shares: Sequence[float],
+        generator: torch.Generator,
+    ) -> Batch:
+        side = self.store.side // 8
+        latents, noises = [], []
+        for picture, flip in zip(pictures, mirrored, strict=True):
+            sampling, noise = torch.randn(2, 4, side, side, generator=generator)
+            latents.append(self.store.sample(picture, sampling, mirrored=flip))
+            offset = torch.randn(4, 1, 1, generator=generator)
+            noises.append(noise + self.options.noise_offset * offset)
+        time_ids = torch.tensor([self.store.time_ids(picture) for picture in pictures], dtype=torch.float32)
+        return Batch(
+            latents=torch.stack(latents).to(self.device),
+            noise=torch.stack(noises).to(self.device),
+            timesteps=timesteps.to(self.device),
+            tokens=(torch.stack(list(tokens[0])).to(self.device), torch.stack(list(tokens[1])).to(self.device)),
+            time_ids=time_ids.to(self.device),
+            shares=torch.tensor(shares).to(self.device),
+        )
+
+
+class _Captioned:
+    """Pictures and their captions as tokens of both tokenizers."""
+
+    def __init__(self, pictures: Sequence[TrainingPicture], learner: Learner) -> None:
+        self.pictures = tuple(pictures)
+        self._tokens = _tokens(learner, [picture.caption for picture in pictures]) if pictures else None
+
+    def words(self, index: int) -> tuple[Tensor, Tensor]:
+        """Tokens of one caption, int64 [77] of either tokenizer."""
+        assert self._tokens is not None
+        return self._tokens[0][index], self._tokens[1][index]
+
+
+def _tokens(learner: Learner, captions: list[str]) -> tuple[Tensor, Tensor]:
+    """int64 [captions, 77] of either tokenizer."""
+    first, second = (
+        tokenizer(
+            captions,
+            padding="max_length",
+            max_length=tokenizer.model_max_length,
+            truncation=True,
+            return_tensors="pt",
+        ).input_ids
+        for tokenizer in learner.tokenizers
+    )
+    return first, second

@@ -1,0 +1,90 @@
+"""One training as a small record that another process can be given, and what it tells while it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models.lora.options import MixedPrecision, TrainingOptions
+from models.lora.records import Checkpoint, TrainingSet
+from models.records import Record
+
+WITHOUT_EFFECT = (
+    "profile",
+    "base_model_name_or_path",
+    "pretrained_model_name_or_path",
+    "num_train_epochs",
+    "max_train_steps",
+    "train_data_dir",
+    "caption_column",
+    "trigger",
+    "prior_data_dir",
+    "held_out",
+    "resolution",
+    "enable_xformers_memory_efficient_attention",
+    "checkpointing_steps",
+    "checkpoints_total_limit",
+    "output_dir",
+    "resume_from_checkpoint",
+    "save_precision",
+    "validation_prompts",
+    "unrelated_prompts",
+    "validation_seeds",
+    "publish_to",
+    "name",
+    "accelerate_config",
+    "device",
+)
+"""Options that do not change how a training goes on, or change it through what `settings` holds besides."""
+
+
+class Job(Record):
+    """A training that is ready to begin."""
+
+    options: TrainingOptions
+    training_set: TrainingSet
+    base: str
+    """Fingerprint of the base."""
+    updates: int
+    """How many there are in all."""
+    mixed_precision: MixedPrecision
+    device: str
+    """cpu, cuda, cuda:N or mps; of several processes each takes its own."""
+    processes: int = 1
+    run: str
+    """Name of this run."""
+    start: str | None = None
+    """Folder of the checkpoint to go on from."""
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides how the training goes on, as JSON has it."""
+        options = self.options.model_dump(mode="json", exclude=set(WITHOUT_EFFECT))
+        pictures = self.training_set
+        return {
+            **options,
+            "base": self.base,
+            "resolution": self.options.side(),
+            "updates": self.updates,
+            "mixed_precision": self.mixed_precision,
+            "processes": self.processes,
+            "pictures": [[picture.sha256, picture.caption] for picture in pictures.learnt],
+            "prior pictures": [[picture.sha256, picture.caption] for picture in pictures.prior],
+            "held-out pictures": [picture.sha256 for picture in pictures.held_out],
+        }
+
+
+class Tick(Record):
+    """What a training tells after an update, or after a checkpoint."""
+
+    step: int
+    loss: float | None = None
+    learning_rate: float | None = None
+    seconds_a_step: float | None = None
+    checkpoint: Checkpoint | None = None
+
+
+def updates_of(options: TrainingOptions, pictures: int, processes: int) -> int:
+    """How many updates a training makes: `max_train_steps`, or what `num_train_epochs` passes over the pictures are."""
+    if options.max_train_steps is not None:
+        return options.max_train_steps
+    in_one_update = options.train_batch_size * options.gradient_accumulation_steps * processes
+    return -(-pictures * (options.num_train_epochs or 1) // in_one_update)

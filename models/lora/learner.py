@@ -1,0 +1,133 @@
+"""The frozen base with a fresh LoRA on it: what learns, its words, and its noise schedule.
+
+LoRA (Hu et al. 2021, https://arxiv.org/abs/2106.09685) on the attention projections of the UNet and of both text
+encoders, by PEFT. The base is kept in the training's precision, the LoRA always in fp32.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from models.diffusion.adapter_files import LAYOUT
+from models.diffusion.loading import quieten, read_tokenizer, scheduler_config
+from models.diffusion.weights import check_device, fetch, read_model, torch_dtype
+from models.lora.options import MixedPrecision, TrainingOptions
+from models.profiles import Precision
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger("models.lora")
+
+FOLDERS = {part: folder for folder, part in LAYOUT.items()}
+"""Part of the base -> its folder in a checkpoint."""
+BASE_PRECISION: dict[MixedPrecision, Precision] = {"no": "fp32", "fp16": "fp16", "bf16": "bf16"}
+"""Precision of autocast -> what the frozen weights are kept in."""
+_PEFT_ROOT = "base_model.model."
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A base with a LoRA on it."""
+
+    parts: dict[str, Any]
+    """unet, text_encoder, text_encoder_2."""
+    tokenizers: tuple[Any, Any]
+    scheduler: Any
+    """`diffusers.DDPMScheduler` of the base's own schedule."""
+
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """All weights that learn, in an order that is the same in every process."""
+        return [weight for _, weight in self.named_parameters()]
+
+    def named_parameters(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
+        """Name and weight of all that learns."""
+        for part, module in self.parts.items():
+            for name, weight in module.named_parameters():
+                if weight.requires_grad:
+                    yield f"{part}.{name}", weight
+
+    def adapters(self) -> dict[str, dict[str, torch.Tensor]]:
+        """The LoRA under the names that PEFT gives them in a file, by part."""
+        from peft import get_peft_model_state_dict
+
+        return {
+            part: {
+                f"{_PEFT_ROOT}{name}": value.detach()
+                for name, value in get_peft_model_state_dict(module, adapter_name="default").items()
+            }
+            for part, module in self.parts.items()
+        }
+
+    def configs(self) -> dict[str, Any]:
+        """`peft.LoraConfig` by part."""
+        return {part: module.peft_config["default"] for part, module in self.parts.items()}
+
+
+def load_learner(options: TrainingOptions, device: str, precision: MixedPrecision) -> Learner:
+    """Load the base and put a LoRA on it that begins as nothing, the same for equal seeds.
+
+    Raises:
+        InputError: unknown device.
+        WeightsInvalid, ConnectionFailed, OutOfMemory: see `models.errors`.
+    """
+    import torch
+    from diffusers import DDPMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+    quieten()
+    check_device(device)
+    base = options.get_profile().base
+    folder = fetch(base)
+    classes = {
+        "unet": UNet2DConditionModel,
+        "text_encoder": CLIPTextModel,
+        "text_encoder_2": CLIPTextModelWithProjection,
+    }
+    dtype = torch_dtype(BASE_PRECISION[precision])
+    parts = {name: read_model(cls, folder / name, base, dtype, device) for name, cls in classes.items()}
+    torch.manual_seed(options.seed)
+    for name, module in parts.items():
+        _add_adapter(module, options, list(options.target_modules) if name == "unet" else options.text_targets())
+        if options.gradient_checkpointing:
+            _checkpoint_gradients(module)
+    longest = parts["text_encoder"].config.max_position_embeddings
+    learner = Learner(
+        parts=parts,
+        tokenizers=(read_tokenizer(folder / "tokenizer", longest), read_tokenizer(folder / "tokenizer_2", longest)),
+        scheduler=DDPMScheduler.from_config(scheduler_config(folder, DDPMScheduler)),
+    )
+    count = sum(weight.numel() for weight in learner.parameters())
+    logger.info("LoRA of rank %d: %.2f M weights learn", options.rank, count / 1e6)
+    return learner
+
+
+def _add_adapter(module: Any, options: TrainingOptions, targets: list[str]) -> None:
+    import torch
+    from peft import LoraConfig
+
+    module.requires_grad_(False)
+    module.add_adapter(
+        LoraConfig(
+            r=options.rank,
+            lora_alpha=options.alpha,
+            lora_dropout=options.dropout,
+            init_lora_weights="gaussian" if options.lora_init_type == "gaussian" else True,
+            target_modules=targets,
+        )
+    )
+    for weight in module.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.to(torch.float32)
+    module.train()
+
+
+def _checkpoint_gradients(module: Any) -> None:
+    # transformers' name, its older name, and diffusers' name for the same.
+    for name in ("activation_checkpointing_enable", "gradient_checkpointing_enable", "enable_gradient_checkpointing"):
+        if hasattr(module, name):
+            getattr(module, name)()
+            return

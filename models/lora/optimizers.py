@@ -1,0 +1,43 @@
+"""AdamW in three kinds, and the learning rate's way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from models.errors import InputError
+from models.lora.options import TrainingOptions
+
+
+def make_optimizer(options: TrainingOptions, weights: list[nn.Parameter]) -> Any:
+    """AdamW (https://arxiv.org/abs/1711.05101) as torch has it, fused, or with 8-bit states.
+
+    Raises:
+        InputError: the 8-bit one needs a package that is not installed, or a GPU.
+    """
+    settings: dict[str, Any] = {"lr": options.learning_rate, "weight_decay": options.weight_decay}
+    if options.optimizer == "adamw_8bit":
+        return _eight_bit()(weights, **settings)
+    return torch.optim.AdamW(weights, fused=options.optimizer == "adamw_fused", **settings)
+
+
+def _eight_bit() -> Any:
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError:
+        raise InputError("optimizer adamw_8bit needs bitsandbytes: pip install bitsandbytes, or use adamw") from None
+    return AdamW8bit
+
+
+def make_schedule(options: TrainingOptions, optimizer: Any, updates: int) -> Any:
+    """The learning rate over all updates, by diffusers' schedule of that name."""
+    from diffusers.optimization import get_scheduler
+
+    return get_scheduler(
+        options.lr_scheduler,
+        optimizer=optimizer,
+        num_warmup_steps=options.warmup_steps,
+        num_training_steps=updates,
+    )

@@ -1,0 +1,145 @@
+"""Training pictures as a person sees them, and how a picture of any shape becomes a square."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from models.errors import InputError
+from models.lora.records import Crop
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+"""Endings of the files that count as pictures, in any case of letters."""
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+"""What such a file may hold, whatever its ending says."""
+
+_DAMAGED = (
+    OSError,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+"""What Pillow raises over a file's bytes; the last is a warning that some people turn into an error."""
+_WHITE = (255, 255, 255)
+_PROFILED = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
+"""Pillow's modes that LittleCMS can convert -> the colour space that a profile of such a picture must have."""
+
+
+def open_picture(file: Path) -> Image.Image:
+    """The picture in RGB of 8 bits, without any metadata.
+
+    The camera's rotation is undone; transparency lies on white; colours with an embedded profile become sRGB; 16-bit
+    greys are scaled to 8 bits; of an animation it is the first frame. All pixels have been decoded.
+
+    Raises:
+        InputError: it is missing, empty, truncated, too large or no picture; one line with the file.
+    """
+    try:
+        with Image.open(file, formats=FORMATS) as opened:
+            _check_pixels(opened)
+            seen = _as_seen(ImageOps.exif_transpose(opened))
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+    except _DAMAGED as error:
+        raise InputError(f"{file}: {_reason(file, error)}") from error
+    seen.info.clear()  # Pillow would write an old profile or transparency into files made of it
+    return seen
+
+
+def _check_pixels(opened: Image.Image) -> None:
+    most = Image.MAX_IMAGE_PIXELS or 2**27
+    if opened.width * opened.height > most:
+        raise InputError(f"{opened.width}x{opened.height} pixels are more than {most}; save it smaller")
+
+
+def _reason(file: Path, error: Exception) -> str:
+    """What was wrong, and the way out."""
+    if isinstance(error, FileNotFoundError):
+        return "no such picture"
+    if isinstance(error, PermissionError):
+        return "permission denied; check the file's owner and mode"
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return f"it has more than {Image.MAX_IMAGE_PIXELS} pixels; save it smaller"
+    if file.is_file() and file.stat().st_size == 0:
+        return "the file is empty; copy it again, or remove it"
+    if isinstance(error, UnidentifiedImageError):
+        return "not a picture of a kind that is read; save it as PNG or JPEG"
+    detail = " ".join(str(error).split()) or type(error).__name__
+    return f"a picture that can't be read ({detail}); copy it again, or save it as PNG or JPEG"
+
+
+def _as_seen(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        levels = np.asarray(image, dtype=np.float32) / 257  # 65535 / 255
+        return Image.fromarray(np.rint(levels).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise InputError("its greys have 32 bits and no fixed white; save it with 8 or 16 bits")
+    profile = image.info.get("icc_profile")
+    if not image.has_transparency_data:
+        return _in_srgb(image if image.mode in _PROFILED else image.convert("RGB"), profile)
+    layered = image.convert("RGBA")
+    paper = Image.new("RGB", image.size, _WHITE)
+    paper.paste(_in_srgb(layered.convert("RGB"), profile), mask=layered.getchannel("A"))
+    return paper
+
+
+def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """The colours that the profile says they are; a profile that is broken or another mode's is none, as in browsers.
+
+    Args:
+        image: of a mode in `_PROFILED`.
+        profile: an ICC profile.
+    """
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            if source.profile.xcolor_space.strip() == _PROFILED[image.mode]:
+                converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+                assert converted is not None, "None is what a conversion in place returns"
+                return converted
+        except (ImageCms.PyCMSError, OSError):
+            pass
+    return image.convert("RGB")
+
+
+def crop_of(width: int, height: int, side: int) -> Crop:
+    """How a picture of width x height becomes the square: scaled until its shorter side fits, cut from the middle.
+
+    All in pixels. Of an odd rest the right and the lower edge lose the pixel more.
+    """
+    shorter = min(width, height)
+    scaled_width, scaled_height = (max(side, round(length * side / shorter)) for length in (width, height))
+    return Crop(
+        scaled_width=scaled_width,
+        scaled_height=scaled_height,
+        left=(scaled_width - side) // 2,
+        top=(scaled_height - side) // 2,
+        side=side,
+    )
+
+
+def prepare(picture: Image.Image, side: int, *, mirrored: bool = False) -> Image.Image:
+    """The square of side x side that `crop_of` describes, scaled by Lanczos with antialiasing.
+
+    A picture whose shorter side is `side` already keeps its pixels as they are.
+
+    Args:
+        picture: RGB, as `open_picture` returns it.
+        side: in pixels.
+        mirrored: left and right swapped, after the cut.
+    """
+    crop = crop_of(picture.width, picture.height, side)
+    scaled = (crop.scaled_width, crop.scaled_height)
+    if scaled != picture.size:
+        picture = picture.resize(scaled, Image.Resampling.LANCZOS)
+    square = picture.crop((crop.left, crop.top, crop.left + side, crop.top + side))
+    return ImageOps.mirror(square) if mirrored else square

@@ -1,0 +1,155 @@
+"""The preflight of a training: everything that would stop it, told at once and before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+from models.checks import find_output_problems, gather
+from models.components import Need, find_absent, find_full_disks, needs_of
+from models.devices import HEAVY, choose_device, find_memory_problems, why_absent
+from models.errors import ChecksFailed, StoryboardError
+from models.lora import checkpoints
+from models.lora.accelerate_settings import AccelerateSettings
+from models.lora.options import MixedPrecision, TrainingOptions
+from models.lora.publishing import find_publish_problems
+from models.lora.sample_prompts import check_prompts
+from models.profiles import GIB, STEPPE, Precision
+from models.settings import Keys
+
+__all__ = ["choose_mixed_precision", "choose_training_device", "find_training_problems", "require"]
+
+BYTES_A_WEIGHT = 4 + 4 + 8
+"""In a checkpoint: the saved weight (at most), the whole one, and AdamW's two moments."""
+SDXL_WEIGHTS_A_RANK = 59.3e6 / 64
+"""Weights of a LoRA on SDXL's to_q and to_v and on both text encoders, for each rank."""
+_SIDE_OF_SDXL = 1024
+
+
+def require(options: TrainingOptions, settings: AccelerateSettings | None, keys: Keys, run: str) -> None:
+    """Go on only if nothing is wrong.
+
+    Raises:
+        ChecksFailed: holds every problem.
+    """
+    problems = find_training_problems(options, settings, keys, run)
+    if problems:
+        raise ChecksFailed(problems)
+
+
+def find_training_problems(
+    options: TrainingOptions, settings: AccelerateSettings | None, keys: Keys, run: str
+) -> tuple[str, ...]:
+    """All that is wrong, in the order in which it should be mended; empty when a training can begin.
+
+    Args:
+        options: what was asked for.
+        settings: accelerate's, if a file of them was named.
+        keys: for publishing to S3.
+        run: name of this run: checkpoints that it wrote itself, before it was retried, are no problem.
+    """
+    checks: list[Callable[[], Iterator[str]]] = [
+        partial(find_output_problems, options.output_dir),
+        partial(_checkpoint_problems, options, run),
+        partial(_prompt_problems, options),
+        partial(find_publish_problems, options.publish_to, keys, options.character()),
+        lambda: find_absent([options.get_profile().base, options.get_profile().clip]),
+        partial(_room_problems, options),
+        partial(_device_problems, options, settings),
+        partial(_optimizer_problems, options),
+    ]
+    return gather(checks)
+
+
+def choose_training_device(options: TrainingOptions, settings: AccelerateSettings | None) -> str:
+    """The device asked for, else the CPU or the GPU that accelerate's settings name, else what there is.
+
+    Raises:
+        ImportError: torch is needed to look for a GPU and is not installed.
+    """
+    if options.device is not None:
+        return options.device
+    if settings is not None and settings.use_cpu:
+        return "cpu"
+    if settings is not None and settings.num_processes == 1 and settings.gpu_ids:
+        return f"cuda:{settings.gpu_ids[0]}"
+    return choose_device(options) if settings is None else "cuda"
+
+
+def choose_mixed_precision(settings: AccelerateSettings | None, device: str) -> MixedPrecision:
+    """What accelerate's settings say, else fp16 on a GPU and none elsewhere."""
+    if settings is not None:
+        return settings.mixed_precision
+    return "fp16" if device.startswith("cuda") else "no"
+
+
+def choose_painting_precision(options: TrainingOptions, device: str) -> Precision:
+    """What checkpoints are compared in: as a storyboard is painted on that device."""
+    return options.get_profile().precision_on_gpu if device.startswith("cuda") else "fp32"
+
+
+def _checkpoint_problems(options: TrainingOptions, run: str) -> Iterator[str]:
+    output = Path(options.output_dir).absolute()
+    try:
+        checkpoints.find_start(output, options.resume_from_checkpoint)
+        steps = checkpoints.list_steps(output)
+        if options.resume_from_checkpoint is None and steps:
+            newest = checkpoints.name_of(steps[-1])
+            if checkpoints.read_state(output / newest).run != run:
+                yield (
+                    f"{output} holds {newest} of an earlier training: go on from it with --resume-from-checkpoint "
+                    "latest, or choose another --output-dir"
+                )
+    except StoryboardError as error:
+        yield str(error)
+
+
+def _prompt_problems(options: TrainingOptions) -> Iterator[str]:
+    try:
+        check_prompts(options)
+    except StoryboardError as error:
+        yield str(error)
+
+
+def _room_problems(options: TrainingOptions) -> Iterator[str]:
+    """SDXL's checkpoints; a small model's are not worth counting."""
+    profile = options.get_profile()
+    needs = list(needs_of([profile.base, profile.clip]))
+    if profile.native_size >= _SIDE_OF_SDXL:
+        count = -(-(options.max_train_steps or 1) // options.checkpointing_steps)
+        kept = min(count, options.checkpoints_total_limit or count) + 1
+        size = int(SDXL_WEIGHTS_A_RANK * options.rank * BYTES_A_WEIGHT * kept)
+        needs.append(Need(f"{kept} checkpoints", size, Path(options.output_dir)))
+    yield from find_full_disks(needs)
+
+
+def _device_problems(options: TrainingOptions, settings: AccelerateSettings | None) -> Iterator[str]:
+    device, profile = choose_training_device(options, settings), options.get_profile()
+    precision = choose_mixed_precision(settings, device)
+    if not device.startswith("cuda"):
+        if device == "cpu" and profile.memory > HEAVY and options.device is None:
+            yield f"profile {profile.name} needs a GPU: none found; use --profile {STEPPE.name}, or a machine with one"
+        if precision == "fp16":
+            yield f"mixed_precision fp16 does not train on {device}: set it to no or bf16 in the accelerate config"
+    absent = why_absent(device)
+    if absent:
+        yield absent
+    elif device.startswith("cuda"):
+        yield from _gpu_problems(options, settings, device)
+
+
+def _gpu_problems(options: TrainingOptions, settings: AccelerateSettings | None, device: str) -> Iterator[str]:
+    import torch
+
+    there = torch.cuda.device_count()
+    if settings is not None and settings.num_processes > there:
+        yield f"num_processes {settings.num_processes} needs as many GPUs, there are {there}: set it to {there}"
+    memory = options.get_profile().memory
+    yield from find_memory_problems(device, max(memory, GIB), f"training profile {options.get_profile().name}")
+
+
+def _optimizer_problems(options: TrainingOptions) -> Iterator[str]:
+    if options.optimizer == "adamw_8bit" and find_spec("bitsandbytes") is None:
+        yield "optimizer adamw_8bit needs bitsandbytes: pip install bitsandbytes, or use adamw or adamw_fused"

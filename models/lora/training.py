@@ -1,0 +1,275 @@
+"""The training itself: updates, checkpoints, and going on from one as if nothing had happened.
+
+Whatever an update needs comes from the seed and its number (`models.lora.batches`), so going on needs only the weights,
+the optimizer, the schedule and the moving average; on a CPU the result is the same to the bit.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.diffusion.weights import is_out_of_memory, torch_dtype
+from models.errors import InputError, OutOfMemory, StorageError, TrainingDiverged, TrainingError
+from models.lora import checkpoints
+from models.lora.batches import Batches, Place, seed_of
+from models.lora.checkpoints import LossLog, State
+from models.lora.divergence import Watch
+from models.lora.job import Job, Tick
+from models.lora.latents import open_store
+from models.lora.learner import Learner, load_learner
+from models.lora.objective import NoisePrediction
+from models.lora.optimizers import make_optimizer, make_schedule
+from models.lora.processes import make_accelerator
+from models.lora.records import Checkpoint
+
+logger = logging.getLogger("models.lora")
+
+Report = Callable[[Tick], None]
+
+
+class Training:
+    """A training in progress, in one of its processes."""
+
+    def __init__(self, job: Job, report: Report) -> None:
+        options = job.options
+        self.job, self.options, self.report = job, options, report
+        self.accelerator = make_accelerator(job)
+        self.device = str(self.accelerator.device)
+        self.learner: Learner = load_learner(options, self.device, job.mixed_precision)
+        self.batches = Batches(options, job.training_set, open_store(options), self.learner, self.device)
+        self.weights = self.learner.parameters()
+        self.average = _average(self.weights, options.ema_decay)
+        optimizer = make_optimizer(options, self.weights)
+        self.schedule = make_schedule(options, optimizer, job.updates)
+        objective = NoisePrediction(self.learner, options.min_snr_gamma)
+        self.objective: Any
+        self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
+        self.losses = LossLog()
+        self.update = 0
+        self.watch = Watch()
+        self.output = Path(options.output_dir).absolute()
+
+    def run(self) -> None:
+        """Make all updates that are left, with a checkpoint every so many and after the last."""
+        if self.job.start is not None:
+            self._go_on_from(Path(self.job.start))
+        began, first = time.monotonic(), self.update
+        self._start_trackers()
+        try:
+            while self.update < self.job.updates:
+                rate, loss = float(self.schedule.get_last_lr()[0]), self._learn()
+                self.update += 1
+                self._note(loss, rate, (time.monotonic() - began) / (self.update - first))
+                if self.update % self.options.checkpointing_steps == 0 or self.update == self.job.updates:
+                    self._keep()
+        finally:
+            self.accelerator.end_training()
+
+    def _learn(self) -> float:
+        """One update; the mean loss of its batches over all processes."""
+        parts, total = self.options.gradient_accumulation_steps, 0.0
+        for part in range(parts):
+            place = Place(self.update, part, self.accelerator.process_index, self.accelerator.num_processes)
+            number = place.batch_number(self.options)
+            batch = self.batches.draw(place)
+            torch.manual_seed(seed_of(self.options.seed, "dropout", number))
+            with self.accelerator.accumulate(self.objective):
+                loss: Tensor = self.objective(batch)
+                self.accelerator.backward(loss)
+                if self.accelerator.sync_gradients:
+                    self.accelerator.clip_grad_norm_(self.weights, self.options.max_grad_norm)
+                self.optimizer.step()
+                self.optimizer.zero_grad(set_to_none=True)
+            total += float(self.accelerator.reduce(loss.detach(), reduction="mean")) / parts
+        self.schedule.step()
+        if self.average is not None:
+            self.average.step(self.weights)
+        return total
+
+    def _note(self, loss: float, rate: float, seconds: float) -> None:
+        """Refuse a loss that means the end, write the others down, and tell of them."""
+        self.losses.add(self.update, loss, rate)
+        self._go_on_only_if_sound(loss)
+        self.accelerator.log({"loss": loss, "learning_rate": rate}, step=self.update)
+        if self.accelerator.is_main_process:
+            self.report(Tick(step=self.update, loss=loss, learning_rate=rate, seconds_a_step=seconds))
+
+    def _go_on_only_if_sound(self, loss: float) -> None:
+        fault = self.watch.fault(loss, skipped=bool(self.accelerator.optimizer_step_was_skipped))
+        if fault is not None:
+            rate, precision = self.options.learning_rate, self.job.mixed_precision
+            raise TrainingDiverged(
+                f"step {self.update}: {fault}; {checkpoints.last_whole(self.output)}. Lower learning_rate ({rate:g}), "
+                f"or set mixed_precision to bf16 ({precision} now), and run again"
+            )
+
+    def _keep(self) -> None:
+        """Write a checkpoint of this update, with its validation loss."""
+        validation = self._validate()
+        if not all(bool(weight.isfinite().all()) for weight in self.weights):
+            self._go_on_only_if_sound(math.nan)
+        self._compare_processes()
+        if validation is not None:
+            self.losses.validation[self.update] = validation
+        if self.accelerator.is_main_process:
+            before = max((step for step in checkpoints.list_steps(self.output) if step < self.update), default=0)
+            name = checkpoints.name_of(self.update)
+            checkpoint = Checkpoint(
+                path=str(self.output / name),
+                step=self.update,
+                loss=self.losses.since(before),
+                validation_loss=validation,
+            )
+            self._write(checkpoint)
+            checkpoints.prune(self.output, self.options.checkpoints_total_limit)
+            self.accelerator.log({} if validation is None else {"validation_loss": validation}, step=self.update)
+            self.report(Tick(step=self.update, checkpoint=checkpoint))
+        self.accelerator.wait_for_everyone()
+
+    def _compare_processes(self) -> None:
+        """Stop if the processes' weights are no longer equal: then what is saved is only one of them."""
+        own = torch.stack([weight.detach().double().sum() for weight in self.weights])
+        everyones = self.accelerator.gather(own[None])
+        if not bool((everyones == everyones[0]).all()):
+            raise TrainingError(f"step {self.update}: the processes' weights differ; run again with num_processes 1")
+
+    def _write(self, checkpoint: Checkpoint) -> None:
+        tensors = {
+            "weights": {name: weight.detach().clone() for name, weight in self.learner.named_parameters()},
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "scaler": None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
+        }
+        state = State(
+            step=self.update,
+            run=self.job.run,
+            settings=self.job.settings(),
+            losses=self.losses.record(),
+            checkpoint=checkpoint,
+        )
+        dtype = torch_dtype(self.options.save_precision)
+        with _averaged(self.average, self.weights):
+            adapters = {
+                part: {name: value.to(dtype, copy=True) for name, value in own.items()}
+                for part, own in self.learner.adapters().items()
+            }
+        checkpoints.write(self.output, state, adapters, self.learner.configs(), tensors)
+        logger.info("%s: loss %.4f", checkpoints.name_of(self.update), checkpoint.loss)
+
+    @torch.no_grad()
+    def _validate(self) -> float | None:
+        """Mean loss over the held-out pictures; None where there are none."""
+        count = len(self.batches.held_out.pictures)
+        if not count:
+            return None
+        self.objective.eval()
+        with _averaged(self.average, self.weights):
+            losses = [float(self.objective(self.batches.validation(index))) for index in range(count)]
+        self.objective.train()
+        return sum(losses) / count
+
+    def _go_on_from(self, folder: Path) -> None:
+        """Take over everything that a checkpoint holds.
+
+        Raises:
+            InputError: it was made with other settings; the message names the first.
+            WeightsInvalid: a file is missing, changed or of another form.
+        """
+        state = checkpoints.read_state(folder)
+        refuse_other_settings(state, self.job)
+        tensors = checkpoints.read_tensors(folder)
+        own = dict(self.learner.named_parameters())
+        with torch.no_grad():
+            for name, value in tensors["weights"].items():
+                own[name].copy_(value)
+        self.optimizer.load_state_dict(tensors["optimizer"])
+        self.schedule.load_state_dict(tensors["schedule"])
+        if self.average is not None:
+            self.average.load_state_dict(tensors["average"])
+        if self.accelerator.scaler is not None and tensors["scaler"] is not None:
+            self.accelerator.scaler.load_state_dict(tensors["scaler"])
+        self.update, self.losses = state.step, LossLog.of(state.losses)
+        logger.info("going on from %s", folder.name)
+
+    def _start_trackers(self) -> None:
+        self.accelerator.init_trackers("tensorboard", config={"rank": self.options.rank, "seed": self.options.seed})
+
+
+def train(job: Job, report: Report) -> None:
+    """Train in this process until all updates are made.
+
+    Args:
+        job: what to do.
+        report: called in the first process after each update and each checkpoint. What it raises stops the training.
+
+    Raises:
+        TrainingDiverged: the loss is not finite, or far too high.
+        OutOfMemory, InputError, WeightsInvalid, StorageError: see `models.errors`.
+    """
+    output = Path(job.options.output_dir).absolute()
+    try:
+        checkpoints.sweep(output)
+        Training(job, report).run()
+    except StorageError as error:
+        raise type(error)(f"{error}; {checkpoints.last_whole(output)}") from error
+    except Exception as error:
+        if is_out_of_memory(error):
+            batch = job.options.train_batch_size
+            raise OutOfMemory(
+                f"no memory left for batches of {batch} pictures of {job.options.side()} pixels; set train_batch_size "
+                "lower, gradient_accumulation_steps higher, or gradient_checkpointing"
+            ) from error
+        raise
+    finally:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def refuse_other_settings(state: State, job: Job) -> None:
+    """Refuse to go on with other settings than those that a checkpoint was made with.
+
+    Raises:
+        InputError: names the first difference.
+    """
+    now = job.settings()
+    for name, value in now.items():
+        if state.settings.get(name) != value:
+            before = state.settings.get(name)
+            change = f"other {name}" if isinstance(value, list) else f"{name} {before!r}, and now it is {value!r}"
+            raise InputError(
+                f"{checkpoints.name_of(state.step)} was trained with {change}: set it back, or start fresh in another "
+                "output_dir"
+            )
+
+
+def _average(weights: list[nn.Parameter], decay: float | None) -> Any:
+    """diffusers' moving average of the weights, or None."""
+    if decay is None:
+        return None
+    from diffusers.training_utils import EMAModel
+
+    return EMAModel(weights, decay=decay)
+
+
+@contextmanager
+def _averaged(average: Any, weights: list[nn.Parameter]) -> Iterator[None]:
+    """Inside, the weights are their moving average, where there is one."""
+    if average is None:
+        yield
+        return
+    average.store(weights)
+    average.copy_to(weights)
+    try:
+        yield
+    finally:
+        average.restore(weights)

@@ -1,0 +1,199 @@
+"""The stages of a training: thin, each one call into `models/lora` and what the dashboard shows of it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run, task_run
+
+from models.language.prompts import token_counter
+from models.lora import checkpoints, pages, preflight
+from models.lora.accelerate_settings import AccelerateSettings
+from models.lora.config_files import notes
+from models.lora.job import Job, Tick, updates_of
+from models.lora.options import TrainingOptions
+from models.lora.records import Checkpoint, Comparison, Published, TrainingSet
+from models.settings import Keys
+from tasks.progress import InQuarters, Show, showing
+from tasks.retries import RETRYING
+
+_TOLD_EVERY = 20.0
+"""Seconds between two lines in the log while training."""
+
+
+@task(name="checks", **RETRYING)
+def check_training(options: TrainingOptions, settings: AccelerateSettings | None, run: str) -> None:
+    """Packages, folders, checkpoints, prompts, where it is published, the base, disk, device.
+
+    Raises:
+        ChecksFailed: holds all that is wrong.
+    """
+    preflight.require(options, settings, Keys(), run)
+    get_run_logger().info("all checks passed: profile %s", options.get_profile().name)
+
+
+@task(name="pictures", **RETRYING)
+def read_pictures(options: TrainingOptions, settings: AccelerateSettings | None) -> TrainingSet:
+    """The captioned pictures, all faults told at once; a contact sheet of them in the dashboard.
+
+    Raises:
+        DatasetInvalid: holds all faults, by file.
+    """
+    from models.lora.dataset import read_set
+    from models.lora.set_sheet import set_markdown, set_sheet
+
+    training_set = read_set(options, token_counter(options.get_profile()))
+    create_markdown_artifact(
+        key="training-pictures",
+        markdown=set_markdown(training_set, set_sheet(training_set)),
+        description="What is learnt from",
+    )
+    for note in notes(options, len(training_set.learnt), settings.num_processes if settings else 1):
+        get_run_logger().info("%s", note)
+    get_run_logger().info(
+        "%d pictures to learn from, %d held out, %d for prior preservation",
+        len(training_set.learnt),
+        len(training_set.held_out),
+        len(training_set.prior),
+    )
+    return training_set
+
+
+@task(name="latents", **RETRYING)
+def encode_latents(options: TrainingOptions, settings: AccelerateSettings | None, training_set: TrainingSet) -> None:
+    """Every picture as the VAE's latents, those that are kept already left as they are.
+
+    Raises:
+        WeightsInvalid, OutOfMemory, StorageError: see `models.errors`.
+    """
+    from models.lora.latents import encode_set
+
+    device = preflight.choose_training_device(options, settings)
+    with showing("latents", "Encoding the pictures") as show:
+        encode_set(options, training_set, device, lambda done, total: show(done / total))
+
+
+def _train_name() -> str:
+    options: TrainingOptions = task_run.parameters["options"]
+    return f"train {options.character()}: rank {options.rank}, learning rate {options.learning_rate:g}"
+
+
+@task(name="train", task_run_name=_train_name, **RETRYING)
+def train_character(
+    options: TrainingOptions, settings: AccelerateSettings | None, training_set: TrainingSet, run: str
+) -> list[Checkpoint]:
+    """Train, and return the checkpoints that were kept; a retry goes on from the last whole one.
+
+    Raises:
+        TrainingError, OutOfMemory, InputError, StorageError: see `models.errors`.
+    """
+    from models.diffusion.weights import base_fingerprint
+    from models.lora import launcher
+
+    output = Path(options.output_dir).absolute()
+    again = (task_run.run_count or 1) > 1 or (flow_run.run_count or 1) > 1
+    start = checkpoints.find_start(output, checkpoints.LATEST if again else options.resume_from_checkpoint)
+    device = preflight.choose_training_device(options, settings)
+    processes = settings.num_processes if settings else 1
+    job = Job(
+        options=options,
+        training_set=training_set,
+        base=base_fingerprint(options.get_profile()),
+        updates=updates_of(options, len(training_set.learnt), processes),
+        mixed_precision=preflight.choose_mixed_precision(settings, device),
+        device=device,
+        processes=processes,
+        run=run,
+        start=None if start is None else str(start),
+    )
+    with showing("training", f"Training {options.character()}") as show:
+        watch = _Watch(job, show)
+        try:
+            launcher.run(job, watch, settings)
+        except BaseException as error:
+            get_run_logger().warning("stopped (%s): %s", type(error).__name__, checkpoints.last_whole(output))
+            raise
+    return [checkpoints.read_state(output / checkpoints.name_of(step)).checkpoint for step in _kept(output, job)]
+
+
+def _kept(output: Path, job: Job) -> list[int]:
+    return [step for step in checkpoints.list_steps(output) if step <= job.updates]
+
+
+@task(name="compare checkpoints", **RETRYING)
+def compare_checkpoints(
+    options: TrainingOptions,
+    settings: AccelerateSettings | None,
+    training_set: TrainingSet,
+    trained: list[Checkpoint],
+) -> Comparison:
+    """Let every checkpoint paint the same prompts, measure the pictures, and name the best.
+
+    Raises:
+        ScoreUnavailable, PaintError, OutOfMemory: see `models.errors`.
+    """
+    from models.lora.grid import comparison_markdown, comparison_rows
+    from models.lora.trials import TrialSetup, compare
+
+    device = preflight.choose_training_device(options, settings)
+    setup = TrialSetup(
+        folder=str(Path(options.output_dir).absolute()),
+        device=device,
+        precision=preflight.choose_painting_precision(options, device),
+    )
+    with showing("comparison", "Painting with every checkpoint") as show:
+        comparison = compare(options, training_set, trained, setup, lambda _, share: show(share))
+    create_table_artifact(key="checkpoints", table=comparison_rows(comparison), description="Every checkpoint's scores")
+    create_markdown_artifact(
+        key="checkpoint-grid",
+        markdown=comparison_markdown(comparison, Path(comparison.grid).read_bytes()),
+        description="What every checkpoint paints, and which was chosen",
+    )
+    get_run_logger().info("%s: %s", Path(comparison.chosen.path).name, comparison.reason)
+    return comparison
+
+
+@task(name="publish", **RETRYING)
+def publish_character(options: TrainingOptions, training_set: TrainingSet, comparison: Comparison) -> Published:
+    """The chosen checkpoint where storyboards find it, in every form that is read elsewhere.
+
+    Raises:
+        StorageError: see `models.errors`; nothing half-finished is picked up.
+    """
+    from models.lora.publishing import character_of, publish
+
+    character = character_of(options, training_set, comparison)
+    published = publish(character, options.publish_to, keys=Keys(), progress=InQuarters("publishing"))
+    get_run_logger().info("published: %s\n%s", published.location, "\n".join(published.files))
+    return published
+
+
+class _Watch:
+    """Tells of a training as it runs: a line now and then, and the loss curve at every checkpoint."""
+
+    def __init__(self, job: Job, show: Show) -> None:
+        self.job, self.show = job, show
+        self.log = get_run_logger()
+        self.told = 0.0
+
+    def __call__(self, tick: Tick) -> None:
+        """Take in what the training tells."""
+        if tick.checkpoint is not None:
+            self._show_curve(tick.checkpoint)
+            return
+        self.show(tick.step / self.job.updates)
+        if time.monotonic() - self.told >= _TOLD_EVERY or tick.step == self.job.updates:
+            self.told = time.monotonic()
+            self.log.info("%s", pages.tick_line(tick, self.job.updates))
+
+    def _show_curve(self, checkpoint: Checkpoint) -> None:
+        losses = checkpoints.read_losses(Path(checkpoint.path))
+        create_markdown_artifact(
+            key="loss-curve", markdown=pages.curve_page(losses, checkpoint), description="Loss and learning rate"
+        )
+        held_out = "" if checkpoint.validation_loss is None else f", held-out {checkpoint.validation_loss:.4f}"
+        self.log.info("checkpoint-%d: loss %.4f%s", checkpoint.step, checkpoint.loss, held_out)

@@ -1,0 +1,62 @@
+"""Profiles that people write themselves, in a file that the environment names."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.errors import InputError
+from models.profiles import OWN_PROFILES, ROOT, SDXL, STEPPE, read_own
+
+
+def written(folder: Path, profiles: Any) -> Path:
+    file = folder / "profiles.json"
+    file.write_text(json.dumps(profiles), encoding="utf-8")
+    return file
+
+
+def test_a_profile_names_only_what_differs(tmp_path: Path) -> None:
+    ink = {"like": "sdxl", "base": {"source": "/models/ink"}, "guidance": 6.5}
+    own = read_own(written(tmp_path, {"ink": ink, "ink-small": {"like": "ink", "native_size": 512}}))
+    assert own["ink"].base == SDXL.base.model_copy(update={"source": "/models/ink"})
+    assert (own["ink"].guidance, own["ink"].clip, own["ink"].name) == (6.5, SDXL.clip, "ink")
+    assert (own["ink-small"].native_size, own["ink-small"].guidance) == (512, 6.5)
+
+
+@pytest.mark.parametrize(
+    ("profiles", "told"),
+    [
+        ([1], "it holds no JSON object"),
+        ({"ink": {}}, "profile 'ink': say which it is like, \"like\": one of steppe, sdxl"),
+        ({"ink": 3}, "profile 'ink': say which it is like"),
+        ({"steppe": {"like": "sdxl"}}, "profile 'steppe' is there already; choose another name"),
+        ({"ink": {"like": "sdxl", "guidence": 6}}, "guidence"),
+        ({"ink": {"like": "sdxl", "steps": "many"}}, "steps"),
+    ],
+)
+def test_what_is_no_profile_is_refused_in_one_line(tmp_path: Path, profiles: Any, told: str) -> None:
+    with pytest.raises(InputError) as error:
+        read_own(written(tmp_path, profiles))
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+    assert OWN_PROFILES in str(error.value)
+
+
+def valid(file: Path) -> str:
+    """The profiles that a process knows with this file."""
+    command = [sys.executable, "-c", "from models.profiles import valid_profiles; print(valid_profiles())"]
+    environment = os.environ | {OWN_PROFILES: str(file)}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_the_environment_names_the_file(tmp_path: Path) -> None:
+    file = written(tmp_path, {"small": {"like": "steppe", "base": {"source": STEPPE.base.source}}})
+    assert valid(file) == "valid profiles: steppe, sdxl, small"
+    absent = tmp_path / "absent.json"
+    assert valid(absent) == f"valid profiles: steppe, sdxl; {OWN_PROFILES}: {absent}: No such file or directory"

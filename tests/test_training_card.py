@@ -1,0 +1,93 @@
+"""What is told of a published character: its model card, and the header of its kohya file."""
+
+from __future__ import annotations
+
+import ast
+import shlex
+from pathlib import Path
+from typing import Any
+
+import tiny_loras
+import tiny_models
+from huggingface_hub import ModelCard
+from tiny_loras import Tensors
+from tiny_publication import save_checkpoint, told
+
+from flows.command_line import parse
+from models.lora.card import escape, file_metadata, model_card
+from models.profiles import SDXL, Profile
+
+base, lora = tiny_loras.base, tiny_loras.lora
+tiny_world = tiny_models.tiny_world
+
+
+def data_of(text: str) -> dict[str, Any]:
+    """The card's YAML, as the hub reads it."""
+    return dict(ModelCard(text).data.to_dict())  # type: ignore[no-untyped-call]
+
+
+def test_the_card_says_what_it_is_and_how_it_was_chosen(tmp_path: Path) -> None:
+    options, training_set, comparison = told(tmp_path / "grid.png", profile="sdxl", trigger="aldar_kose_man")
+    text = model_card(options, training_set, comparison, SDXL.base.source)
+    data = data_of(text)
+    assert data["base_model"] == SDXL.base.source
+    assert data["instance_prompt"] == "aldar_kose_man"
+    assert {"lora", "text-to-image", "stable-diffusion-xl"} <= set(data["tags"])
+    assert data["widget"][0]["output"]["url"] == "samples.png"
+    for words in (
+        "learnt from 2 pictures in 200 steps",
+        "2 trained on, 1 held out to measure the loss",
+        "](samples.png)",
+        "Reason: most alike",
+        "Rule: bars, then likeness",
+        "| 200 (published) | 0.1000 | 0.0500 | 0.900 | 0.250 | not measured | 0.500 | none |",
+        "| 100 | 0.1000 | not measured |",
+        r"variety 0.1 \| bar 0.2",
+        "alpha / rank = 0.5",
+        "| resolution | 1024x1024 |",
+        "| target\\_modules | to\\_q, to\\_v |",
+    ):
+        assert words in text, words
+
+
+def test_the_commands_of_a_card_are_understood(tmp_path: Path) -> None:
+    options, training_set, comparison = told(tmp_path / "grid.png", profile="sdxl", publish_to="s3://steppe/a b")
+    _, command, between, snippet, *_ = model_card(options, training_set, comparison, SDXL.base.source).split("```")
+    words = shlex.split(command.removeprefix("sh").replace("\\\n", ""))
+    assert words[:3] == ["python", "-m", "flows.storyboard"]
+    _, storyboard = parse(words[3:])
+    assert (storyboard.profile, storyboard.lora_path) == ("sdxl", "s3://steppe/a b/aldar")
+    assert "`aws s3 cp --recursive 's3://steppe/a b/aldar' aldar`" in between
+    texts = [
+        node.value for node in ast.walk(ast.parse(snippet.removeprefix("python"))) if isinstance(node, ast.Constant)
+    ]
+    assert {SDXL.base.source, "aldar", "pytorch_lora_weights.safetensors", "aldar in a yurt"} <= set(texts)
+
+
+def test_free_text_can_not_break_a_card(tmp_path: Path) -> None:
+    hostile = "a | b\n# c <img src=x> [d](http://e) `f` *g* \\"
+    caption = 'says "hi" \\ and ```\n leaves'
+    options, training_set, comparison = told(tmp_path / "grid.png", reason=hostile, caption=caption, trigger='a:"|#`')
+    text = model_card(options, training_set, comparison, "/home/person/bases/steppe")
+    assert "/home/person" not in text
+    assert "base_model" not in data_of(text)
+    assert data_of(text)["instance_prompt"] == 'a:"|#`'
+    assert r"Reason: a \| b \# c \<img src=x\> \[d\](http://e) \`f\` \*g\* \\" in text
+    rows = [line for line in text.splitlines() if line.startswith(("| 1", "| 2"))]
+    assert {line.replace(r"\|", "").count("|") for line in rows} == {9}
+    assert escape("a_b") == r"a\_b"
+
+
+def test_the_kohya_header_tells_of_the_training(tiny_world: Profile, lora: Tensors, tmp_path: Path) -> None:
+    checkpoint = save_checkpoint(tmp_path / "checkpoint-300", lora)
+    options, *_ = told(tmp_path / "grid.png", profile=tiny_world.name, trigger="aldar_kose_man")
+    said = file_metadata(options, checkpoint)
+    assert said.pop("modelspec.date").endswith("+00:00")
+    assert said == {
+        "ss_output_name": "aldar",
+        "ss_sd_model_name": "tiny_world",
+        "modelspec.title": "aldar",
+        "modelspec.resolution": "64x64",
+        "modelspec.trigger_phrase": "aldar_kose_man",
+        "modelspec.prediction_type": "epsilon",
+    }

@@ -1,0 +1,137 @@
+"""A training in several processes: equal to one process, errors in their own words, nothing left running."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tiny_models
+from training_runs import Told, assert_equal_to_the_bit, draw_pictures, make_job, run
+
+from models.errors import InputError, TrainingError
+from models.lora import checkpoints, launcher
+from models.lora.accelerate_settings import AccelerateSettings
+from models.lora.job import Job, Tick
+from models.lora.latents import encode_set
+from models.profiles import ROOT, Profile
+
+tiny_world = tiny_models.tiny_world
+pytestmark = pytest.mark.usefixtures("tiny_world")
+TWO = AccelerateSettings(num_processes=2, use_cpu=True)
+DEADLINE = 120.0
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_pictures(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def worker(world: Profile) -> tuple[str, ...]:
+    return (str(ROOT / "tests/tiny_worker.py"), world.base.source)
+
+
+def run_in_two(job: Job, world: Profile) -> Told:
+    told = Told()
+    job = job.model_copy(update={"processes": 2})
+    encode_set(job.options, job.training_set, "cpu")
+    launcher.launch(job, told.ticks.append, TWO, worker(world))
+    return told
+
+
+def test_two_processes_learn_what_one_does_with_twice_the_batches(
+    tiny_world: Profile, pictures: Path, tmp_path: Path
+) -> None:
+    one = run(make_job(tmp_path / "one", pictures, gradient_accumulation_steps=2, dropout=0.0))
+    two = run_in_two(make_job(tmp_path / "two", pictures, dropout=0.0), tiny_world)
+    assert two.losses == pytest.approx(one.losses, rel=1e-4)
+    assert two.checkpoints == one.checkpoints == [4, 8, 12]
+    assert not list((tmp_path / "two").glob(".processes-*"))
+
+
+def test_two_processes_go_on_exactly(tiny_world: Profile, pictures: Path, tmp_path: Path) -> None:
+    run_in_two(make_job(tmp_path, pictures), tiny_world)
+    whole = (tmp_path / "checkpoint-12").rename(tmp_path / "whole")
+    run_in_two(make_job(tmp_path, pictures, start=tmp_path / "checkpoint-8"), tiny_world)
+    assert_equal_to_the_bit(whole, tmp_path / "checkpoint-12")
+
+
+def test_an_error_keeps_its_words(tiny_world: Profile, pictures: Path, tmp_path: Path) -> None:
+    run(make_job(tmp_path, pictures))
+    other = make_job(tmp_path, pictures, start=tmp_path / "checkpoint-8", rank=8)
+    with pytest.raises(InputError, match="checkpoint-8 was trained with rank 4, and now it is 8"):
+        run_in_two(other, tiny_world)
+
+
+def test_a_process_that_cannot_start_is_told(pictures: Path, tmp_path: Path) -> None:
+    job = make_job(tmp_path, pictures).model_copy(update={"processes": 2})
+    with pytest.raises(TrainingError, match="a training process ended with exit code 1: "):
+        launcher.launch(job, lambda tick: None, TWO, (str(tmp_path / "no_such_worker.py"),))
+
+
+def processes_of(folder: Path) -> list[int]:
+    """Ids of all processes that name this folder."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if str(folder).encode() in (place / "cmdline").read_bytes():
+                found.append(int(place.name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return [number for number in found if number != os.getpid()]
+
+
+def expect_no_process_of(folder: Path) -> None:
+    end = time.monotonic() + DEADLINE
+    while processes_of(folder):
+        assert time.monotonic() < end, "a process is left"
+        time.sleep(0.1)
+
+
+def test_stopping_ends_all_processes(tiny_world: Profile, pictures: Path, tmp_path: Path) -> None:
+    job = make_job(tmp_path, pictures, max_train_steps=1000).model_copy(update={"processes": 2})
+    encode_set(job.options, job.training_set, "cpu")
+
+    def stop(tick: Tick) -> None:
+        if tick.step == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        launcher.launch(job, stop, TWO, worker(tiny_world))
+    expect_no_process_of(tmp_path)
+    assert checkpoints.list_steps(tmp_path)[0] == 4
+
+
+def test_a_killed_launcher_leaves_no_process(tiny_world: Profile, pictures: Path, tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    job = make_job(output, pictures, max_train_steps=100_000, checkpointing_steps=50_000)
+    job = job.model_copy(update={"processes": 2})
+    encode_set(job.options, job.training_set, "cpu")
+    (tmp_path / "job.json").write_text(job.model_dump_json(), encoding="utf-8")
+    code = f"""
+import os, signal
+from models.lora.launcher import launch
+from models.lora.accelerate_settings import AccelerateSettings
+from models.lora.job import Job
+import tiny_models
+from pathlib import Path
+from models.profiles import PROFILES
+PROFILES["tiny"] = tiny_models.profile(Path({tiny_world.base.source!r}))
+job = Job.model_validate_json(open({str(tmp_path / "job.json")!r}).read())
+def report(tick):
+    if tick.step >= 3: os.kill(os.getpid(), signal.SIGKILL)
+launch(job, report, AccelerateSettings(num_processes=2, use_cpu=True), {worker(tiny_world)!r})
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    expect_no_process_of(output)
