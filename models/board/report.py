@@ -7,6 +7,7 @@ import platform
 from collections.abc import Sequence
 from datetime import datetime
 from importlib import metadata
+from typing import Any
 
 from models.board.directory import frame_name
 from models.board.recipe import DISTRIBUTION
@@ -52,6 +53,20 @@ class CandidateReport(Record):
     reasons: tuple[str, ...]
 
 
+class Take(Record):
+    """A picture that was on the board until its frame was redone."""
+
+    file: str
+    """Name in the board's directory: takes/frame_004_take1.png."""
+    sha256: str
+    prompt: str
+    seed: int
+    accepted: bool
+    candidates: tuple[CandidateReport, ...]
+    """All attempts it was chosen from, itself included."""
+    replaced: datetime
+
+
 class FrameReport(Record):
     """One frame of the board."""
 
@@ -74,6 +89,10 @@ class FrameReport(Record):
     accepted: bool
     anomalies: tuple[str, ...]
     candidates: tuple[CandidateReport, ...]
+    sketch: str | None = None
+    """The sketch it was redone from, if it was."""
+    takes: tuple[Take, ...] = ()
+    """The pictures before it, the oldest first."""
 
 
 class Report(Record):
@@ -105,6 +124,8 @@ class Report(Record):
     seconds: dict[str, float]
     started: datetime
     finished: datetime
+    notes: tuple[str, ...] = ()
+    """What redone frames mean for the others, each a sentence."""
 
 
 def build_report(
@@ -119,8 +140,7 @@ def build_report(
         run: the circumstances.
     """
     profile = options.get_profile()
-    frames = tuple(_report_frame(result) for result in results)
-    likeness = [frame.consistency_score for frame in frames if frame.consistency_score is not None]
+    frames = tuple(report_frame(result) for result in results)
     return Report(
         story=breakdown.story.text,
         title=breakdown.title,
@@ -131,17 +151,30 @@ def build_report(
         writer=breakdown.writer,
         threshold=profile.consistency_threshold if options.threshold is None else options.threshold,
         prompt_threshold=profile.prompt_threshold if options.prompt_threshold is None else options.prompt_threshold,
-        average_consistency=math.fsum(likeness) / len(likeness) if likeness else None,
-        min_consistency=min(likeness, default=None),
-        weak_frames=tuple(frame.number for frame in frames if not frame.accepted),
-        frames=frames,
         options=StoryboardOptions.model_validate(options.model_dump(include=set(StoryboardOptions.model_fields))),
         versions=_versions(),
+        **_frames_and_totals(frames),
         **dict(run),
     )
 
 
-def _report_frame(result: FrameResult) -> FrameReport:
+def with_frames(report: Report, frames: Sequence[FrameReport], *, notes: Sequence[str] = ()) -> Report:
+    """The report of the same board with these frames, their totals, and these notes besides those that it has."""
+    return report.model_copy(update={**_frames_and_totals(tuple(frames)), "notes": (*report.notes, *notes)})
+
+
+def _frames_and_totals(frames: tuple[FrameReport, ...]) -> dict[str, Any]:
+    likeness = [frame.consistency_score for frame in frames if frame.consistency_score is not None]
+    return {
+        "frames": frames,
+        "average_consistency": math.fsum(likeness) / len(likeness) if likeness else None,
+        "min_consistency": min(likeness, default=None),
+        "weak_frames": tuple(frame.number for frame in frames if not frame.accepted),
+    }
+
+
+def report_frame(result: FrameResult) -> FrameReport:
+    """A frame that is done, as the report tells it."""
     scores = result.scores
     return FrameReport(
         number=result.number,

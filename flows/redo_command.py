@@ -1,0 +1,124 @@
+"""The command line of redoing a frame: a board, a frame's number, what is to change; the board as the last line.
+
+Prefect is imported after the arguments have been understood, so that --help and a wrong option are answered at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from flows.option_parser import Help, Parser, add_help, add_option, option_name, run, stop, unknown_option
+from models.errors import InputError, StoryboardError
+from models.records import MAX_FRAMES
+from models.redo import RedoOptions
+from models.settings import check_names, explain
+
+PROGRAM = "python -m flows.redo_frame"
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "what is to change": ("prompt", "seed", "sketch"),
+    "how it is painted": ("attempts", "device"),
+}
+"""Every option, in the order in which people look for them."""
+
+VALUES = {"sketch": "FILE", "device": "NAME"}
+"""What stands for a value in the help, where it is no number and no choice."""
+
+CLOSING = """\
+The frame is painted as the board was, by the same models; if they have changed since,
+nothing is painted. The other frames keep their bytes, and the picture that was there is
+kept in the board's folder takes/. Prompts, contact sheet and report are made anew.
+Redoing frame 1 compares the others with the new one, and paints none of them.
+
+Logs go to stderr, the storyboard's folder to stdout. Exit codes: 0 it was redone,
+1 the run failed and the board is as it was, 2 something that was given is wrong,
+130 interrupted.
+
+examples:
+  python -m flows.redo_frame outputs/terminal_generation_20251019_052851 4
+  python -m flows.redo_frame outputs/terminal_generation_20251019_052851 4 --seed 4072 --attempts 1
+  python -m flows.redo_frame outputs/terminal_generation_20251019_052851 2 --sketch camel.png
+  python -m flows.redo_frame 0199f6cc-52b3-7c3f-9c8e-6d5a2f0e8b41 3 --prompt "aldar_kose_man is riding a camel"
+"""
+
+
+class Asked(NamedTuple):
+    """What the command line asks for."""
+
+    board: str
+    frame: int
+    options: RedoOptions
+
+
+def parse(arguments: list[str]) -> Asked:
+    """Board, frame and what is to change.
+
+    Exits with code 2 and one line if anything is wrong, with 0 after --help.
+    """
+    parser = _parser()
+    given, rest = parser.parse_known_args(arguments)
+    try:
+        _refuse(rest, parser)
+        if given.board is None or given.frame is None:
+            raise InputError(f"a board and a frame's number are needed: {PROGRAM} FOLDER 4")
+        values = {name: value for name, value in vars(given).items() if name in RedoOptions.model_fields}
+        check_names()
+        return Asked(given.board, _number(given.frame), RedoOptions.model_validate(values))
+    except ValidationError as error:
+        stop(explain(error, option_name, valid=RedoOptions.model_fields))
+    except StoryboardError as error:
+        stop(str(error))
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog=PROGRAM,
+        usage="%(prog)s BOARD FRAME [options]",
+        description="Redo one frame of a finished storyboard. With neither prompt, seed nor sketch the frame's next "
+        "unused seed is taken.",
+        epilog=CLOSING,
+        formatter_class=Help,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    whose = "The storyboard's directory, or the id of the flow run that made it"
+    parser.add_argument("board", metavar="BOARD", nargs="?", help=whose)
+    parser.add_argument("frame", metavar="FRAME", nargs="?", help="Number of the frame, from 1 on")
+    properties = RedoOptions.model_json_schema()["properties"]
+    for title, names in GROUPS.items():
+        group = parser.add_argument_group(title)
+        for name in names:
+            add_option(group, name, properties[name], VALUES)
+    add_help(parser)
+    return parser
+
+
+def _refuse(rest: list[str], parser: argparse.ArgumentParser) -> None:
+    """Name the first argument that nothing takes, and what is near it."""
+    for argument in rest:
+        if argument.startswith("-") and argument != "--":
+            raise InputError(unknown_option(argument.partition("=")[0], parser))
+    if rest:
+        raise InputError(f"one board and one frame are needed, and {rest[0]!r} is a third; put a prompt in quotes")
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_FRAMES:
+        raise InputError(f"frame: a number from 1 to {MAX_FRAMES} is needed, got {text!r}")
+    return int(text)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the redo-frame flow; exit code 0 and the directory as the last line, or 1 and the error in one line."""
+    asked = parse(sys.argv[1:] if arguments is None else arguments)
+
+    def make() -> str:
+        from flows.redo_frame import redo_frame  # noqa: PLC0415
+
+        return redo_frame(asked.board, asked.frame, asked.options)
+
+    run(make, "the board is as it was; run the same command again to go on")

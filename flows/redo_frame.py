@@ -1,0 +1,69 @@
+"""One frame of a finished storyboard -> the same storyboard with another picture in its place.
+
+python -m flows.redo_frame outputs/terminal_generation_20251019_052851 4 --seed 7
+
+board ── checks ── weights ── load models ── prompt ── frame ── report
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    # Before Prefect, which takes two seconds to import: --help and a wrong option are answered at once.
+    from flows.redo_command import main
+
+    main()
+    raise SystemExit
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+from prefect import flow
+from prefect.runtime import flow_run
+from pydantic import Field
+
+from flows.logs import keep_errors_short
+from models.records import MAX_FRAMES, FrameResult
+from models.redo import RedoOptions
+from tasks.checks import check
+from tasks.frames import SPARE_RETRIES, generate_frame
+from tasks.redo import find_frame, prepare, put_on_board
+from tasks.weights import fetch_weights, load_models
+
+keep_errors_short()
+
+UNSET = RedoOptions()
+"""Nothing changed: the frame's next seed."""
+
+
+def _name() -> str:
+    given = flow_run.parameters
+    return f"frame {given.get('frame')} of {Path(str(given.get('board'))).name}"
+
+
+@flow(name="redo-frame", flow_run_name=_name)
+def redo_frame(
+    board: Annotated[str, Field(min_length=1, max_length=4096)],
+    frame: Annotated[int, Field(ge=1, le=MAX_FRAMES)],
+    options: RedoOptions = UNSET,
+) -> str:
+    """Redo one frame of a finished storyboard. The others keep their bytes, and the picture before it is kept.
+
+    Args:
+        board: The storyboard's directory, or the id of the flow run that made it or redid a frame of it.
+        frame: Number of the frame. Frame 1 is what the others are compared with; they are compared anew.
+        options: What is to change. With neither prompt, seed nor sketch the next unused seed is taken.
+
+    Returns:
+        The storyboard's directory.
+    """
+    redo = find_frame(board, frame, options)
+    check(redo.painting)
+    adapter = fetch_weights(redo.painting)
+    studio = load_models(redo.painting, adapter, str(flow_run.id))
+    job = prepare(redo, studio)
+    paint = generate_frame.with_options(retries=studio.attempts - 1 + SPARE_RETRIES)
+    with tempfile.TemporaryDirectory() as scratch:  # the board is changed when all else is done
+        result: FrameResult = paint(job, Path(scratch))
+    put_on_board(redo, job, result)
+    return redo.board.folder

@@ -1,0 +1,88 @@
+"""Many stories -> their storyboards, and one index of all of them.
+
+python -m flows.storybook stories.txt --profile steppe
+
+stories ── storyboard, storyboard, … ── index
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    # Before Prefect, which takes two seconds to import: --help and a wrong option are answered at once.
+    from flows.storybook_command import main
+
+    main()
+    raise SystemExit
+
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.logs import keep_errors_short
+from flows.storyboard import storyboard
+from models.board.book import Chapter
+from models.errors import InputError
+from models.settings import StoryboardOptions, with_environment
+from models.stories import AtOnce, failed, made, require_all
+from tasks.book import Shown, begin_book, finish_book
+from tasks.pool import deployed_options, made_on_the_pool, why
+
+keep_errors_short()
+
+UNSET = StoryboardOptions()
+"""Nothing set: everything comes from the environment, the profile and the machine."""
+
+
+def _name() -> str:
+    given = flow_run.parameters
+    file, stories = given.get("file"), given.get("stories") or ()
+    return f"stories of {Path(str(file)).name}" if file else f"{len(stories)} stories"
+
+
+@flow(name="storybook", flow_run_name=_name)
+def storybook(
+    stories: list[str] | None = None,
+    file: str | None = None,
+    options: StoryboardOptions = UNSET,
+    deployment: str | None = None,
+    at_once: AtOnce = 1,
+) -> str:
+    """Make a storyboard of each story, and one index of all of them. Started again it makes only what is missing.
+
+    Args:
+        stories: The tales, one line each. Each is made once, however often it is given.
+        file: A text file with one tale a line, on the machine that runs this; lines that begin with # do not count.
+        options: For all storyboards, as in the storyboard flow.
+        deployment: "storyboard/gpu": make them as runs of this deployment on its pool. Unset: one after another in
+            this run, with models that are loaded once.
+        at_once: How many runs of the deployment there are at most at a time: as many as there are GPUs.
+
+    Returns:
+        The directory of the index.
+    """
+    if at_once > 1 and deployment is None:
+        raise InputError(f"at_once {at_once} needs a `deployment`: within one run the stories share one GPU")
+    chosen = with_environment(options if deployment is None else deployed_options(deployment, options))
+    shown = Shown(begin_book(stories, file, chosen))
+    waiting = [chapter for chapter in shown.book.chapters if chapter.state == "waiting"]
+    making = (
+        made_in_this_run(waiting, chosen)
+        if deployment is None
+        else made_on_the_pool(waiting, chosen, deployment, at_once)
+    )
+    with closing(making):
+        for chapter in making:
+            shown.add(chapter)
+    finish_book(shown.book)
+    require_all(shown.book)
+    return shown.book.folder
+
+
+def made_in_this_run(chapters: Sequence[Chapter], options: StoryboardOptions) -> Generator[Chapter, None, None]:
+    """The chapters one after another, each a subflow's run."""
+    for chapter in chapters:
+        state = storyboard(chapter.story, options, return_state=True)
+        yield made(chapter, state.result()) if state.is_completed() else failed(chapter, why(state))

@@ -1,0 +1,139 @@
+"""The command line of a book: a file of stories, options for all of them; the index's folder as the last line.
+
+Prefect is imported after the arguments have been understood, so that --help and a wrong option are answered at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
+
+from flows.command_line import GROUPS, SHORT_NAMES, VALUES
+from flows.option_parser import Help, Parser, add_help, add_option, option_name, run, stop, unknown_option
+from models.errors import InputError, StoryboardError
+from models.settings import StoryboardOptions, check_names, explain, with_environment
+from models.stories import AtOnce, read_stories
+
+PROGRAM = "python -m flows.storybook"
+
+ONE_STORY = {"sketches"}
+"""Options that belong to one story's frames."""
+
+CLOSING = """\
+In FILE every line is a story, in UTF-8; blank lines and those that begin with # do not
+count. Storyboards that are there already, finished and whole, with the same story and
+options, are not made again: the same command again makes only what is missing.
+
+Options can also be set in the environment or in a file .env: STORYBOARD_FRAMES=4.
+A deployment's own options stand between the command line's and the environment's.
+
+Logs go to stderr, the folder of index.html to stdout. Exit codes: 0 all were made,
+1 a story failed, 2 something that was given is wrong, 130 interrupted.
+
+examples:
+  python -m flows.storybook stories.txt --profile steppe
+  python -m flows.storybook --story "Aldar Köse outwits the khan" --story "Aldar Köse races a rider" --frames 4
+  python -m flows.storybook stories.txt --deployment storyboard/gpu --at-once 4
+"""
+
+
+class Asked(NamedTuple):
+    """What the command line asks for."""
+
+    stories: list[str]
+    file: str | None
+    options: StoryboardOptions
+    deployment: str | None
+    at_once: int
+
+
+def parse(arguments: list[str]) -> Asked:
+    """Stories, options, and what makes them.
+
+    Exits with code 2 and one line if anything is wrong, with 0 after --help.
+    """
+    parser = _parser()
+    given, rest = parser.parse_known_args(arguments)
+    try:
+        _refuse(rest, parser)
+        read_stories(given.story, given.file)
+        values = {name: value for name, value in vars(given).items() if name in StoryboardOptions.model_fields}
+        options = StoryboardOptions.model_validate(values)
+        check_names()
+        return Asked(given.story, given.file, options, given.deployment, _at_once(given))
+    except ValidationError as error:
+        stop(explain(error, option_name))
+    except StoryboardError as error:
+        stop(str(error))
+
+
+def _at_once(given: argparse.Namespace) -> int:
+    try:
+        count = TypeAdapter(AtOnce).validate_python(given.at_once)
+    except ValidationError as error:
+        raise InputError(f"--at-once: {error.errors()[0]['msg']}, got {given.at_once!r}") from None
+    if count > 1 and given.deployment is None:
+        raise InputError(f"--at-once {count} needs --deployment: within one run the stories share one GPU")
+    return count
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog=PROGRAM,
+        usage="%(prog)s [FILE] [--story TEXT] [options]",
+        description="Make a storyboard of each story, and one index of all of them.",
+        epilog=CLOSING,
+        formatter_class=Help,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    parser.add_argument("file", metavar="FILE", nargs="?", help="Text file with one story a line")
+    own = parser.add_argument_group("the stories, and what makes them")
+    own.add_argument(
+        "--story", metavar="TEXT", action="append", default=[], help="A story (may be given more than once)"
+    )
+    own.add_argument(
+        "--deployment", metavar="NAME", help="Run them on its pool: storyboard/gpu (default: one by one, here)"
+    )
+    own.add_argument(
+        "--at-once", metavar="N", default="1", help="Runs of the deployment at a time (1 to 64; default: 1)"
+    )
+    properties: dict[str, Any] = StoryboardOptions.model_json_schema()["properties"]
+    for title, names in GROUPS.items():
+        group = parser.add_argument_group(title)
+        for name in names:
+            if name not in ONE_STORY:
+                add_option(group, name, properties[name], VALUES, SHORT_NAMES.get(name, ()))
+    add_help(parser)
+    return parser
+
+
+def _refuse(rest: list[str], parser: argparse.ArgumentParser) -> None:
+    """Name the first argument that nothing takes, and what is near it."""
+    for argument in rest:
+        if argument.startswith("-") and argument != "--":
+            raise InputError(unknown_option(argument.partition("=")[0], parser))
+    if rest:
+        raise InputError(f"one file of stories is needed, and {rest[0]!r} is a second one: a story is --story TEXT")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the storybook flow; exit code 0 and the index's folder as the last line, or 1 and the error in one line."""
+    asked = parse(sys.argv[1:] if arguments is None else arguments)
+    try:
+        local = asked.deployment is None and with_environment(asked.options).get_profile().is_local
+    except StoryboardError as error:
+        stop(str(error))
+    if local:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's library is first imported
+
+    def make() -> str:
+        from flows.storybook import storybook  # noqa: PLC0415
+
+        return storybook(asked.stories, asked.file, asked.options, asked.deployment, asked.at_once)
+
+    run(make, "run the same command again to go on")

@@ -1,0 +1,136 @@
+"""A finished board read back: whole, or refused in one line; and changed as a whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from filelock import FileLock
+from pydantic import TypeAdapter, ValidationError
+
+from models.board.directory import PROMPTS_FILE, REPORT_FILE, SCENES_FILE, is_finished
+from models.board.pages import CONTACT_SHEET
+from models.board.report import Report
+from models.errors import InputError, StorageError
+from models.records import FramePrompt, Record, SceneBreakdown
+from models.storage import copy_atomically, local_errors, sha256_of
+
+AGAIN = "make the storyboard again"
+T = TypeVar("T")
+_PROMPTS = TypeAdapter(tuple[FramePrompt, ...])
+
+
+class Board(Record):
+    """A finished board whose pictures were just checked against its report."""
+
+    folder: str
+    """Absolute path."""
+    report: Report
+    breakdown: SceneBreakdown
+    prompts: tuple[FramePrompt, ...]
+
+
+def read_board(folder: str | Path) -> Board:
+    """The finished board in this folder, every frame's bytes checked against their sha256.
+
+    Raises:
+        InputError: it is no board, not finished, or not as it was painted; the message names the file.
+        StorageError: a file cannot be read.
+    """
+    folder = Path(folder).expanduser().resolve()
+    put_back(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; a storyboard's directory or its flow run's id is needed")
+    if not is_finished(folder):
+        raise InputError(f"{folder}: no finished storyboard, which has a {REPORT_FILE}")
+    board = Board(
+        folder=str(folder),
+        report=_read(folder / REPORT_FILE, TypeAdapter(Report)),
+        breakdown=_read(folder / SCENES_FILE, TypeAdapter(SceneBreakdown)),
+        prompts=_read(folder / PROMPTS_FILE, _PROMPTS),
+    )
+    _check(board)
+    return board
+
+
+def _read(path: Path, kind: TypeAdapter[T]) -> T:
+    with local_errors(path):
+        data = path.read_bytes()
+    try:
+        return kind.validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise InputError(f"{path}: {where}: {first['msg']}; bring the file back, or {AGAIN}") from None
+
+
+def _check(board: Board) -> None:
+    """Refuse a board of which something is missing or was changed."""
+    folder, frames = Path(board.folder), board.report.frames
+    for name, there in ((PROMPTS_FILE, board.prompts), (SCENES_FILE, board.breakdown.scenes)):
+        if len(there) != len(frames):
+            raise InputError(f"{folder / name}: has {len(there)} frames, the report has {len(frames)}; {AGAIN}")
+    if not (folder / CONTACT_SHEET).is_file():
+        raise InputError(f"{folder}: its {CONTACT_SHEET} is missing; {AGAIN}")
+    for frame in frames:
+        if sha256_of(folder / frame.file) != frame.sha256:
+            raise InputError(f"{folder / frame.file}: changed after it was painted; bring it back, or {AGAIN}")
+
+
+@contextmanager
+def changing(folder: Path) -> Iterator[Path]:
+    """A copy of the board to change, which takes its place at the end; after an error the board is as it was.
+
+    One at a time, also between processes. Two folders cannot change places at once: in the instant between the two
+    renames there is none of that name, and who is killed there leaves the old board for `put_back`.
+
+    Args:
+        folder: the board's absolute path.
+
+    Raises:
+        StorageError: the copy cannot be written, or not take the board's place.
+    """
+    new, old = _beside(folder, "new"), _beside(folder, "old")
+    with local_errors(folder), FileLock(_beside(folder, "lock")):
+        _put_back(folder)
+        shutil.rmtree(new, ignore_errors=True)
+        try:
+            _copy(folder, new)
+            yield new
+            folder.rename(old)
+            try:
+                new.rename(folder)
+            except OSError:
+                old.rename(folder)
+                raise
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def put_back(folder: Path) -> None:
+    """Bring back the board that was killed between the renames of `changing`; waits for one that is at it."""
+    if _beside(folder, "old").is_dir():
+        with local_errors(folder), FileLock(_beside(folder, "lock")):
+            _put_back(folder)
+
+
+def _put_back(folder: Path) -> None:
+    old = _beside(folder, "old")
+    if old.is_dir() and not folder.exists():
+        old.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(folder: Path, ending: str) -> Path:
+    return folder.with_name(f".{folder.name}.{ending}")
+
+
+def _copy(folder: Path, new: Path) -> None:
+    try:
+        shutil.copytree(folder, new, copy_function=lambda source, target: copy_atomically(Path(source), Path(target)))
+    except shutil.Error as error:
+        raise StorageError(f"{folder}: cannot be copied: {error.args[0][0][2]}") from None

@@ -1,0 +1,55 @@
+"""A book of stories: which there are, how far it has come, and its index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+from uuid import UUID
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+from prefect.logging import get_run_logger
+
+from models.board.book import INDEX_PAGE, Book, Chapter, book_markdown, write_index
+from models.settings import StoryboardOptions
+from models.stories import open_book, read_stories, short
+from tasks.retries import RETRYING
+
+
+@task(name="stories", **RETRYING)
+def begin_book(stories: Sequence[str] | None, file: str | None, options: StoryboardOptions) -> Book:
+    """The stories, those found finished among them, in a new index.
+
+    Raises:
+        InputError: there is no story, or the file is no text.
+        StorageError: the file cannot be read, or the output directory not written.
+    """
+    book = open_book(read_stories(stories, file), options)
+    get_run_logger().info("%s before this run; the index is %s", book.progress(), Path(book.folder) / INDEX_PAGE)
+    return book
+
+
+@task(name="index", **RETRYING)
+def finish_book(book: Book) -> None:
+    """The whole index, on disk and in the dashboard."""
+    write_index(book)
+    create_markdown_artifact(key="storybook", markdown=book_markdown(book), description=book.progress())
+    get_run_logger().info("%s; the index is %s", book.progress(), Path(book.folder) / INDEX_PAGE)
+
+
+class Shown:
+    """The book as it grows: each story that ends moves the progress, and the index tells of it."""
+
+    def __init__(self, book: Book) -> None:
+        self.book = book
+        created = create_progress_artifact(progress=book.percent(), key="stories", description=book.progress())
+        self.artifact = cast(UUID, created)
+
+    def add(self, chapter: Chapter) -> None:
+        """Note a story that has ended."""
+        self.book = self.book.with_chapter(chapter)
+        write_index(self.book)
+        update_progress_artifact(self.artifact, round(self.book.percent(), 1), description=self.book.progress())
+        what = chapter.directory if chapter.is_done else f"failed: {chapter.error}"
+        get_run_logger().info("%s: “%s” %s", self.book.progress(), short(chapter.story), what)

@@ -1,0 +1,105 @@
+"""Redoing one frame: the board it is on, the job that it is, and the board with the new picture."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from uuid import UUID
+
+from PIL import Image
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+from prefect.logging import get_run_logger
+
+from models.board.pages import CONTACT_SHEET, report_markdown, score_rows, sheet_markdown
+from models.board.report import Report
+from models.errors import InputError
+from models.frames import FrameJob
+from models.records import FrameResult
+from models.redo import Redo, RedoOptions, plan_redo, prepare_frame
+from models.redone import redo_lines, replace_frame
+from models.studio import Studio
+from tasks.retries import RETRYING
+
+
+@task(name="board", **RETRYING)
+def find_frame(board: str, number: int, wanted: RedoOptions) -> Redo:
+    """The frame on the finished board that this directory or flow run's id names.
+
+    Raises:
+        InputError: no finished board, one that was changed, or no such frame.
+    """
+    redo = plan_redo(find_board(board), number, wanted)
+    get_run_logger().info("frame %d of %s, from seed %d on", number, redo.board.folder, redo.seed)
+    return redo
+
+
+@task(name="prompt", **RETRYING)
+def prepare(redo: Redo, studio: Studio) -> FrameJob:
+    """The frame as a job, once it is certain that the models are still those of the board.
+
+    Raises:
+        InputError: they are not, or the prompt is too long.
+    """
+    job = prepare_frame(redo, studio)
+    trigger = redo.painting.get_profile().trigger
+    if trigger not in job.prompt.prompt:
+        get_run_logger().warning("the prompt has no %r, the word that Aldar was trained on", trigger)
+    return job
+
+
+@task(name="report", **RETRYING)
+def put_on_board(redo: Redo, job: FrameJob, result: FrameResult) -> Report:
+    """The picture in its place, the one before it kept, and contact sheet and report made anew.
+
+    Raises:
+        InputError: it is the same picture, or frame 1 was redone meanwhile.
+        StorageError: the board cannot be written; it is as it was.
+    """
+    report, board = replace_frame(redo, job, result), Path(redo.board.folder)
+    with Image.open(board / CONTACT_SHEET) as sheet:
+        create_markdown_artifact(key="contact-sheet", markdown=sheet_markdown(sheet), description=report.title)
+    create_table_artifact(key="scores", table=score_rows(report), description="Every attempt: seed, scores and verdict")
+    create_markdown_artifact(
+        key="report", markdown=_markdown(report, board, redo.number), description="What was redone"
+    )
+    get_run_logger().info("\n%s", "\n".join(redo_lines(report, redo.number)))
+    return report
+
+
+def _markdown(report: Report, board: Path, number: int) -> str:
+    lines = [f"- {line}" for line in redo_lines(report, number)]
+    return "\n".join(["## Redone\n", *lines, "", report_markdown(report, board)])
+
+
+def find_board(named: str) -> Path:
+    """The directory that is named, or that the run of this id says it made.
+
+    A storyboard's run tells its directory in its report artifact, which the server keeps. The directory must be on this
+    machine, or on a disk that it shares.
+
+    Raises:
+        InputError: it is a run's id, and that run has no such artifact.
+    """
+    run = _run_id(named)
+    if run is None or Path(named).exists():
+        return Path(named)
+    with get_client(sync_client=True) as client:
+        filters = ArtifactFilter(
+            flow_run_id=ArtifactFilterFlowRunId(any_=[run]), key=ArtifactFilterKey(any_=["report"])
+        )
+        artifacts = client.read_artifacts(artifact_filter=filters)
+    for artifact in artifacts:
+        told = re.search(r"^- \*\*Files:\*\* `(.+)`$", str(artifact.data), re.MULTILINE)
+        if told:
+            return Path(told[1])
+    raise InputError(f"flow run {named}: has no finished storyboard; name one that completed, or the directory")
+
+
+def _run_id(named: str) -> UUID | None:
+    try:
+        return UUID(named)
+    except ValueError:
+        return None
