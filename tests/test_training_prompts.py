@@ -58,8 +58,11 @@ def test_prompts_that_were_set_are_taken() -> None:
     [
         ({"validation_prompts": ["aldar_kose_man rides", "a man rides"]}, "'a man rides' lacks the trigger word"),
         ({"validation_prompts": ["aldar_kose_mans", "aldar_kose_man"]}, "'aldar_kose_mans' lacks the trigger word"),
-        ({"unrelated_prompts": ["a friend of Aldar_Kose_Man's"]}, "has the trigger word 'aldar_kose_man'; none may"),
-        ({"unrelated_prompts": ["a dog", "a dog"]}, "unrelated_prompts: 'a dog' is there twice; leave one out"),
+        (
+            {"unrelated_prompts": ["a friend of Aldar_Kose_Man's"]},
+            "has the trigger word 'aldar_kose_man', which none may",
+        ),
+        ({"unrelated_prompts": ["a dog", "a dog"]}, "unrelated_prompts: 'a dog' is there twice: leave one out"),
         ({"trigger": "merchant"}, "unrelated_prompts: 'a merchant in .* has the trigger word 'merchant'"),
     ],
 )
@@ -71,7 +74,11 @@ def test_prompts_that_measure_nothing_are_refused(changes: dict[str, Any], messa
 def test_all_faults_are_told_at_once_and_each_once() -> None:
     with pytest.raises(InputError) as raised:
         check_prompts(options(validation_prompts=["one", "one"], unrelated_prompts=["aldar_kose_man"]))
-    assert len(str(raised.value).split("; ")) == 6  # one is there twice, and is no prompt of the character both times
+    assert str(raised.value).split("; ") == [
+        "validation_prompts: 'one' is there twice: leave one out",
+        "validation_prompts: 'one' lacks the trigger word 'aldar_kose_man', which every one must have",
+        "unrelated_prompts: 'aldar_kose_man' has the trigger word 'aldar_kose_man', which none may have",
+    ]
 
 
 def test_the_check_needs_no_torch() -> None:

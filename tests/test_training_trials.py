@@ -18,6 +18,7 @@ from PIL import Image
 from tiny_loras import Tensors, save_checkpoint
 from tiny_trials import CHARACTER, UNRELATED, Compared, Trials, scaled
 
+from models.board.contact_sheet import CLAY
 from models.board.recipe import read_recipe
 from models.diffusion import loading, painter
 from models.errors import ObjectNotFound, PaintError
@@ -44,6 +45,16 @@ def test_every_checkpoint_paints_every_prompt_with_every_seed(compared: Compared
     assert [row.checkpoint.step for row in comparison.rows] == [100, 200, 300]
     assert comparison.rule == RULE
     assert len({row.likeness for row in comparison.rows}) == 3
+
+
+def test_the_grid_frames_the_chosen_checkpoint(compared: Compared) -> None:
+    _, comparison = compared
+    with Image.open(comparison.grid) as grid:
+        pixels = np.asarray(grid.convert("RGB"), int)
+    frame = np.nonzero(np.abs(pixels[:, 18] - CLAY).max(axis=1) < 40)[0]
+    below = pixels.shape[0] - frame.max()
+    rows_below = round(below / (frame.max() - frame.min()) - 0.2)  # the legend is a fifth of a row
+    assert comparison.rows[-1 - rows_below].checkpoint == comparison.chosen
 
 
 def test_progress_rises_to_one(compared: Compared) -> None:

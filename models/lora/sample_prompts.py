@@ -72,7 +72,7 @@ def check_prompts(options: TrainingOptions) -> None:
             them are in the message.
         WeightsInvalid: the profile's vocabulary is missing, broken or lacks a word.
     """
-    problems = list(_problems(get_prompts(options), options.trigger_word()))
+    problems = dict.fromkeys(_problems(get_prompts(options), options.trigger_word()))
     if problems:
         raise InputError("; ".join(problems))
 
@@ -82,14 +82,13 @@ def _problems(prompts: SamplePrompts, trigger: str) -> Iterator[str]:
     for kind in prompts._fields:
         named: tuple[str, ...] = getattr(prompts, kind)
         setting = "validation_prompts" if kind == "character" else "unrelated_prompts"
-        twice = (text for text in dict.fromkeys(named) if named.count(text) > 1)
-        yield from (f"{setting}: {text!r} is there twice; leave one out" for text in twice)
+        yield from (f"{setting}: {text!r} is there twice: leave one out" for text in named if named.count(text) > 1)
     for text in prompts.character:
         if not whole_word.search(text):
-            yield f"validation_prompts: {text!r} lacks the trigger word {trigger!r}; every one must have it"
+            yield f"validation_prompts: {text!r} lacks the trigger word {trigger!r}, which every one must have"
     for text in prompts.unrelated:
         if whole_word.search(text):
-            yield f"unrelated_prompts: {text!r} has the trigger word {trigger!r}; none may have it"
+            yield f"unrelated_prompts: {text!r} has the trigger word {trigger!r}, which none may have"
 
 
 def _character(words: Vocabulary, trigger: str) -> list[str]:
