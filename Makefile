@@ -10,7 +10,7 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help storyboard train test check format clean
+.PHONY: help storyboard train up test check format clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -21,6 +21,9 @@ storyboard: $(INSTALLED)  ## A storyboard: make storyboard STORY="Aldar Köse tr
 
 train: $(INSTALLED)  ## Train Aldar's LoRA on the offline profile: make train [ARGS="--max-train-steps 200"]
 	@$(BIN)/python -m flows.training --config configs/training_steppe.yaml $(ARGS)
+
+up: $(INSTALLED)  ## Prefect server, work pool, all deployments and a worker; Ctrl-C ends all of it: make up [ARGS="--port 4201"]
+	@$(BIN)/python -m deployments.up $(ARGS)
 
 test: $(INSTALLED_DEV)  ## The whole test suite
 	$(BIN)/python -m pytest

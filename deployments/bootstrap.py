@@ -1,0 +1,179 @@
+"""Make a Prefect server ready: the work pool, its queues and slots, the automation, and all deployments.
+
+python -m deployments.bootstrap
+
+It may be run as often as one likes: what is there already stays, and what differs from this project is put right.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import yaml
+from prefect.automations import AutomationCore
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.settings import get_current_settings
+
+from deployments.gpus import visible_gpus
+from deployments.pool import POOL, POOL_DESCRIPTION, POOL_TYPE, QUEUES, job_template, watchdog
+from deployments.terminal import say, whole_number
+from flows.option_parser import FAILURE, Parser, stop
+from models.errors import InputError, StoryboardError
+from models.profiles import ROOT
+
+OF_EACH_SCHEDULE = {"id", "created", "updated"}
+MOST_SLOTS = 64
+CREATED, CHANGED, UNCHANGED = "created", "changed", "unchanged"
+OF_EACH_DEPLOY = {"created", "updated", "created_by", "updated_by", "version", "version_id", "version_info"}
+SEEN_BY_WORKERS = {"status", "last_polled"}
+"""What Prefect notes about a deployment each time it is deployed, and each time a worker looks for its runs."""
+
+
+def bootstrap(slots: int | None = None) -> Iterator[str]:
+    """Put the server of PREFECT_API_URL right, and tell about each thing what was done to it.
+
+    Args:
+        slots: how many runs the pool may have at once. Unset: what it has; a new one gets a slot for each GPU here.
+
+    Raises:
+        InputError: the server can't be reached, or refuses the password.
+        StoryboardError: prefect.yaml can't be deployed.
+    """
+    url = get_current_settings().api.url
+    if url is None:
+        raise InputError(
+            "PREFECT_API_URL is not set: start a server with make up, or name yours: "
+            "export PREFECT_API_URL=http://127.0.0.1:4200/api"
+        )
+    try:
+        with get_client(sync_client=True) as client:
+            yield f"work pool {POOL}: {_put_pool(client, slots)}"
+            yield from (f"queue {name}: {done}" for name, done in _put_queues(client))
+            yield f"automation {watchdog().name!r}: {_put_automation(client, watchdog())}"
+            yield from (f"deployment {name}: {done}" for name, done in _deploy(client))
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code != httpx.codes.UNAUTHORIZED:
+            raise
+        raise InputError(f"{url} wants another password: set PREFECT_API_AUTH_STRING to the server's") from None
+    except httpx.TransportError as error:
+        raise InputError(
+            f"no Prefect server answers at {url} ({type(error).__name__}): start it, or name another"
+        ) from None
+
+
+def _put_pool(client: SyncPrefectClient, slots: int | None) -> str:
+    try:
+        pool = client.read_work_pool(POOL)
+    except ObjectNotFound:
+        client.create_work_pool(
+            WorkPoolCreate(
+                name=POOL,
+                type=POOL_TYPE,
+                description=POOL_DESCRIPTION,
+                base_job_template=job_template(),
+                concurrency_limit=slots or len(visible_gpus()) or 1,
+            )
+        )
+        return CREATED
+    wanted: dict[str, Any] = {
+        "description": POOL_DESCRIPTION,
+        "concurrency_limit": slots or pool.concurrency_limit or 1,
+    }
+    if pool.type == POOL_TYPE:  # another type has another template, which whoever made the pool gave to it
+        wanted["base_job_template"] = job_template()
+    if all(getattr(pool, name) == value for name, value in wanted.items()):
+        return UNCHANGED
+    client.update_work_pool(POOL, WorkPoolUpdate(**wanted))
+    return CHANGED
+
+
+def _put_queues(client: SyncPrefectClient) -> Iterator[tuple[str, str]]:
+    """All priorities at once: the server moves the others when one is given away."""
+    found = {queue.name: queue for queue in client.read_work_queues(work_pool_name=POOL)}
+    for name, (priority, description) in QUEUES.items():
+        queue = found.get(name)
+        if queue is None:
+            client.create_work_queue(name=name, description=description, priority=priority, work_pool_name=POOL)
+            yield name, CREATED
+        elif (queue.priority, queue.description) != (priority, description):
+            client.update_work_queue(queue.id, priority=priority, description=description)
+            yield name, CHANGED
+        else:
+            yield name, UNCHANGED
+
+
+def _put_automation(client: SyncPrefectClient, wanted: AutomationCore) -> str:
+    found = client.read_automations_by_name(wanted.name)
+    if not found:
+        client.create_automation(wanted)
+        return CREATED
+    if found[0].model_dump(exclude={"id", "owner_resource"}) == wanted.model_dump(exclude={"owner_resource"}):
+        return UNCHANGED
+    client.update_automation(found[0].id, wanted)
+    return CHANGED
+
+
+def _deploy(client: SyncPrefectClient) -> Iterator[tuple[str, str]]:
+    """Deploy all of prefect.yaml with Prefect's own command, and compare what the server had with what it has."""
+    before = _deployments(client)
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+    after = _deployments(client)
+    deployed = {name for name, now in after.items() if name not in before or now.updated != before[name].updated}
+    if done.returncode or len(deployed) != declared():
+        said = " ".join(f"{done.stdout} {done.stderr}".split())
+        raise StoryboardError(f"prefect.yaml: {len(deployed)} of {declared()} deployments were made: {said}")
+    for name in sorted(deployed):
+        yield name, _difference(before[name], after[name]) if name in before else CREATED
+
+
+def _difference(before: DeploymentResponse, after: DeploymentResponse) -> str:
+    old, new = _content(before), _content(after)
+    differing = ", ".join(sorted(key for key in new if new[key] != old[key]))
+    return f"{CHANGED} ({differing})" if differing else UNCHANGED
+
+
+def declared() -> int:
+    """How many deployments prefect.yaml declares."""
+    return len(yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))["deployments"])
+
+
+def _deployments(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:
+    flows = {flow.id: flow.name for flow in client.read_flows()}
+    return {f"{flows[found.flow_id]}/{found.name}": found for found in client.read_deployments()}
+
+
+def _content(deployment: DeploymentResponse) -> dict[str, Any]:
+    content = deployment.model_dump(exclude=OF_EACH_DEPLOY | SEEN_BY_WORKERS | {"schedules"})
+    schedules = [schedule.model_dump(exclude=OF_EACH_SCHEDULE) for schedule in deployment.schedules]
+    return {**content, "schedules": schedules}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Bootstrap, and say what was done; exit code 1 and one line where it failed."""
+    parser = Parser(prog="python -m deployments.bootstrap", description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "--slots",
+        type=whole_number(1, MOST_SLOTS),
+        metavar="N",
+        help="runs that the pool may have at once: the number of GPUs of all its workers "
+        "(default: what it has; for a new pool the number of GPUs here)",
+    )
+    given = parser.parse_args(arguments)
+    try:
+        lines = list(map(say, bootstrap(given.slots)))
+    except StoryboardError as error:
+        stop(str(error), FAILURE)
+    if all(line.endswith(UNCHANGED) for line in lines):
+        say("nothing to change")
+
+
+if __name__ == "__main__":
+    main()

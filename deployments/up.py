@@ -1,0 +1,163 @@
+"""Everything on one machine: a Prefect server, the work pool, all deployments and a worker.
+
+python -m deployments.up      (or make up)
+
+Ctrl-C ends all of it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from deployments.gpus import visible_gpus
+from deployments.processes import Family
+from deployments.terminal import say, whole_number
+from flows.option_parser import FAILURE, Parser, stop
+from models.errors import InputError, StoryboardError
+
+HOST, PORT = "127.0.0.1", 4200
+LOGS = Path("outputs/service")
+PATIENCE = 180.0
+"""Seconds that the server has to answer: the first start makes a database."""
+STORY = "Aldar Köse outwits the khan"
+QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+LIVE_LOGS = {"PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true", "PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED": "true"}
+"""Without these `prefect deployment run --watch` shows that a task failed, but not its words."""
+
+
+def environment(port: int) -> dict[str, str]:
+    """The environment of server and workers: this one, and where they find each other."""
+    url, own = f"http://{HOST}:{port}", dict(os.environ)
+    proxied = ",".join(filter(None, [own.get("NO_PROXY") or own.get("no_proxy"), HOST]))
+    own |= {"NO_PROXY": proxied, "no_proxy": proxied, **QUIET, **LIVE_LOGS}
+    own |= {"PREFECT_API_URL": f"{url}/api", "PREFECT_SERVER_UI_API_URL": f"{url}/api", "PREFECT_UI_URL": url}
+    own["PREFECT_WORKER_QUERY_SECONDS"] = "1"
+    if "PREFECT_SERVER_API_AUTH_STRING" in own:
+        own["PREFECT_API_AUTH_STRING"] = own["PREFECT_SERVER_API_AUTH_STRING"]
+    return own
+
+
+def up(port: int, workers: int) -> None:
+    """Start everything, say where it is, and stay until something ends.
+
+    Raises:
+        InputError: the port is taken, or there are fewer GPUs than workers.
+        StoryboardError: something did not start, or has ended.
+        KeyboardInterrupt: a person or a signal ended it.
+    """
+    if _is_taken(port):
+        raise InputError(
+            f"port {port} is taken, perhaps by a service that runs already: end it, or choose another with --port"
+        )
+    own, prefect = environment(port), [sys.executable, "-m", "prefect"]
+    views = _views(workers, own)
+    LOGS.mkdir(parents=True, exist_ok=True)
+    with Family() as family:
+        say("starting the server")
+        family.start("server", [*prefect, "server", "start", "--host", HOST, "--port", str(port)], own, _log("server"))
+        _wait_until_it_answers(family, port)
+        say("deploying")
+        bootstrap = [sys.executable, "-m", "deployments.bootstrap", *(["--slots", str(workers)] if workers > 1 else [])]
+        family.start("bootstrap", bootstrap, own, _log("bootstrap"))
+        if family.wait_for("bootstrap"):
+            raise StoryboardError(f"the server could not be made ready: {_last_words('bootstrap')}")
+        for number, view in enumerate(views, start=1):
+            name = f"worker-{number}"
+            called = f"{socket.gethostname()}-{number}"
+            command = [*prefect, "worker", "start", "--pool", "gpu", "--limit", "1", "--name", called]
+            family.start(name, command, view, _log(name))
+        _greet(port)
+        while not (ended := family.ended()):
+            time.sleep(0.5)
+        raise StoryboardError(f"the {ended} ended: {_last_words(ended)}")
+
+
+def _views(workers: int, own: dict[str, str]) -> list[dict[str, str]]:
+    """The environment of each worker. Of several each sees one GPU; one alone sees all."""
+    if workers == 1:
+        return [own]
+    gpus = visible_gpus()
+    if workers > len(gpus):
+        raise InputError(f"--workers {workers}: each worker needs a GPU of its own, and there are {len(gpus)}")
+    return [own | {"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus[:workers]]
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return True
+    return False
+
+
+def _wait_until_it_answers(family: Family, port: int) -> None:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and not family.ended():
+        try:
+            direct.open(f"http://{HOST}:{port}/api/health", timeout=5).close()
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+        else:
+            return
+    reason = "ended" if family.ended() else f"did not answer within {PATIENCE:.0f} s"
+    raise StoryboardError(f"the server {reason}: {_last_words('server')}")
+
+
+def _greet(port: int) -> None:
+    url = f"http://{HOST}:{port}"
+    say(f"dashboard: {url}")
+    say("in another terminal, in this folder:")
+    say(f"  export PREFECT_API_URL={url}/api PATH={Path(sys.executable).parent}:$PATH")
+    say(f"  prefect deployment run 'storyboard/steppe' --param story=\"{STORY}\" --watch")
+    say("  prefect deployment run 'train-lora/steppe' --param options='{\"max_train_steps\": 200}' --watch")
+    say(f"logs: {LOGS}; Ctrl-C ends all of it")
+
+
+def _log(name: str) -> Path:
+    return LOGS / f"{name}.log"
+
+
+def _last_words(name: str) -> str:
+    """The last line of its log, and where the rest is."""
+    lines = [line for line in _log(name).read_text("utf-8", "replace").splitlines() if line.strip()]
+    return f"{lines[-1].strip() if lines else 'it said nothing'} (see {_log(name)})"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Exit code 0 after Ctrl-C, 1 and one line if something failed, 2 if an option is wrong."""
+    parser = Parser(prog="python -m deployments.up", description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "--port", type=whole_number(1, 65535), default=PORT, help="of the dashboard (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--workers",
+        type=whole_number(1, 64),
+        default=1,
+        help="how many runs at once, each on a GPU of its own (default: %(default)s, which sees all GPUs)",
+    )
+    given = parser.parse_args(arguments)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
+            signal.signal(number, signal.default_int_handler)
+    try:
+        up(given.port, given.workers)
+    except KeyboardInterrupt:
+        say("ended")
+    except InputError as error:
+        stop(str(error))
+    except StoryboardError as error:
+        stop(str(error), FAILURE)
+
+
+if __name__ == "__main__":
+    main()

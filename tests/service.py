@@ -1,0 +1,187 @@
+"""The service as people start it, `python -m deployments.up`, in a folder and with a database of its own."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, TypeVar
+
+from models.profiles import ROOT, Profile
+
+DEADLINE = 240.0
+"""Seconds after which what is waited for does not come, on a slow machine that does other things too."""
+STORY = "Aldar Köse outwits the khan"
+QUICK = {"profile": "tiny", "frames": 1, "steps": 1, "prompt_threshold": -1, "device": "cpu", "batch_size": 1}
+"""Options of a storyboard that is painted at once."""
+LONG = {**QUICK, "frames": 6, "steps": 500, "refresh": True}
+"""Options of one that is still being painted when the test is over."""
+NO_CONTENT = b"-"
+PASSWORD = "canary:Kw7pLm-password"
+
+T = TypeVar("T")
+
+
+def until(what: Callable[[], T]) -> T:
+    """The first true value of `what`."""
+    end = time.monotonic() + DEADLINE
+    while not (value := what()):
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.2)
+    return value
+
+
+def free_port() -> int:
+    """A port that nothing listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answer_to(request: urllib.request.Request) -> bytes | None:
+    """The body, or None where the server asks to try again later, as it does while its database is locked."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request) as answer:
+            return bytes(answer.read()) or NO_CONTENT
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code != HTTPStatus.SERVICE_UNAVAILABLE:
+                raise
+            return None
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service that was started."""
+
+    folder: Path
+    home: Path
+    port: int
+    environment: Mapping[str, str]
+    process: subprocess.Popen[bytes]
+
+    @property
+    def said(self) -> str:
+        """What it has printed so far."""
+        return (self.folder / "said.txt").read_text("utf-8")
+
+    def log(self, name: str) -> str:
+        """What one of its processes has printed so far."""
+        file = self.folder / "outputs" / "service" / f"{name}.log"
+        return file.read_text("utf-8") if file.exists() else ""
+
+    def command(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """`python -m` with these arguments, as a person in another terminal types it."""
+        own = {**self.environment, "PREFECT_API_AUTH_STRING": PASSWORD, **environment}
+        own["PREFECT_API_URL"] = f"http://127.0.0.1:{self.port}/api"
+        command = [sys.executable, "-m", *arguments]
+        return subprocess.run(command, cwd=self.folder, env=own, capture_output=True, text=True, check=False)
+
+    def prefect(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Prefect's own command; its lines are not broken."""
+        return self.command("prefect", *arguments, COLUMNS="2000")
+
+    def run(self, deployment: str, *more: str, **parameters: Any) -> subprocess.CompletedProcess[str]:
+        """`prefect deployment run` with these parameters."""
+        given = [f"--param={name}={json.dumps(value)}" for name, value in parameters.items()]
+        return self.prefect("deployment", "run", deployment, *given, *more)
+
+    def ask(self, path: str, body: Mapping[str, Any] | None = None, method: str = "POST") -> Any:
+        """The server's answer to a request."""
+        password = base64.b64encode(PASSWORD.encode()).decode()
+        headers = {"content-type": "application/json", "authorization": f"Basic {password}"}
+        data = None if method == "GET" else json.dumps(body or {}).encode()
+        url = f"http://127.0.0.1:{self.port}/api/{path}"
+        text = until(lambda: answer_to(urllib.request.Request(url, data, headers, method=method)))
+        return json.loads(text) if text != NO_CONTENT else None
+
+    def queue(self, deployment: str, **parameters: Any) -> str:
+        """The id of a new run, made without waiting for a command's imports."""
+        made = self.ask(f"deployments/name/{deployment}", method="GET")["id"]
+        return str(self.ask(f"deployments/{made}/create_flow_run", {"parameters": parameters})["id"])
+
+    def flow_run(self, run: str) -> dict[str, Any]:
+        """What the server knows of a run."""
+        return dict(self.ask(f"flow_runs/{run}", method="GET"))
+
+    def count(self) -> int:
+        """How many runs there are."""
+        return int(self.ask("flow_runs/count"))
+
+    def until_ended(self, run: str) -> dict[str, Any]:
+        """What the server knows of a run that has ended."""
+        ended = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+        return until(lambda: found if (found := self.flow_run(run))["state_type"] in ended else None)
+
+    def end(self, number: signal.Signals = signal.SIGINT) -> int:
+        """Its exit code after this signal."""
+        self.process.send_signal(number)
+        return self.process.wait(DEADLINE)
+
+    def processes(self) -> list[str]:
+        """Commands of all processes that have its database in their environment, with their numbers."""
+        found: list[str] = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                environment = (entry / "environ").read_bytes()
+                words = (entry / "cmdline").read_bytes().decode().split("\0")
+            except OSError:
+                continue
+            if f"PREFECT_HOME={self.home}".encode() in environment.split(b"\0"):
+                found.append(f"{entry.name} {' '.join(words)}")
+        return found
+
+
+def run_id(created: str) -> str:
+    """The run's id, from what `prefect deployment run` printed."""
+    found = re.search(r"UUID: ([0-9a-f-]{36})", created)
+    assert found, created
+    return found[1]
+
+
+@contextmanager
+def started(folder: Path, world: Profile, **environment: str) -> Iterator[Service]:
+    """A service that is up, with the profile "tiny"; nothing of it is left afterwards."""
+    home, port = folder / "prefect", free_port()
+    work = folder / "project"
+    shutil.copytree(ROOT / "configs", work / "configs")
+    home.mkdir()
+    profiles = folder / "profiles.json"
+    profiles.write_text(json.dumps({"tiny": {"like": "steppe", **world.model_dump(mode="json", exclude={"name"})}}))
+    own = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_API_AUTH_STRING": PASSWORD,
+        "STORYBOARD_PROFILES_FILE": str(profiles),
+        "NO_PROXY": "127.0.0.1",
+        **environment,
+    }
+    command = [sys.executable, "-m", "deployments.up", "--port", str(port)]
+    with (work / "said.txt").open("wb") as said:
+        process = subprocess.Popen(command, cwd=work, env=own, stdout=said, stderr=said)
+    service = Service(work, home, port, own, process)
+    try:
+        until(lambda: "Ctrl-C ends" in service.said or process.poll() is not None)
+        assert process.poll() is None, f"{service.said}\n{service.log('server')}\n{service.log('bootstrap')}"
+        yield service
+    finally:
+        if process.poll() is None:
+            service.end()
+        for line in service.processes():
+            os.kill(int(line.partition(" ")[0]), signal.SIGKILL)

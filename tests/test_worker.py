@@ -1,0 +1,209 @@
+"""Runs on the work pool: from `prefect deployment run` to the end, on a real server and worker with a password."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import subprocess
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import openai_server
+import pytest
+import service as services
+import tiny_models
+from openai_server import Script
+from service import QUICK, STORY, Service, run_id, until
+from training_runs import draw_pictures
+
+KEY = "sk-canary-Zx81qOpenAI"
+AWS_KEY = "canary/Vt44rAws"
+
+
+@pytest.fixture(scope="module")
+def writer() -> Iterator[Script]:
+    """A language model's server that refuses every key."""
+    with openai_server.serving(openai_server.failure(401, "no such key")) as script:
+        yield script
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, writer: Script) -> Iterator[Service]:
+    """Server, pool, deployments and one worker."""
+    folder, world = tmp_path_factory.mktemp("service"), tiny_models.made_once(tmp_path_factory)
+    keys = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": writer.base_url, "AWS_SECRET_ACCESS_KEY": AWS_KEY}
+    with services.started(folder, world, **keys) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def finished(service: Service) -> subprocess.CompletedProcess[str]:
+    """A storyboard that was watched to its end."""
+    return service.run("storyboard/steppe", "--watch", story=STORY, options=QUICK)
+
+
+@pytest.fixture(scope="module")
+def failed(service: Service) -> subprocess.CompletedProcess[str]:
+    """A storyboard whose writer was refused."""
+    return service.run("storyboard/steppe", "--watch", story=STORY, options={**QUICK, "writer": "openai"})
+
+
+def logs_of(service: Service, run: str) -> list[str]:
+    """What the dashboard shows as the run's logs."""
+    found = service.ask("logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"})
+    return [log["message"] for log in found]
+
+
+def seconds_until_running(run: dict[str, Any]) -> float:
+    created, started = (datetime.fromisoformat(run[name]) for name in ("created", "start_time"))
+    return (started - created).total_seconds()
+
+
+def test_up_says_where_the_dashboard_is(service: Service) -> None:
+    assert f"dashboard: http://127.0.0.1:{service.port}\n" in service.said
+    assert "prefect deployment run 'storyboard/steppe' --param story=" in service.said
+    assert f"export PREFECT_API_URL=http://127.0.0.1:{service.port}/api" in service.said
+
+
+def test_a_run_goes_from_the_command_to_a_storyboard(
+    service: Service, finished: subprocess.CompletedProcess[str]
+) -> None:
+    assert finished.returncode == 0, finished.stdout
+    assert "finished successfully in 'Completed'" in finished.stdout
+    run = service.flow_run(run_id(finished.stdout))
+    assert run["name"] == STORY
+    assert (run["work_pool_name"], run["work_queue_name"]) == ("gpu", "interactive")
+    [board] = (service.folder / "outputs").glob("terminal_generation_*")
+    assert (board / "report.json").is_file()
+    assert seconds_until_running(run) < 60
+
+
+def test_what_the_libraries_log_is_shown_with_the_run(
+    service: Service, finished: subprocess.CompletedProcess[str]
+) -> None:
+    run = run_id(finished.stdout)
+    until(lambda: any("painting 1 frame" in message for message in logs_of(service, run)))
+    assert any("all checks passed" in message for message in logs_of(service, run))
+    assert "all checks passed" in finished.stdout  # --watch shows them too
+
+
+def test_a_failed_run_exits_with_1_and_the_tasks_own_words(
+    failed: subprocess.CompletedProcess[str], writer: Script
+) -> None:
+    assert failed.returncode == 1
+    assert "Flow run finished in state 'Failed'" in failed.stdout
+    assert "WriterRefused" in failed.stdout
+    assert "OPENAI_API_KEY" in failed.stdout
+    assert writer.headers[0]["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"frames": 99}, "options.frames.*99 is greater than the maximum of 24"),
+        ({"farmes": 4}, "'farmes' was unexpected"),
+        ({"profile": "steepe"}, "'steepe' is not one of"),
+    ],
+)
+def test_wrong_parameters_are_refused_before_there_is_a_run(
+    service: Service, options: dict[str, Any], reason: str
+) -> None:
+    before = service.count()
+    refused = service.run("storyboard/steppe", story=STORY, options=options)
+    assert refused.returncode == 1
+    assert re.search(reason, refused.stdout), refused.stdout
+    assert service.count() == before
+
+
+def test_a_run_without_a_story_is_refused(service: Service) -> None:
+    before = service.count()
+    refused = service.run("storyboard/steppe")
+    assert refused.returncode == 1
+    assert "'story' is a required property" in refused.stdout
+    assert service.count() == before
+
+
+def test_queued_runs_finish_one_at_a_time_in_order_and_trainings_come_last(service: Service, tmp_path: Path) -> None:
+    """Three storyboards and a training for one slot; ten would be the same, and take minutes."""
+    options = {"profile": "tiny", "train_data_dir": str(tmp_path), "output_dir": str(tmp_path), "device": "cpu"}
+    first = service.queue("storyboard/steppe", story="one", options=QUICK)
+    training = service.queue("train-lora/steppe", options=options)
+    others = [service.queue("storyboard/steppe", story=story, options=QUICK) for story in ("two", "three")]
+    runs = [service.until_ended(run) for run in (first, *others, training)]
+    assert [run["state_type"] for run in runs] == ["COMPLETED"] * 3 + ["FAILED"]
+    for earlier, later in itertools.pairwise(runs):
+        assert datetime.fromisoformat(earlier["end_time"]) <= datetime.fromisoformat(later["start_time"])
+
+
+def test_a_training_goes_from_the_command_to_a_published_character(service: Service, tmp_path: Path) -> None:
+    options = {
+        "profile": "tiny",
+        "device": "cpu",
+        "rank": 4,
+        "alpha": 2,
+        "warmup_steps": 2,
+        "max_train_steps": 4,
+        "checkpointing_steps": 4,
+        "train_batch_size": 2,
+        "train_data_dir": str(draw_pictures(tmp_path / "pictures", 8)),
+        "validation_prompts": ["aldar_kose_man in a yurt", "aldar_kose_man on a horse"],
+        "unrelated_prompts": ["a merchant in a yellow robe"],
+        "validation_seeds": 1,
+        "name": "tiny_hero",
+    }
+    trained = service.run("train-lora/steppe", "--watch", options=options)
+    assert trained.returncode == 0, trained.stdout
+    assert (service.folder / "outputs" / "published" / "tiny_hero").is_dir()
+
+
+def test_keys_and_password_are_nowhere_but_in_the_environment(
+    service: Service, finished: subprocess.CompletedProcess[str], failed: subprocess.CompletedProcess[str]
+) -> None:
+    """Database, logs, artifacts and results: all are files of the two folders."""
+    secrets = [secret.encode() for secret in (KEY, AWS_KEY, services.PASSWORD, services.PASSWORD.partition(":")[2])]
+    files = [file for folder in (service.home, service.folder) for file in folder.rglob("*") if file.is_file()]
+    held = {file: file.read_bytes() for file in files if file.suffix != ".safetensors"}
+    assert any(STORY.encode() in content for file, content in held.items() if file.name.startswith("prefect.db"))
+    assert any("worker-1.log" in file.name and content for file, content in held.items())
+    assert [file for file, content in held.items() if any(secret in content for secret in secrets)] == []
+    assert not any(secret.decode() in said.stdout for secret in secrets for said in (finished, failed))
+
+
+def test_bootstrapping_again_changes_nothing(service: Service) -> None:
+    again = service.command("deployments.bootstrap")
+    assert again.returncode == 0, again.stderr
+    *lines, last = again.stdout.splitlines()
+    assert [line for line in lines if not line.endswith(": unchanged")] == []
+    assert last == "nothing to change"
+    assert "deployment storyboard/steppe: unchanged" in lines
+
+
+def test_bootstrapping_puts_right_what_was_changed(service: Service) -> None:
+    service.ask("work_pools/gpu", {"concurrency_limit": 7, "description": "mine"}, "PATCH")
+    queues = {queue["name"]: queue["id"] for queue in service.ask("work_pools/gpu/queues/filter")}
+    service.ask("work_pools/gpu/queues/batch", {"priority": 1}, "PATCH")
+    assert len(queues) == 3
+    put = service.command("deployments.bootstrap", "--slots", "1").stdout.splitlines()
+    assert "work pool gpu: changed" in put
+    assert "queue batch: changed" in put
+    pool = service.ask("work_pools/gpu", method="GET")
+    assert (pool["concurrency_limit"], pool["type"]) == (1, "process")
+    priorities = {queue["name"]: queue["priority"] for queue in service.ask("work_pools/gpu/queues/filter")}
+    assert priorities == {"interactive": 1, "batch": 2, "default": 3}
+    assert service.command("deployments.bootstrap").stdout.splitlines()[-1] == "nothing to change"
+
+
+def test_a_wrong_password_is_told_in_one_line(service: Service) -> None:
+    refused = service.command("deployments.bootstrap", PREFECT_API_AUTH_STRING="somebody:else")
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-1].startswith(f"error: http://127.0.0.1:{service.port}/api wants another pass")
+
+
+def test_a_taken_port_is_told_in_one_line(service: Service) -> None:
+    again = service.command("deployments.up", "--port", str(service.port))
+    assert again.returncode == 2
+    expected = f"error: port {service.port} is taken, perhaps by a service that runs already: end it, or choose another"
+    assert again.stderr.startswith(expected)
+    assert again.stdout == ""
