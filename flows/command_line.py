@@ -30,7 +30,7 @@ from models.settings import StoryboardOptions, explain, read_story, with_environ
 PROGRAM = "python -m flows.storyboard"
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "what is painted": ("profile", "frames", "seed", "lora_path", "refresh", "output_dir"),
+    "what is painted": ("profile", "frames", "seed", "lora_path", "refresh", "review", "output_dir"),
     "the scenes": ("writer", "writer_model", "temperature"),
     "how alike the frames are": (
         "pipeline",

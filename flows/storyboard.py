@@ -4,6 +4,8 @@ python -m flows.storyboard "Aldar Köse tricks a greedy merchant in the bazaar" 
 
 checks ─┬─ weights ── load models ─┐
         └─ scenes ─── prompts ─────┴─ frame 1 ── frames 2…n ── compare frames ── report
+
+With `review` people approve or change the scenes before anything is loaded, and the frames before the report.
 """
 
 from __future__ import annotations
@@ -24,13 +26,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow
+from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows.logs import keep_errors_short
-from models.board.directory import create_board
-from models.board.report import Run
+from flows.review import Review
+from models.board.report import Run, build_report
+from models.board.review import starting_from
 from models.devices import device_name
 from models.frames import FrameJob
 from models.records import MAX_FRAMES, STORY_MAX_CHARACTERS, FramePrompt, FrameResult
@@ -72,43 +76,90 @@ def storyboard(
         The storyboard's directory.
     """
     tale, options, clock = read_story(story), with_environment(options), Clock()
+    review = Review(options)
     with clock.stage("checks"):
         check(options)
-    board = create_board(options.output_dir)
-    fetching = fetch_weights.submit(options)
-    loading = load_models.submit(options, fetching, str(flow_run.id), return_state=False)
+    board = review.begin(clock.started)
+    loading = None if review.is_open("scenes") else start_loading(options)
     with clock.stage("scenes"):
-        breakdown = write_scenes(tale, options, board)
+        breakdown = review.scenes(lambda: write_scenes(tale, options, board))
+    if review.is_open("scenes"):
+        with clock.stage("review of the scenes"):
+            breakdown = review.approve_scenes(breakdown, board)
     with clock.stage("prompts"):
         prompts = refine_prompts(breakdown, options, board)
     with clock.stage("weights and models"):
-        fetching.result()  # where it failed this tells why; what waited for it only tells that it never began
-        studio: Studio = loading.result()
-    with clock.stage("frames"):
-        results = paint_frames(studio, prompts, options, board)
-    run = Run(
+        studio = loaded(loading or start_loading(options))
+
+    def paint() -> list[FrameResult]:
+        with clock.stage("frames"):
+            anew = options.refresh and not review.memory.painted
+            return paint_frames(studio, review.reword(prompts, board), options, board, review.seeds, anew)
+
+    def run() -> Run:
+        return describe_run(studio, clock, review.memory.started)
+
+    results = paint()
+    while review.is_open("frames"):
+        with clock.stage("review of the frames"):
+            redo = review.approve_frames(build_report(breakdown, results, options, run()), results, board)
+        results = paint() if redo else results
+    write_report(breakdown, results, options, run(), board)
+    return str(board)
+
+
+def start_loading(options: StoryboardOptions) -> tuple[PrefectFuture[Any], PrefectFuture[Any]]:
+    """Fetch the weights and then load the models, while something else is done."""
+    fetching = fetch_weights.submit(options)
+    return fetching, load_models.submit(options, fetching, str(flow_run.id), return_state=False)
+
+
+def loaded(loading: tuple[PrefectFuture[Any], PrefectFuture[Any]]) -> Studio:
+    """The studio, once the models are loaded."""
+    fetching, studio = loading
+    fetching.result()  # where it failed this tells why; what waited for it only tells that it never began
+    found: Studio = studio.result()
+    return found
+
+
+def describe_run(studio: Studio, clock: Clock, started: datetime) -> Run:
+    """The circumstances of the run, for its report."""
+    return Run(
         weights=studio.weights,
         device=device_name(studio.setup.device),
         precision=studio.setup.precision,
         seconds=clock.seconds,
-        started=clock.started,
+        started=started,
         finished=datetime.now().astimezone(),
     )
-    write_report(breakdown, results, options, run, board)
-    return str(board)
 
 
 def paint_frames(
-    studio: Studio, prompts: list[FramePrompt], options: StoryboardOptions, board: Path
+    studio: Studio,
+    prompts: list[FramePrompt],
+    options: StoryboardOptions,
+    board: Path,
+    seeds: dict[int, int],
+    anew: bool,
 ) -> list[FrameResult]:
-    """Frame 1, then all others together, then again those that came out as a copy of an earlier one."""
+    """Frame 1, then all others together, then again those that came out as a copy of an earlier one.
+
+    Args:
+        studio: how they are painted.
+        prompts: one for each frame.
+        options: the run's, for its sketches.
+        board: the run's directory.
+        seeds: first seeds of the frames that do not start from the base seed's.
+        anew: forget the candidates in the store first.
+    """
     frame = generate_frame.with_options(retries=studio.attempts - 1 + SPARE_RETRIES)
     sketches: dict[int, Sketch] = read_sketches(options)
 
     def job(prompt: FramePrompt, reference: FrameResult | None, **more: Any) -> FrameJob:
-        sketch, repaint = sketches.get(prompt.number), options.refresh
+        own = starting_from(studio, prompt.number, seeds.get(prompt.number))
+        sketch = sketches.get(prompt.number)
         return FrameJob(
-            **{"studio": studio, "prompt": prompt, "reference": reference, "sketch": sketch, "repaint": repaint, **more}
+            **{"studio": own, "prompt": prompt, "reference": reference, "sketch": sketch, "repaint": anew, **more}
         )
 
     with stopping(studio.run):
@@ -142,9 +193,9 @@ class Clock:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time a stage."""
+        """Time a stage; one that is gone through again takes longer."""
         began = time.monotonic()
         try:
             yield
         finally:
-            self.seconds[name] = round(time.monotonic() - began, 3)
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - began, 3)

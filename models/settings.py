@@ -31,6 +31,7 @@ ENV_FILE = ".env"
 DEVICES = r"^(cpu|mps|cuda(:[0-9]+)?)$"
 Pipeline = Literal["reference_guided", "simplified"]
 WriterName = Literal["openai", "offline"]
+Reviewed = Literal["none", "scenes", "frames", "all"]
 FrameNumber = Annotated[int, Field(ge=1, le=MAX_FRAMES)]
 SketchFile = Annotated[str, Field(min_length=1, max_length=1024)]
 
@@ -94,6 +95,8 @@ class StoryboardOptions(BaseModel):
     """Frame number -> picture file whose lines replace frame 1's edges at full strength."""
     refresh: bool = False
     """Make everything anew instead of taking finished scenes and frames from the store."""
+    review: Reviewed = "none"
+    """What people approve or change in the dashboard before the run goes on: none, scenes, frames or all."""
     output_dir: str = Field("outputs", min_length=1, max_length=1024)
     """Where storyboards are written, and finished work is kept."""
     device: str | None = Field(None, pattern=DEVICES)

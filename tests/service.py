@@ -36,7 +36,7 @@ PASSWORD = "canary:Kw7pLm-password"
 T = TypeVar("T")
 
 
-def until(what: Callable[[], T]) -> T:
+def until(what: Callable[[], T | None]) -> T:
     """The first true value of `what`."""
     end = time.monotonic() + DEADLINE
     while not (value := what()):

@@ -35,6 +35,7 @@ OTHER_VALUES: dict[str, Any] = {
     "control_end": 0.75,
     "sketches": {2: "camel.png"},
     "refresh": True,
+    "review": "scenes",
     "output_dir": "boards",
     "device": "cuda:1",
     "precision": "bf16",

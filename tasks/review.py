@@ -1,0 +1,153 @@
+"""Asking people: the forms, how a run waits for them, and what the dashboard shows meanwhile."""
+
+from __future__ import annotations
+
+from copy import copy
+from pathlib import Path
+from typing import Any, TypeVar
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.client.orchestration import get_client
+from prefect.exceptions import FlowPauseTimeout
+from prefect.flow_runs import pause_flow_run, suspend_flow_run
+from prefect.input import RunInput
+from prefect.logging import get_run_logger
+from prefect.runtime import deployment, flow_run
+from prefect.settings import PREFECT_API_URL
+from prefect.utilities.urls import url_for
+from pydantic import ConfigDict, Field
+
+from models.board.directory import PROMPTS_FILE, SCENES_FILE, write_json
+from models.board.pages import report_markdown, score_rows, sheet_markdown, write_sheet
+from models.board.report import Report
+from models.board.review import FrameChange, FrameWish, Subject, edits, with_problem
+from models.errors import InputError, RunStopped
+from models.records import CastMember, FramePrompt, Scene, SceneBreakdown
+from models.settings import StoryboardOptions
+from tasks.retries import RETRYING
+
+HOURS = 24
+"""How long an answer is waited for."""
+POLL_SECONDS = 2
+"""How often a run that waits in its process looks for the answer."""
+
+
+class ScenesForm(RunInput):
+    """The scenes, as a person may change them."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    title: str = Field("", min_length=1, max_length=120)
+    """The tale's title."""
+    scenes: list[Scene] = Field([])
+    """One for each frame, in order."""
+    cast: list[CastMember] = Field([])
+    """Everybody besides the hero."""
+
+
+class FramesForm(RunInput):
+    """The frames that a person wants painted anew."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    redo: list[FrameWish] = Field([])
+    """Frames to paint anew. Empty: all are accepted."""
+
+
+Form = TypeVar("Form", bound=RunInput)
+
+
+def fill(form: type[Form], page: str, problem: str = "", **values: Any) -> type[Form]:
+    """The form with these values in it, under a page of markdown.
+
+    What was wrong with the last answer is said on the page and in the explanation of the first field: the first of
+    Prefect's two UIs leaves no room for the page above a long form.
+    """
+    fields = {name: copy(form.model_fields[name]) for name in values}
+    for name, field in fields.items():
+        field.default = values[name]
+    if problem:
+        first = next(iter(fields.values()))
+        first.description = f"Not accepted: {problem}. {first.description}"
+    return form.with_initial_data(description=with_problem(page, problem), **fields)
+
+
+def require_dashboard(options: StoryboardOptions) -> None:
+    """Refuse a review where people have nowhere to answer.
+
+    Raises:
+        InputError: the run has no server besides the one that Prefect starts for it and stops with it.
+    """
+    if not PREFECT_API_URL.value():
+        raise InputError(
+            f"review {options.review} needs a dashboard to answer in: make up, or prefect server start, and set "
+            "PREFECT_API_URL=http://127.0.0.1:4200/api; or use --review none"
+        )
+
+
+def ask(form: type[Form], subject: Subject, number: int) -> Form:
+    """Put a form before people, and wait for the answer. For flows alone: a task can't suspend its run.
+
+    The run of a deployment ends here, and its worker starts it again with the answer. Any other run, which nobody would
+    start again, waits in its process.
+
+    Args:
+        form: with the values that are shown.
+        subject: what is asked about.
+        number: of the question in this run, from 1 on. A question that was answered already is not asked again.
+
+    Raises:
+        RunStopped: nobody answered in time.
+    """
+    with get_client(sync_client=True) as client:
+        starts = client.read_flow_run(flow_run.id).run_count
+    key = f"{subject}-{starts}-{number}"  # Prefect forgets the questions of a run that failed, but not their names
+    page = url_for("flow-run", obj_id=str(flow_run.id))
+    get_run_logger().info("please look at the %s, within %d hours: %s (Resume)", subject, HOURS, page)
+    if deployment.id and not flow_run.parent_flow_run_id:
+        return suspend_flow_run(wait_for_input=form, timeout=HOURS * 3600, key=key)
+    try:
+        return pause_flow_run(wait_for_input=form, timeout=HOURS * 3600, poll_interval=POLL_SECONDS, key=key)
+    except FlowPauseTimeout:
+        raise RunStopped(
+            f"nobody approved the {subject} within {HOURS} hours; run it again to go on, what was finished is kept"
+        ) from None
+
+
+@task(name="approve scenes", **RETRYING)
+def keep_scenes(written: SceneBreakdown, approved: SceneBreakdown, board: Path) -> None:
+    """Write the scenes as they were approved into the board.
+
+    Raises:
+        StorageError: the board cannot be written.
+    """
+    write_json(board, SCENES_FILE, approved)
+    get_run_logger().info("scenes approved: %s", "; ".join(edits(written, approved)) or "as they were written")
+
+
+@task(name="show frames", **RETRYING)
+def show_frames(report: Report, board: Path) -> str:
+    """The frames as a page of markdown, for the question and for the run's artifacts.
+
+    Raises:
+        ObjectNotFound, CorruptFile: a frame's picture is gone or broken.
+        StorageError: the board cannot be written.
+    """
+    sheet = sheet_markdown(write_sheet(report, board))
+    create_markdown_artifact(key="contact-sheet", markdown=sheet, description=report.title)
+    create_table_artifact(key="scores", table=score_rows(report), description="Every attempt: seed, scores and verdict")
+    return f"{sheet}\n{report_markdown(report, board)}"
+
+
+@task(name="reword prompts", **RETRYING)
+def keep_prompts(prompts: list[FramePrompt], changes: dict[int, FrameChange], board: Path) -> None:
+    """Write the prompts, some of them in a person's words, into the board.
+
+    Raises:
+        StorageError: the board cannot be written.
+    """
+    write_json(board, PROMPTS_FILE, prompts)
+    for number, change in sorted(changes.items()):
+        words = "" if change.prompt is None else f", {change.prompt}"
+        get_run_logger().info("frame %d as it was asked for: from seed %d%s", number, change.seed, words)

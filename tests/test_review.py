@@ -1,0 +1,284 @@
+"""People in the loop: what a run asks, what it does with the answer, and what it still knows when it starts again."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flow_runs import STORY, Ran, Stage, scenes_of, until
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.input.actions import read_flow_run_input
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+import tasks.review
+from flows.storyboard import storyboard
+from models.errors import InputError, RunStopped
+from models.language import writer
+
+Answer = dict[str, Any]
+PAUSED = FlowRunFilter.model_validate({"state": {"type": {"any_": ["PAUSED"]}}})
+
+
+@pytest.fixture(autouse=True)
+def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks.review, "POLL_SECONDS", 0.05)
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The stories for which a writer was asked."""
+    original, stories = writer.write_scenes, list[str]()
+
+    def counted(story: Any, *rest: Any) -> Any:
+        stories.append(story.text)
+        return original(story, *rest)
+
+    monkeypatch.setattr(writer, "write_scenes", counted)
+    return stories
+
+
+@pytest.fixture
+def client(prefect_server: str) -> Iterator[SyncPrefectClient]:
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+class Question:
+    """What a waiting run shows people."""
+
+    def __init__(self, run: FlowRun) -> None:
+        assert run.state is not None
+        assert run.state.state_details.run_input_keyset is not None
+        self.run, self.state = run, run.state
+        keys = run.state.state_details.run_input_keyset
+        self.key = keys["schema"]
+        self.schema: dict[str, Any] = until(lambda: self._read(keys["schema"]))
+        self.page: str = until(lambda: self._read(keys["description"]))
+
+    def _read(self, key: str) -> Any:
+        return read_flow_run_input(key, flow_run_id=self.run.id)
+
+    def shown(self, field: str) -> Any:
+        """The value with which a field is filled."""
+        return self.schema["properties"][field]["default"]
+
+    def answer(self, client: SyncPrefectClient, **answer: Any) -> Any:
+        return client.resume_flow_run(self.run.id, run_input=answer)
+
+
+def waiting(client: SyncPrefectClient, besides: str = "") -> Question:
+    """The question of the only run that waits, other than the one with this key."""
+
+    def found() -> list[Question]:
+        for run in client.read_flow_runs(flow_run_filter=PAUSED):
+            assert run.state is not None
+            keys = run.state.state_details.run_input_keyset
+            if keys and keys["schema"] != besides:
+                return [Question(run)]
+        return []
+
+    return until(found)[0]
+
+
+def talk(stage: Stage, client: SyncPrefectClient, *answers: Callable[[Question], Answer | None], **options: Any) -> Ran:
+    """Run the flow, and give its questions these answers; None where one has answered by itself."""
+    states: list[State[Any]] = []
+    context = contextvars.copy_context()
+    run = threading.Thread(
+        daemon=True,
+        target=context.run,
+        args=(lambda: states.append(storyboard(STORY, stage.options(**options), return_state=True)),),
+    )
+    run.start()
+    key = ""
+    for answer in answers:
+        question = waiting(client, besides=key)
+        assert question.state.name == "Paused"
+        given = answer(question)
+        assert given is None or question.answer(client, **given).status == "ACCEPT"
+        key = question.key
+    run.join(timeout=60)
+    assert states, "it waits for another answer"
+    return Ran(states[0], stage.output)
+
+
+def accept(_: Question) -> Answer:
+    return {}
+
+
+def with_second_scene(**changes: Any) -> Callable[[Question], Answer]:
+    """An answer in which the second scene is edited."""
+
+    def answer(question: Question) -> Answer:
+        scenes = question.shown("scenes")
+        return {"scenes": [scenes[0], {**scenes[1], **changes}, *scenes[2:]]}
+
+    return answer
+
+
+def redo(*wishes: Answer) -> Callable[[Question], Answer]:
+    return lambda _: {"redo": list(wishes)}
+
+
+# --- scenes
+
+
+def test_an_edited_scene_is_painted_and_nobody_is_paid_again(
+    stage: Stage, client: SyncPrefectClient, written: list[str]
+) -> None:
+    edit = with_second_scene(action="is sleeping", caption="He sleeps.")
+    ran = talk(stage, client, edit, review="scenes")
+    assert [scene.caption == "He sleeps." for scene in scenes_of(ran).scenes] == [False, True, False]
+    assert ran.report.frames[1].scene.action == "is sleeping"
+    assert "is sleeping" in ran.report.frames[1].prompt
+    assert written == [STORY]
+    assert "review of the scenes" in ran.report.seconds
+    plain = stage.run()
+    assert written == [STORY], "the store has what was written"
+    assert scenes_of(plain).scenes[1].caption != "He sleeps."
+    assert [a == b for a, b in zip(plain.pictures, ran.pictures, strict=True)] == [True, False, True]
+
+
+def test_scenes_accepted_as_they_are_give_the_same_board(stage: Stage, client: SyncPrefectClient) -> None:
+    ran = talk(stage, client, accept, review="scenes")
+    plain = stage.run(output_dir=str(stage.output / "plain"))
+    assert (scenes_of(ran), ran.pictures) == (scenes_of(plain), plain.pictures)
+    assert plain.painted == ran.painted == [1, 1, 1]
+
+
+def test_a_wrong_edit_asks_again_with_what_was_typed_and_says_why(
+    stage: Stage, client: SyncPrefectClient, written: list[str]
+) -> None:
+    seen: list[Question] = []
+
+    def mend(question: Question) -> Answer:
+        seen.append(question)
+        return with_second_scene(cast=[])(question)
+
+    ran = talk(stage, client, with_second_scene(cast=["the dragon"], place="cave"), mend, review="scenes")
+    (second,) = seen
+    assert "scene 2 names ['the dragon'], the cast is ['the merchant']" in second.page
+    assert second.schema["properties"]["title"]["description"].startswith("Not accepted: scene 2 names")
+    assert second.shown("scenes")[1]["cast"] == ["the dragon"]
+    assert (scenes_of(ran).scenes[1].place, scenes_of(ran).scenes[1].cast) == ("cave", ())
+    assert written == [STORY]
+
+
+def test_what_does_not_fit_a_field_is_refused_before_the_run_goes_on(stage: Stage, client: SyncPrefectClient) -> None:
+    def answer(question: Question) -> Answer:
+        refused = question.answer(client, **with_second_scene(caption="")(question))
+        assert refused.status == "REJECT"
+        assert "caption" in refused.details.reason
+        return {"title": "Another title"}
+
+    assert talk(stage, client, answer, review="scenes").report.title == "Another title"
+
+
+def test_another_run_shows_the_scenes_as_they_were_approved(stage: Stage, client: SyncPrefectClient) -> None:
+    talk(stage, client, with_second_scene(caption="He sleeps."), review="scenes", frames=2)
+
+    def look(question: Question) -> Answer:
+        assert "as they were approved before" in question.page
+        assert question.shown("scenes")[1]["caption"] == "He sleeps."
+        return {}
+
+    again = talk(stage, client, look, review="scenes", frames=2)
+    assert scenes_of(again).scenes[1].caption == "He sleeps."
+    assert again.painted == [0, 0]
+
+
+def test_an_answer_that_never_comes_ends_the_run_in_one_line(
+    stage: Stage, prefect_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks.review, "HOURS", 1 / 3600)
+    with pytest.raises(RunStopped, match=r"nobody approved the scenes within .* hours; run it again to go on"):
+        storyboard(STORY, stage.options(review="scenes"))
+
+
+def test_where_nobody_can_answer_a_review_is_refused_at_once(stage: Stage) -> None:
+    with temporary_settings({PREFECT_API_URL: None}), pytest.raises(InputError) as refused:
+        storyboard.fn(STORY, stage.options(review="scenes"))
+    words = str(refused.value)
+    assert "\n" not in words
+    assert all(part in words for part in ("review scenes", "PREFECT_API_URL", "make up", "--review none"))
+    assert not stage.output.exists()
+
+
+# --- frames
+
+
+def test_a_frame_is_painted_again_with_another_seed_and_the_others_stay(
+    stage: Stage, client: SyncPrefectClient
+) -> None:
+    pages: list[str] = []
+
+    def another_seed(question: Question) -> Answer:
+        pages.append(question.page)
+        return {"redo": [{"frame": 2, "seed": 777}]}
+
+    def look(question: Question) -> Answer:
+        pages.append(question.page)
+        return {"redo": []}
+
+    ran = talk(stage, client, another_seed, look, review="frames")
+    assert [frame.seed for frame in ran.report.frames] == [42, 777, 3042]
+    assert all("![contact sheet](data:image/jpeg;base64," in page for page in pages)
+    assert [f"| {seed} |" in page for page in pages for seed in (2042, 777)] == [True, False, False, True]
+    plain = stage.run()
+    assert [a == b for a, b in zip(plain.pictures, ran.pictures, strict=True)] == [True, False, True]
+    assert (plain.painted, ran.painted) == ([0, 0, 0], [1, 1, 1])
+
+
+def test_frames_accepted_at_once_give_the_same_board(stage: Stage, client: SyncPrefectClient) -> None:
+    ran = talk(stage, client, accept, review="frames")
+    assert ran.pictures == stage.run().pictures
+    assert len(stage.boards()) == 2
+
+
+def test_other_words_and_the_next_seed(stage: Stage, client: SyncPrefectClient) -> None:
+    words = "aldar_kose_man is sleeping,\n in the mountains"
+    first = redo({"frame": 2}, {"frame": 3, "prompt": words})
+    ran = talk(stage, client, first, redo({"frame": 2}, {"frame": 3, "seed": 5, "prompt": ""}), accept, review="frames")
+    assert [frame.seed for frame in ran.report.frames] == [42, 2062, 5]
+    prompts = [frame.prompt for frame in ran.report.frames]
+    assert prompts[2] == "aldar_kose_man is sleeping, in the mountains"
+    assert prompts[2] in (ran.board / "sdxl_prompts.json").read_text("utf-8")
+    assert prompts[1] == stage.run().report.frames[1].prompt
+
+
+def test_with_frame_1_all_frames_are_painted_again(stage: Stage, client: SyncPrefectClient) -> None:
+    ran = talk(stage, client, redo({"frame": 2, "seed": 777}), redo({"frame": 1, "seed": 7}), accept, review="frames")
+    assert [frame.seed for frame in ran.report.frames] == [7, 777, 3042]
+    before = stage.run().report
+    assert ran.report.frames[0].sha256 != before.frames[0].sha256
+    assert ran.report.frames[2].consistency_score != before.frames[2].consistency_score
+    assert ran.painted == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("wishes", "problem"),
+    [
+        ([{"frame": 4}], "frame 4: the storyboard has frames 1 to 3"),
+        ([{"frame": 2}, {"frame": 2, "seed": 1}], "frame 2 is named more than once; keep one"),
+        ([{"frame": 2, "seed": 2042}], "frame 2: seed 2042 gives the picture that is there; choose another seed"),
+        ([{"frame": 3, "prompt": "camel " * 99}], "frame 3: the prompt is 497 tokens long, 77 are read; shorten it"),
+    ],
+    ids=["no such frame", "twice", "nothing new", "too long"],
+)
+def test_a_wish_that_cannot_be_met_asks_again(
+    stage: Stage, told: Ran, client: SyncPrefectClient, wishes: list[Answer], problem: str
+) -> None:
+    stage.begin_with(told)
+
+    def look(question: Question) -> Answer:
+        assert problem in question.page
+        assert question.schema["properties"]["redo"]["description"].startswith(f"Not accepted: {problem}")
+        assert [wish["frame"] for wish in question.shown("redo")] == [wish["frame"] for wish in wishes]
+        return {"redo": []}
+
+    assert talk(stage, client, redo(*wishes), look, review="frames").state.is_completed()
