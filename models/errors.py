@@ -6,7 +6,7 @@
     ├── DatasetInvalid                  faults of the training pictures; all of them, by file
     ├── StorageError                    weights or results could not be read or written
     │   ├── CredentialsMissing          no AWS credentials, or refused ones
-    │   ├── AccessDenied                credentials that may not read this
+    │   ├── AccessDenied                credentials that may not do this
     │   ├── BucketNotFound
     │   ├── ObjectNotFound
     │   ├── ConnectionFailed            retryable: endpoint out of reach, or the connection was cut
@@ -84,7 +84,7 @@ class CredentialsMissing(StorageError):
 
 
 class AccessDenied(StorageError):
-    """The credentials are valid and may not read this object."""
+    """The credentials are valid and may not do this here."""
 
 
 class BucketNotFound(StorageError):
