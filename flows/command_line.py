@@ -13,10 +13,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from flows.option_parser import (
-    Help,
     Parser,
     add_help,
     add_option,
+    make_parser,
     option_name,
     option_names,
     run,
@@ -49,6 +49,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
 SHORT_NAMES = {"temperature": ("--temp",)}
 VALUES = {"lora_path": "SOURCE", "output_dir": "FOLDER", "device": "NAME", "writer_model": "NAME", "sketches": "N=FILE"}
 """What stands for a value in the help, where it is no number and no choice."""
+
+DESCRIPTION = "Turn a one-line tale of Aldar Köse into a storyboard of consistent pictures."
 
 CLOSING = """\
 Every option can also be set in the environment or in a file .env: STORYBOARD_FRAMES=4.
@@ -87,15 +89,7 @@ def parse(arguments: list[str]) -> tuple[str, StoryboardOptions]:
 
 
 def _parser() -> Parser:
-    parser = Parser(
-        prog=PROGRAM,
-        usage="%(prog)s STORY [options]",
-        description="Turn a one-line tale of Aldar Köse into a storyboard of consistent pictures.",
-        epilog=CLOSING,
-        formatter_class=Help,
-        allow_abbrev=False,
-        add_help=False,
-    )
+    parser = make_parser(PROGRAM, "STORY [options]", DESCRIPTION, CLOSING)
     parser.add_argument(
         "story",
         metavar="STORY",

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
-from models.errors import StoryboardError
+from models.errors import InputError, StoryboardError
 from models.settings import suggest
 
 USAGE_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
@@ -48,6 +48,19 @@ def stop(message: str, code: int = USAGE_ERROR) -> NoReturn:
 def option_name(field: str) -> str:
     """What a field of the record is called on the command line."""
     return f"--{field.replace('_', '-')}"
+
+
+def make_parser(program: str, usage: str, description: str, closing: str) -> Parser:
+    """A parser without options, whose help ends with `closing`."""
+    return Parser(
+        prog=program,
+        usage=f"%(prog)s {usage}",
+        description=description,
+        epilog=closing,
+        formatter_class=Help,
+        allow_abbrev=False,
+        add_help=False,
+    )
 
 
 def add_help(parser: argparse.ArgumentParser) -> None:
@@ -123,6 +136,24 @@ def _as_given(default: Any) -> str:
 def unknown_option(name: str, parser: argparse.ArgumentParser) -> str:
     """What is wrong with an option that the parser does not have, and the nearest one that it has."""
     return f"unknown option {name}{suggest(name, option_names(parser))}"
+
+
+def refuse_rest(rest: list[str], parser: argparse.ArgumentParser, why: str) -> None:
+    """Name the first argument that nothing takes, and for an option what is near it.
+
+    Args:
+        rest: what the parser did not take.
+        parser: that was asked.
+        why: what is wrong with a plain argument, with `{}` where it is repeated.
+
+    Raises:
+        InputError: there is such an argument.
+    """
+    for argument in rest:
+        if argument.startswith("-") and argument != "--":
+            raise InputError(unknown_option(argument.partition("=")[0], parser))
+    if rest:
+        raise InputError(why.format(repr(rest[0])))
 
 
 def option_names(parser: argparse.ArgumentParser) -> list[str]:

@@ -5,13 +5,12 @@ Prefect is imported after the arguments have been understood, so that --help and
 
 from __future__ import annotations
 
-import argparse
 import sys
 from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from flows.option_parser import Help, Parser, add_help, add_option, option_name, run, stop, unknown_option
+from flows.option_parser import Parser, add_help, add_option, make_parser, option_name, refuse_rest, run, stop
 from models.errors import InputError, StoryboardError
 from models.records import MAX_FRAMES
 from models.redo import RedoOptions
@@ -27,6 +26,11 @@ GROUPS: dict[str, tuple[str, ...]] = {
 
 VALUES = {"sketch": "FILE", "device": "NAME"}
 """What stands for a value in the help, where it is no number and no choice."""
+
+DESCRIPTION = (
+    "Redo one frame of a finished storyboard. With neither prompt, seed nor sketch the frame's next unused "
+    "seed is taken."
+)
 
 CLOSING = """\
 The frame is painted as the board was, by the same models; if they have changed since,
@@ -62,7 +66,7 @@ def parse(arguments: list[str]) -> Asked:
     parser = _parser()
     given, rest = parser.parse_known_args(arguments)
     try:
-        _refuse(rest, parser)
+        refuse_rest(rest, parser, "one board and one frame are needed, and {} is a third; put a prompt in quotes")
         if given.board is None or given.frame is None:
             raise InputError(f"a board and a frame's number are needed: {PROGRAM} FOLDER 4")
         values = {name: value for name, value in vars(given).items() if name in RedoOptions.model_fields}
@@ -75,16 +79,7 @@ def parse(arguments: list[str]) -> Asked:
 
 
 def _parser() -> Parser:
-    parser = Parser(
-        prog=PROGRAM,
-        usage="%(prog)s BOARD FRAME [options]",
-        description="Redo one frame of a finished storyboard. With neither prompt, seed nor sketch the frame's next "
-        "unused seed is taken.",
-        epilog=CLOSING,
-        formatter_class=Help,
-        allow_abbrev=False,
-        add_help=False,
-    )
+    parser = make_parser(PROGRAM, "BOARD FRAME [options]", DESCRIPTION, CLOSING)
     whose = "The storyboard's directory, or the id of the flow run that made it"
     parser.add_argument("board", metavar="BOARD", nargs="?", help=whose)
     parser.add_argument("frame", metavar="FRAME", nargs="?", help="Number of the frame, from 1 on")
@@ -95,15 +90,6 @@ def _parser() -> Parser:
             add_option(group, name, properties[name], VALUES)
     add_help(parser)
     return parser
-
-
-def _refuse(rest: list[str], parser: argparse.ArgumentParser) -> None:
-    """Name the first argument that nothing takes, and what is near it."""
-    for argument in rest:
-        if argument.startswith("-") and argument != "--":
-            raise InputError(unknown_option(argument.partition("=")[0], parser))
-    if rest:
-        raise InputError(f"one board and one frame are needed, and {rest[0]!r} is a third; put a prompt in quotes")
 
 
 def _number(text: str) -> int:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from flows.command_line import GROUPS, SHORT_NAMES, VALUES
-from flows.option_parser import Help, Parser, add_help, add_option, option_name, run, stop, unknown_option
+from flows.option_parser import Parser, add_help, add_option, make_parser, option_name, refuse_rest, run, stop
 from models.errors import InputError, StoryboardError
 from models.settings import StoryboardOptions, check_names, explain, with_environment
 from models.stories import AtOnce, read_stories
@@ -22,6 +22,8 @@ PROGRAM = "python -m flows.storybook"
 
 ONE_STORY = {"sketches"}
 """Options that belong to one story's frames."""
+
+DESCRIPTION = "Make a storyboard of each story, and one index of all of them."
 
 CLOSING = """\
 In FILE every line is a story, in UTF-8; blank lines and those that begin with # do not
@@ -59,7 +61,7 @@ def parse(arguments: list[str]) -> Asked:
     parser = _parser()
     given, rest = parser.parse_known_args(arguments)
     try:
-        _refuse(rest, parser)
+        refuse_rest(rest, parser, "one file of stories is needed, and {} is a second one: a story is --story TEXT")
         read_stories(given.story, given.file)
         values = {name: value for name, value in vars(given).items() if name in StoryboardOptions.model_fields}
         options = StoryboardOptions.model_validate(values)
@@ -82,15 +84,7 @@ def _at_once(given: argparse.Namespace) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(
-        prog=PROGRAM,
-        usage="%(prog)s [FILE] [--story TEXT] [options]",
-        description="Make a storyboard of each story, and one index of all of them.",
-        epilog=CLOSING,
-        formatter_class=Help,
-        allow_abbrev=False,
-        add_help=False,
-    )
+    parser = make_parser(PROGRAM, "[FILE] [--story TEXT] [options]", DESCRIPTION, CLOSING)
     parser.add_argument("file", metavar="FILE", nargs="?", help="Text file with one story a line")
     own = parser.add_argument_group("the stories, and what makes them")
     own.add_argument(
@@ -110,15 +104,6 @@ def _parser() -> Parser:
                 add_option(group, name, properties[name], VALUES, SHORT_NAMES.get(name, ()))
     add_help(parser)
     return parser
-
-
-def _refuse(rest: list[str], parser: argparse.ArgumentParser) -> None:
-    """Name the first argument that nothing takes, and what is near it."""
-    for argument in rest:
-        if argument.startswith("-") and argument != "--":
-            raise InputError(unknown_option(argument.partition("=")[0], parser))
-    if rest:
-        raise InputError(f"one file of stories is needed, and {rest[0]!r} is a second one: a story is --story TEXT")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -5,14 +5,13 @@ Prefect is imported after the arguments have been understood, so that --help and
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from flows.option_parser import Help, Parser, add_help, add_option, option_name, run, stop, unknown_option
-from models.errors import InputError, StoryboardError
+from flows.option_parser import Parser, add_help, add_option, make_parser, option_name, refuse_rest, run, stop
+from models.errors import StoryboardError
 from models.lora.accelerate_settings import read_accelerate_config
 from models.lora.config_files import training_options
 from models.lora.options import TrainingOptions
@@ -94,6 +93,8 @@ VALUES = {
 NOTHING = "none"
 """Unsets an option that may be unset."""
 
+DESCRIPTION = "Train a character LoRA on captioned pictures; publish its best checkpoint."
+
 CLOSING = """\
 The command line wins over the file of --config, and that over the defaults. In the file
 options are written with underscores: train_batch_size: 4. configs/training_config.yaml
@@ -126,7 +127,7 @@ def parse(arguments: list[str]) -> TrainingOptions:
     parser, properties = _parser(), _properties()
     given, rest = parser.parse_known_args(arguments)
     try:
-        _refuse(rest, parser)
+        refuse_rest(rest, parser, "there are only options, and {} is none; a configuration file is --config FILE")
         config = Path(given.config) if given.config is not None else None
         values = {name: _value(name, vars(given)[name], properties) for name in properties if name in given}
         options = training_options(values, config, option_name)
@@ -143,15 +144,7 @@ def _properties() -> dict[str, dict[str, Any]]:
 
 
 def _parser() -> Parser:
-    parser = Parser(
-        prog=PROGRAM,
-        usage="%(prog)s [--config FILE] [options]",
-        description="Train a character LoRA on captioned pictures; publish its best checkpoint.",
-        epilog=CLOSING,
-        formatter_class=Help,
-        allow_abbrev=False,
-        add_help=False,
-    )
+    parser = make_parser(PROGRAM, "[--config FILE] [options]", DESCRIPTION, CLOSING)
     parser.add_argument_group("the configuration").add_argument(
         "--config", metavar="FILE", help="YAML file of the options below, such as configs/training_config.yaml"
     )
@@ -162,15 +155,6 @@ def _parser() -> Parser:
             add_option(group, name, properties[name], VALUES)
     add_help(parser)
     return parser
-
-
-def _refuse(rest: list[str], parser: argparse.ArgumentParser) -> None:
-    """Name the first argument that nothing takes, and what is near it."""
-    for argument in rest:
-        if argument.startswith("-") and argument != "--":
-            raise InputError(unknown_option(argument.partition("=")[0], parser))
-    if rest:
-        raise InputError(f"there are only options, and {rest[0]!r} is none; a configuration file is --config FILE")
 
 
 def _value(name: str, value: Any, properties: dict[str, dict[str, Any]]) -> Any:

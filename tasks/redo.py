@@ -8,12 +8,12 @@ from uuid import UUID
 
 from PIL import Image
 from prefect import task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
 from prefect.logging import get_run_logger
 
-from models.board.pages import CONTACT_SHEET, report_markdown, score_rows, sheet_markdown
+from models.board.pages import CONTACT_SHEET, report_markdown
 from models.board.report import Report
 from models.errors import InputError
 from models.frames import FrameJob
@@ -21,6 +21,7 @@ from models.records import FrameResult
 from models.redo import Redo, RedoOptions, plan_redo, prepare_frame
 from models.redone import redo_lines, replace_frame
 from models.studio import Studio
+from tasks.report import show_board
 from tasks.retries import RETRYING
 
 
@@ -60,8 +61,7 @@ def put_on_board(redo: Redo, job: FrameJob, result: FrameResult) -> Report:
     """
     report, board = replace_frame(redo, job, result), Path(redo.board.folder)
     with Image.open(board / CONTACT_SHEET) as sheet:
-        create_markdown_artifact(key="contact-sheet", markdown=sheet_markdown(sheet), description=report.title)
-    create_table_artifact(key="scores", table=score_rows(report), description="Every attempt: seed, scores and verdict")
+        show_board(report, sheet)
     create_markdown_artifact(
         key="report", markdown=_markdown(report, board, redo.number), description="What was redone"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from PIL import Image
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.logging import get_run_logger
@@ -26,6 +27,14 @@ def find_near_copies(results: list[FrameResult]) -> dict[int, tuple[str, ...]]:
     return copies
 
 
+def show_board(report: Report, sheet: Image.Image) -> str:
+    """Show contact sheet and scores in the dashboard; returns the sheet as markdown."""
+    markdown = sheet_markdown(sheet)
+    create_markdown_artifact(key="contact-sheet", markdown=markdown, description=report.title)
+    create_table_artifact(key="scores", table=score_rows(report), description="Every attempt: seed, scores and verdict")
+    return markdown
+
+
 @task(name="report", **RETRYING)
 def write_report(
     breakdown: SceneBreakdown, results: list[FrameResult], options: StoryboardOptions, run: Run, board: Path
@@ -37,8 +46,7 @@ def write_report(
     """
     report = build_report(breakdown, results, options, run)
     sheet = write_sheet(report, board)
-    create_markdown_artifact(key="contact-sheet", markdown=sheet_markdown(sheet), description=report.title)
-    create_table_artifact(key="scores", table=score_rows(report), description="Every attempt: seed, scores and verdict")
+    show_board(report, sheet)
     create_markdown_artifact(
         key="report", markdown=report_markdown(report, board), description="What was made, and how"
     )

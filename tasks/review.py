@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.orchestration import get_client
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run, suspend_flow_run
@@ -19,12 +18,13 @@ from prefect.utilities.urls import url_for
 from pydantic import ConfigDict, Field
 
 from models.board.directory import PROMPTS_FILE, SCENES_FILE, write_json
-from models.board.pages import report_markdown, score_rows, sheet_markdown, write_sheet
+from models.board.pages import report_markdown, write_sheet
 from models.board.report import Report
 from models.board.review import FrameChange, FrameWish, Subject, edits, with_problem
 from models.errors import InputError, RunStopped
 from models.records import CastMember, FramePrompt, Scene, SceneBreakdown
 from models.settings import StoryboardOptions
+from tasks.report import show_board
 from tasks.retries import RETRYING
 
 HOURS = 24
@@ -134,9 +134,7 @@ def show_frames(report: Report, board: Path) -> str:
         ObjectNotFound, CorruptFile: a frame's picture is gone or broken.
         StorageError: the board cannot be written.
     """
-    sheet = sheet_markdown(write_sheet(report, board))
-    create_markdown_artifact(key="contact-sheet", markdown=sheet, description=report.title)
-    create_table_artifact(key="scores", table=score_rows(report), description="Every attempt: seed, scores and verdict")
+    sheet = show_board(report, write_sheet(report, board))
     return f"{sheet}\n{report_markdown(report, board)}"
 
 
