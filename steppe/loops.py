@@ -67,7 +67,8 @@ def fit(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rate_factor(recipe))
     average = AveragedModel(learners, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))  # type: ignore[no-untyped-call]
     state = {"learners": learners, "optimizer": optimizer, "schedule": schedule, "average": average}
-    first, started = _resume(state, keeping, device), time.monotonic()
+    first = told = _resume(state, keeping, device)
+    since = time.monotonic()
     for step in range(first, recipe.steps):
         with torch.autocast(device.type, torch.bfloat16, enabled=on_gpu):
             loss = step_loss(*next_batch())
@@ -78,8 +79,10 @@ def fit(
         schedule.step()
         average.update_parameters(learners)
         if step % 100 == 0 or step == recipe.steps - 1:
-            each = (time.monotonic() - started) / (step - first + 1)
-            _report(f"{keeping.name} step {step + 1}/{recipe.steps}", loss.item(), norm.item(), each)
+            values = loss.item(), norm.item()  # waits for the GPU
+            each = (time.monotonic() - since) / (step + 1 - told)
+            _report(f"{keeping.name} step {step + 1}/{recipe.steps}", *values, each)
+            told, since = step + 1, time.monotonic()
         if keeping.file is not None and (step + 1) % keeping.every == 0:
             _keep(state, keeping.file, step + 1)
     learners.load_state_dict(average.module.state_dict())

@@ -19,11 +19,12 @@ from steppe.objectives import to_floats
 TOKENS, LATENTS = "tokens.npy", "latents.pt"
 RECIPES = {
     "judge": Recipe(steps=4000, batch=256, rate=2e-3),
-    "clip": Recipe(steps=4000, batch=768, rate=1e-3),
+    "clip": Recipe(steps=2500, batch=768, rate=1e-3),
     "vae": Recipe(steps=4500, batch=64, rate=1e-3),
-    "decoder": Recipe(steps=6000, batch=64, rate=3e-4),
+    "decoder": Recipe(steps=3433, batch=64, rate=3e-4),
+    "words": Recipe(steps=1500, batch=256, rate=1e-3, ema=0.99),
     "base": Recipe(steps=6500, batch=512, rate=1.5e-3, ema=0.9995),
-    "controlnet": Recipe(steps=1200, batch=256, rate=5e-4),
+    "controlnet": Recipe(steps=1000, batch=256, rate=5e-4),
 }
 
 

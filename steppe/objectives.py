@@ -11,6 +11,8 @@ from torch.nn import functional
 from steppe.architecture import CLIP_SIZE, TIME_IDS
 from steppe.judge import UNKNOWN, Judge, to_pixels
 
+MIN_SNR = 5.0
+
 
 def to_floats(pictures: Tensor) -> Tensor:
     """uint8 [N, H, W, 3] to float [N, 3, H, W] in -1..1."""
@@ -67,8 +69,35 @@ class TextEncoders(nn.Module):
         return torch.cat([one.hidden_states[-2], two.hidden_states[-2]], dim=-1), two.text_embeds
 
 
+class WordsLoss(nn.Module):
+    """What the text encoders learn before there is a picture: to name the attributes that a caption tells.
+
+    Each attribute looks for its own words with one query over the hidden states, as the UNet's cross-attention will,
+    and reads the pooled caption beside them. What a caption leaves out stays a guess.
+    """
+
+    def __init__(self, texts: TextEncoders, width: int, pooled_width: int, classes: list[int]) -> None:
+        super().__init__()
+        self.texts = texts
+        self.queries = nn.Parameter(torch.randn(width, len(classes)) * width**-0.5)
+        self.answers = nn.ModuleList(nn.Linear(width + pooled_width, count) for count in classes)
+
+    def forward(self, tokens: Tensor, truth: Tensor) -> Tensor:
+        """Scalar loss of tokens [N, 77] and truth int64 [N, attributes]."""
+        hidden, pooled = self.texts(tokens)
+        read = (hidden @ self.queries).softmax(dim=1).transpose(1, 2) @ hidden
+        losses = [
+            functional.cross_entropy(answer(torch.cat([read[:, index], pooled], dim=-1)).float(), truth[:, index])
+            for index, answer in enumerate(self.answers)
+        ]
+        return torch.stack(losses).mean()
+
+
 class NoiseLoss(nn.Module):
-    """The base's: mean squared error of the predicted noise (DDPM's simple loss) at uniform timesteps."""
+    """The base's: squared error of the predicted noise at uniform timesteps, weighted by min-SNR.
+
+    Noise that can be told from the picture with no words at all weighs less (https://arxiv.org/abs/2303.09556).
+    """
 
     alphas: Tensor
     time_ids: Tensor
@@ -92,11 +121,17 @@ class NoiseLoss(nn.Module):
         added = {"text_embeds": pooled, "time_ids": self.time_ids.expand(len(tokens), -1)}
         return {"encoder_hidden_states": hidden, "added_cond_kwargs": added}
 
+    def weighted(self, predicted: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """Mean squared error of `predicted` noise, each picture's weighted by its timestep."""
+        alpha = self.alphas[timesteps]
+        weights = (MIN_SNR * (1 - alpha) / alpha).clamp(max=1)
+        return ((predicted.float() - noise).pow(2).mean(dim=(1, 2, 3)) * weights).mean()
+
     def forward(self, latents: Tensor, tokens: Tensor) -> Tensor:
         """Scalar loss of scaled latents [N, 4, 32, 32] and tokens [N, 77]."""
         noisy, noise, timesteps = self.noisy(latents)
         predicted = self.unet(noisy, timesteps, **self.conditions(tokens)).sample
-        return functional.mse_loss(predicted.float(), noise)
+        return self.weighted(predicted, noise, timesteps)
 
 
 class ControlLoss(NoiseLoss):
@@ -119,7 +154,7 @@ class ControlLoss(NoiseLoss):
             mid_block_additional_residual=middle,
             **conditions,
         ).sample
-        return functional.mse_loss(predicted.float(), noise)
+        return self.weighted(predicted, noise, timesteps)
 
 
 class JudgeLoss(nn.Module):

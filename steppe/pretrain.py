@@ -2,6 +2,7 @@
 
     python -m steppe.pretrain                              everything that is missing, on one GPU
     python -m steppe.pretrain --device cuda:0 cuda:1       the same on two, side by side
+    python -m steppe.pretrain --device cuda cuda           two stages at a time on one, which hides their compiling
     python -m steppe.pretrain --stage vae --stage base     these stages, anew
     python -m steppe.pretrain --scale 0.001 --device cpu --out outputs/rehearsal --work outputs/rehearsal/work
 
@@ -37,24 +38,24 @@ def run_stage(name: str, setup: Setup) -> None:
 
 
 def run_all(names: list[str], devices: list[str], arguments: list[str]) -> None:
-    """Run stages as processes, one a device at a time, each as soon as what it reads is there.
+    """Run stages as processes, each as soon as what it reads is there and one of `devices` is free.
 
     Raises:
         SystemExit: a stage failed; the others are ended, and can go on later.
     """
-    waiting, running = list(names), dict[str, tuple[str, subprocess.Popen[bytes]]]()
+    waiting, free, running = list(names), list(devices), dict[str, tuple[str, subprocess.Popen[bytes]]]()
     try:
         while waiting or running:
             for name in [name for name in waiting if not {*waiting, *running} & {*STAGES[name].after}]:
-                busy = {device for device, _ in running.values()}
-                free = next((device for device in devices if device not in busy), None)
-                if free is not None:
-                    command = [sys.executable, "-m", "steppe.pretrain", "--run", name, "--device", free, *arguments]
-                    running[name] = (free, subprocess.Popen(command))  # noqa: S603
+                if free:
+                    device = free.pop(0)
+                    command = [sys.executable, "-m", "steppe.pretrain", "--run", name, "--device", device, *arguments]
+                    running[name] = (device, subprocess.Popen(command))  # noqa: S603
                     waiting.remove(name)
-            for name, (_, process) in list(running.items()):
+            for name, (device, process) in list(running.items()):
                 if process.poll() is not None:
                     del running[name]
+                    free.append(device)
                     if process.returncode:
                         raise SystemExit(f"error: stage {name} failed with exit code {process.returncode}")
             time.sleep(_POLL)

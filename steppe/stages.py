@@ -1,6 +1,6 @@
 """The stages of pretraining, each of which reads what it needs from disk and leaves its model there.
 
-draw -> judge, clip (pictures only) and vae -> base (UNet and text encoders) -> controlnet
+draw -> judge, clip and vae (pictures); words (text encoders) -> base (UNet and text encoders) -> controlnet
 """
 
 from __future__ import annotations
@@ -41,10 +41,12 @@ from steppe.objectives import (
     NoiseLoss,
     ReconstructionLoss,
     TextEncoders,
+    WordsLoss,
 )
 from steppe.tokenizer import encode, train_tokenizer
+from steppe.world import ATTRIBUTES
 
-DRAWINGS, HERO_DRAWINGS = 150_000, 15_000
+DRAWINGS, HERO_DRAWINGS = 100_000, 15_000
 CAPTION_DROPOUT = 0.1
 CHECKPOINT = "checkpoint-1000"
 DECODER_MARK = "vae/decoder.json"
@@ -53,7 +55,6 @@ DECODER_MARK = "vae/decoder.json"
 def run_draw(setup: Setup) -> None:
     """Draw everything, learn the tokenizer, and write down the words that the base will know."""
     draw_set(setup.work / "drawings", max(500, setup.count(DRAWINGS)))
-    draw_set(setup.work / "hero", max(500, setup.count(HERO_DRAWINGS)), first_seed=HERO_SEED)
     captions = setup.drawings().captions
     if not (setup.out / "tokenizer").is_dir():  # models that lie there already were trained with theirs
         tokenizer = train_tokenizer(text for texts in captions for text in texts)
@@ -72,6 +73,7 @@ def run_draw(setup: Setup) -> None:
 
 def run_judge(setup: Setup) -> None:
     """Train the judge on drawings of everybody, Aldar included: it only looks."""
+    draw_set(setup.work / "hero", max(500, setup.count(HERO_DRAWINGS)), first_seed=HERO_SEED)
     recipe, sets = setup.recipe("judge"), (setup.drawings(), open_set(setup.work / "hero"))
     pictures = torch.cat([on_device(setup.device, part.pictures) for part in sets])
     truth = torch.cat([on_device(setup.device, part.truth) for part in sets])
@@ -141,11 +143,29 @@ def run_decoder(setup: Setup) -> None:
     (setup.out / DECODER_MARK).write_text(json.dumps({"decoder_steps": recipe.steps}) + "\n", encoding="utf-8")
 
 
+def run_words(setup: Setup) -> None:
+    """Train the text encoders to name what captions tell, so that the base starts with words that mean something."""
+    recipe, tokenizer = setup.recipe("words"), load_tokenizer(setup)
+    first, second = architecture.build_text_encoders(tokenizer)
+    classes = [len(values) for values in ATTRIBUTES.values()]
+    texts = TextEncoders(first, second)
+    objective = WordsLoss(texts, sum(architecture.TEXT_WIDTHS), architecture.TEXT_WIDTHS[1], classes).to(setup.device)
+    tokens = load_tokens(setup)
+    truth = on_device(setup.device, setup.drawings().truth[:, : len(classes)].astype(np.int64))
+
+    def batch() -> tuple[Tensor, ...]:
+        rows = random_rows(len(tokens), recipe.batch, setup.device)
+        return one_wording(tokens, rows), truth[rows]
+
+    fit(objective, objective, batch, recipe, Keeping(name="words", folder=setup.work), compiled=False)
+    _save(first, setup.out / "text_encoder")
+    _save(second, setup.out / "text_encoder_2")
+
+
 def run_base(setup: Setup) -> None:
     """Train the UNet and both text encoders together, on latents that are encoded once."""
     recipe, tokenizer = setup.recipe("base"), load_tokenizer(setup)
-    first, second = architecture.build_text_encoders(tokenizer)
-    unet, texts = architecture.build_unet(), TextEncoders(first, second)
+    unet, texts = architecture.build_unet().to(memory_format=torch.channels_last), load_text_encoders(setup.out)
     learners = nn.ModuleDict({"unet": unet, "texts": texts}).to(setup.device)
     latents, tokens = load_latents(setup), load_tokens(setup)
     empty = encode(tokenizer, [""]).to(setup.device, tokens.dtype)
@@ -162,7 +182,7 @@ def run_base(setup: Setup) -> None:
         recipe,
         Keeping(name="base", folder=setup.work),
     )
-    for model, name in ((unet, "unet"), (first, "text_encoder"), (second, "text_encoder_2")):
+    for model, name in ((unet, "unet"), (texts.first, "text_encoder"), (texts.second, "text_encoder_2")):
         _save(model, setup.out / name)
     architecture.build_scheduler().save_pretrained(setup.out / "scheduler")
     write_model_index(setup.out)
@@ -171,15 +191,12 @@ def run_base(setup: Setup) -> None:
 def run_controlnet(setup: Setup) -> None:
     """Train the Canny ControlNet against the frozen base."""
     from diffusers import UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
     recipe = setup.recipe("controlnet")
-    unet = UNet2DConditionModel.from_pretrained(setup.out / "unet", dtype=torch.float32)
-    texts = TextEncoders(
-        CLIPTextModel.from_pretrained(setup.out / "text_encoder", dtype=torch.float32),
-        CLIPTextModelWithProjection.from_pretrained(setup.out / "text_encoder_2", dtype=torch.float32),
-    )
-    controlnet = architecture.build_controlnet(unet).to(setup.device)
+    unet = UNet2DConditionModel.from_pretrained(setup.out / "unet", torch_dtype=torch.float32)
+    unet.to(memory_format=torch.channels_last)
+    texts = load_text_encoders(setup.out)
+    controlnet = architecture.build_controlnet(unet).to(setup.device, memory_format=torch.channels_last)
     objective = ControlLoss(
         controlnet, unet.requires_grad_(False), texts.requires_grad_(False), architecture.build_scheduler()
     )
@@ -219,13 +236,24 @@ STAGES: dict[str, Stage] = {
     # The longest chain first: of the stages that can run, the first gets the next free GPU.
     "draw": Stage(run_draw, (), "vocabulary.json"),
     "vae": Stage(run_vae, ("draw",), "vae/diffusion_pytorch_model.safetensors"),
-    "base": Stage(run_base, ("vae",), "model_index.json"),
+    "words": Stage(run_words, ("draw",), "text_encoder_2/model.safetensors"),
+    "base": Stage(run_base, ("vae", "words"), "model_index.json"),
     "controlnet": Stage(run_controlnet, ("base",), "controlnet/diffusion_pytorch_model.safetensors"),
     "character": Stage(run_character, ("base",), f"{CHECKPOINT}/text_encoder_two_lora/adapter_model.safetensors"),
     "decoder": Stage(run_decoder, ("vae",), DECODER_MARK),
     "clip": Stage(run_clip, ("draw",), "clip/preprocessor_config.json"),
     "judge": Stage(run_judge, ("draw",), "judge/model.safetensors"),
 }
+
+
+def load_text_encoders(out: Path) -> TextEncoders:
+    """Both text encoders in fp32, as they were saved."""
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+    return TextEncoders(
+        CLIPTextModel.from_pretrained(out / "text_encoder", dtype=torch.float32),
+        CLIPTextModelWithProjection.from_pretrained(out / "text_encoder_2", dtype=torch.float32),
+    )
 
 
 def write_model_index(out: Path) -> None:
