@@ -22,7 +22,7 @@ from tasks.progress import InQuarters, Show, showing
 from tasks.retries import RETRYING
 
 _TOLD_EVERY = 20.0
-"""Seconds between two lines in the log while training."""
+"""Seconds between two lines in the log while training or comparing."""
 
 
 @task(name="checks", **RETRYING)
@@ -146,7 +146,7 @@ def compare_checkpoints(
         precision=preflight.choose_painting_precision(options, device),
     )
     with showing("comparison", "Painting with every checkpoint") as show:
-        comparison = compare(options, training_set, trained, setup, lambda _, share: show(share))
+        comparison = compare(options, training_set, trained, setup, _Comparing(show))
     create_table_artifact(key="checkpoints", table=comparison_rows(comparison), description="Every checkpoint's scores")
     create_markdown_artifact(
         key="checkpoint-grid",
@@ -170,6 +170,20 @@ def publish_character(options: TrainingOptions, training_set: TrainingSet, compa
     published = publish(character, options.publish_to, keys=Keys(), progress=InQuarters("publishing"))
     get_run_logger().info("published: %s\n%s", published.location, "\n".join(published.files))
     return published
+
+
+class _Comparing:
+    """Tells how far the comparison is: the bar in the dashboard, and a line now and then."""
+
+    def __init__(self, show: Show) -> None:
+        self.show, self.log, self.told = show, get_run_logger(), 0.0
+
+    def __call__(self, what: str, share: float) -> None:
+        """Take in what is being done, and the share of all that is done."""
+        self.show(share)
+        if time.monotonic() - self.told >= _TOLD_EVERY:
+            self.told = time.monotonic()
+            self.log.info("%s (%.0f %% of the comparison)", what, 100 * share)
 
 
 class _Watch:
