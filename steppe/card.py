@@ -13,8 +13,10 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from models.lora.config_files import training_options
+from models.profiles import ROOT
 from models.storage import write_atomically
-from steppe import architecture, character
+from steppe import architecture
 from steppe.aldar import PICTURES
 from steppe.captions import TRIGGER
 from steppe.dataset import CAPTIONS
@@ -24,6 +26,7 @@ from steppe.stages import CAPTION_DROPOUT, DRAWINGS, HERO_DRAWINGS
 from steppe.tokenizer import MAX_TOKENS, VOCABULARY_SIZE
 from steppe.world import KINDS
 
+LORA_CONFIG = ROOT / "configs" / "training_steppe.yaml"
 PARTS = {
     "vae": "`AutoencoderKL`, factor 8, 4 latent channels, {size} x {size} pictures",
     "unet": "`UNet2DConditionModel`, widths {unet}, SDXL's conditioning on size and pooled text",
@@ -93,14 +96,15 @@ def count_parameters(folder: Path) -> int:
 
 def parts_table(weights: Path) -> Iterator[str]:
     """What lies in the folder, and how large it is."""
+    lora = training_options({}, LORA_CONFIG)
     sizes = {
         "size": architecture.SIZE,
         "clip": architecture.CLIP_SIZE,
         "unet": ", ".join(map(str, architecture.UNET_CHANNELS)),
         "first": architecture.TEXT_WIDTHS[0],
         "second": architecture.TEXT_WIDTHS[1],
-        "rank": character.RANK,
-        "alpha": character.ALPHA,
+        "rank": lora.rank,
+        "alpha": f"{lora.alpha:g}",
     }
     yield "## Parts\n"
     yield "| folder | what | parameters |\n|---|---|---|"
@@ -116,9 +120,13 @@ def recipe_table() -> Iterator[str]:
     yield "| stage | steps | batch | peak rate | average of weights |\n|---|---|---|---|---|"
     for name, recipe in RECIPES.items():
         yield f"| {name} | {recipe.steps:,} | {recipe.batch} | {recipe.rate:g} | {recipe.ema:g} |"
-    yield f"| character LoRA | {character.STEPS:,} | {character.BATCH} | {character.RATE:g} | |"
+    lora = training_options({}, LORA_CONFIG)
+    yield f"| character LoRA | {lora.max_train_steps:,} | {lora.train_batch_size} | {lora.learning_rate:g} | |"
     yield f"\nAdamW, warm-up and cosine, gradients clipped at 1. The base sees no caption {CAPTION_DROPOUT:.0%} of the"
-    yield "time, so that it can be guided. All of it runs again by `python -m steppe.pretrain`.\n"
+    yield "time, so that it can be guided. All but the LoRA runs again by `python -m steppe.pretrain`. The LoRA is the"
+    yield f"output of this project's training flow, `make train`, with `configs/{LORA_CONFIG.name}`.\n"
+    yield "Of these weights, the VAE's first training and the judge saw 150,000 drawings, and the ControlNet and the"
+    yield "decoder 60,000.\n"
 
 
 def data_section() -> Iterator[str]:

@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from steppe import architecture, character
-from steppe.aldar import write_images
+from steppe import architecture
 from steppe.captions import WORDINGS
 from steppe.dataset import HERO_SEED, draw_set, open_set
 from steppe.judge import Judge, save_judge
@@ -48,7 +47,6 @@ from steppe.world import ATTRIBUTES
 
 DRAWINGS, HERO_DRAWINGS = 100_000, 15_000
 CAPTION_DROPOUT = 0.1
-CHECKPOINT = "checkpoint-1000"
 DECODER_MARK = "vae/decoder.json"
 
 
@@ -211,16 +209,6 @@ def run_controlnet(setup: Setup) -> None:
     _save(controlnet, setup.out / "controlnet")
 
 
-def run_character(setup: Setup) -> None:
-    """Draw Aldar's 70 pictures, and train his LoRA on the finished base."""
-    folder = setup.work / "images"
-    write_images(folder)
-    pictures, captions = character.read_pictures(folder)
-    base = character.load_base(setup.out, setup.device)
-    adapters = character.train(base, pictures, captions, character.RATE, setup.count(character.STEPS))
-    character.save(adapters, setup.out / CHECKPOINT)
-
-
 @dataclass(frozen=True)
 class Stage:
     """One step of the pretraining."""
@@ -239,7 +227,6 @@ STAGES: dict[str, Stage] = {
     "words": Stage(run_words, ("draw",), "text_encoder_2/model.safetensors"),
     "base": Stage(run_base, ("vae", "words"), "model_index.json"),
     "controlnet": Stage(run_controlnet, ("base",), "controlnet/diffusion_pytorch_model.safetensors"),
-    "character": Stage(run_character, ("base",), f"{CHECKPOINT}/text_encoder_two_lora/adapter_model.safetensors"),
     "decoder": Stage(run_decoder, ("vae",), DECODER_MARK),
     "clip": Stage(run_clip, ("draw",), "clip/preprocessor_config.json"),
     "judge": Stage(run_judge, ("draw",), "judge/model.safetensors"),

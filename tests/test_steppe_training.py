@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing import dummy
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from training_runs import make_job, run
 
 from models.diffusion.loading import load, unload
 from models.diffusion.painter import paint
@@ -22,7 +24,7 @@ from models.profiles import PROFILES
 from models.settings import Keys
 from models.storage import ADAPTER_FOLDERS, fetch_adapter
 from models.vision.clip import load_scorer, unload_scorer
-from steppe import aldar, card, character, dataset, figures, material, pretrain, stages
+from steppe import aldar, card, dataset, figures, material, pretrain, stages
 from steppe.easel import use_weights
 from steppe.held_out import aldars, everybody, head_boxes, heroes
 from steppe.judge import HEADS, Judge, load_judge, save_judge
@@ -56,10 +58,20 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name in stages.STAGES:
             pretrain.run_stage(name, setup)
         use_weights(setup.out)
+        _train_lora(setup)
         yield setup.out
     unload()
     unload_scorer()
     torch.set_num_threads(threads)
+
+
+def _train_lora(setup: Setup) -> None:
+    """Two steps of the training flow's own training, its product put where the profile looks for it."""
+    aldar.write_images(setup.work / "images")
+    two = {"max_train_steps": 2, "checkpointing_steps": 2, "rank": 64, "alpha": 32}
+    run(make_job(setup.work / "lora", setup.work / "images", profile="steppe", **two))
+    for folder in ADAPTER_FOLDERS:
+        shutil.copytree(setup.work / "lora" / "checkpoint-2" / folder, setup.out / "checkpoint-1000" / folder)
 
 
 def setup_of(adapter: Path | None = None) -> PainterSetup:
@@ -89,7 +101,7 @@ class TestStages:
         assert plain.image.size == (256, 256)
 
     def test_the_product_takes_the_lora(self, trained: Path) -> None:
-        adapter = trained / stages.CHECKPOINT
+        adapter = trained / "checkpoint-1000"
         assert {path.name for path in adapter.iterdir()} == set(ADAPTER_FOLDERS)
         assert paint(load(setup_of(adapter)), [request()])[0].finite
 
@@ -104,17 +116,11 @@ class TestStages:
         scale = json.loads((trained / "vae" / "config.json").read_text())["scaling_factor"]
         assert (means.float() ** 2 + stds.float() ** 2).mean().sqrt() * scale == pytest.approx(1.0, abs=0.02)
 
-    def test_a_lora_of_two_steps_changes_every_part(self, trained: Path, tmp_path: Path) -> None:
-        cases = aldars(4)
-        pictures = torch.from_numpy(np.stack([case.picture for case in cases]))
-        base = character.load_base(trained, "cpu")
-        character.save(character.train(base, pictures, [case.text for case in cases], 1e-3, 2), tmp_path)
-        assert {path.name for path in tmp_path.iterdir()} == set(ADAPTER_FOLDERS)
+    def test_the_lora_has_the_documents_shape(self, trained: Path) -> None:
         for folder in ADAPTER_FOLDERS:
-            config = json.loads((tmp_path / folder / "adapter_config.json").read_text())
+            config = json.loads((trained / "checkpoint-1000" / folder / "adapter_config.json").read_text())
             assert (config["r"], config["lora_alpha"]) == (64, 32)
-            assert card.count_parameters(tmp_path / folder) > 0
-        fetch_adapter(str(tmp_path), cache_dir=tmp_path, keys=Keys())
+            assert card.count_parameters(trained / "checkpoint-1000" / folder) > 0
 
     @pytest.mark.parametrize("text", ["Алдар", "aldar_kose_man", "Көсе 🐎 émigré", "a khan in a red robe", "<|end|>"])
     def test_any_text_has_tokens(self, trained: Path, text: str) -> None:

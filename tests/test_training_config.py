@@ -143,9 +143,10 @@ def test_each_value_of_the_files_is_explained_beside_it(name: str) -> None:
     assert [line for line in values if "  # " not in line] == []
 
 
-def test_the_steppe_file_differs_from_the_defaults_in_its_profile_alone() -> None:
+def test_the_steppe_file_states_only_what_the_small_model_needs() -> None:
     options = training_options({}, CONFIGS / "training_steppe.yaml")
-    assert options.model_dump(exclude_unset=True) == {"profile": "steppe"}
+    stated = {"profile": "steppe", "learning_rate": 2e-3, "min_snr_gamma": 5.0}
+    assert options.model_dump(exclude_unset=True) == stated
     assert options.accelerate_config is None
 
 

@@ -1,0 +1,38 @@
+"""The main job as a newcomer starts it: a sentence, the offline profile, its own trained weights, no network."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from models.profiles import ROOT
+
+STORY = "Aldar Köse tricks a greedy merchant in the bazaar"
+
+
+def test_a_sentence_becomes_a_storyboard(tmp_path: Path) -> None:
+    settings = {name: value for name, value in os.environ.items() if not name.startswith(("STORYBOARD_", "PREFECT_"))}
+    home = {"PREFECT_HOME": str(tmp_path / "prefect"), "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "flows.storyboard", "--frames", "2", "--output-dir", str(tmp_path), "--", STORY]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**settings, **home, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    board = Path(done.stdout.splitlines()[-1])
+    report = json.loads((board / "report.json").read_text(encoding="utf-8"))
+    assert [frame["accepted"] for frame in report["frames"]] == [True, True]
+    for number in (1, 2):
+        with Image.open(board / f"frame_{number:03}.png") as picture:
+            assert picture.size == (256, 256)
+            colours = picture.convert("RGB").resize((32, 32)).getcolors(1024) or []
+            assert len(colours) > 100  # a picture, not a grey field
