@@ -58,6 +58,9 @@ def result(number: int, *consistency: float | None, prompt: float = 0.31, accept
     )
 
 
+BARS = {"threshold": 0.5, "prompt_threshold": 0.2}
+
+
 def report(results: Sequence[FrameResult], options: StoryboardOptions | None = None) -> Report:
     run = Run(
         weights=Weights(base="b" * 64, controlnet="c" * 64, clip="d" * 64, adapter=None),
@@ -67,7 +70,7 @@ def report(results: Sequence[FrameResult], options: StoryboardOptions | None = N
         started=NOON,
         finished=NOON + timedelta(seconds=12.5),
     )
-    return build_report(breakdown(len(results)), results, options or StoryboardOptions(), run)
+    return build_report(breakdown(len(results)), results, options or StoryboardOptions.model_validate(BARS), run)
 
 
 # --- the directory
@@ -175,7 +178,10 @@ def test_every_candidate_is_reported_with_its_verdict() -> None:
 
 
 def test_the_report_comes_back_from_its_file(tmp_path: Path) -> None:
-    made = report([result(1, None), result(2, 0.4, accepted=False)], StoryboardOptions(threshold=0.6, seed=7))
+    made = report(
+        [result(1, None), result(2, 0.4, accepted=False)],
+        StoryboardOptions(threshold=0.6, prompt_threshold=0.2, seed=7),
+    )
     text = write_json(tmp_path, "report.json", made).read_text(encoding="utf-8")
     assert Report.model_validate_json(text) == made
     assert (made.base_seed, made.threshold, made.prompt_threshold) == (7, 0.6, 0.2)
@@ -222,6 +228,6 @@ def test_a_single_frame_has_no_likeness() -> None:
     ],
 )
 def test_weak_frames_come_with_what_to_do(weak: FrameResult, options: dict[str, int], advice: str) -> None:
-    lines = summary_lines(report([result(1, None), weak], StoryboardOptions.model_validate(options)))
+    lines = summary_lines(report([result(1, None), weak], StoryboardOptions.model_validate(BARS | options)))
     assert lines[4].split()[:2] == ["2", "weak"]
     assert lines[-2:] == ["weak frame: 2", f"  try: python -m flows.storyboard … {advice}"]
