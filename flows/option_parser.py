@@ -172,6 +172,9 @@ def run(make: Callable[[], str], to_go_on: str) -> None:
     # Registered before Prefect starts its temporary server, and so run after it has said that it stopped.
     atexit.register(lambda: print(*said, sep="\n", end="\n" if said else "", flush=True))
     try:
+        from flows.temporary_server import start_temporary_server  # noqa: PLC0415
+
+        start_temporary_server()
         said.append(make())
     except KeyboardInterrupt:
         stop(f"interrupted; {to_go_on}", INTERRUPTED)

@@ -1,0 +1,25 @@
+"""The server that a run from the terminal brings along, where no other is named."""
+
+from __future__ import annotations
+
+import signal
+
+from prefect.server.api.server import SubprocessASGIServer
+from prefect.settings import get_current_settings
+
+
+def start_temporary_server() -> None:
+    """Start Prefect's temporary server out of Ctrl-C's reach; do nothing where a server is named.
+
+    Ctrl-C reaches every process of the terminal. A server that ends with it leaves the run asking in vain for minutes,
+    and nobody writes down how the run ended. A signal that is blocked here stays blocked in the process started here;
+    Prefect ends that one by itself, by SIGTERM, when the run is over.
+    """
+    settings = get_current_settings()
+    if settings.api.url or not settings.server.ephemeral.enabled:
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        SubprocessASGIServer().start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
