@@ -137,6 +137,7 @@ def run_decoder(setup: Setup) -> None:
         return (pictures[random_rows(len(pictures), recipe.batch, setup.device)],)
 
     fit(DecoderLoss(vae), vae, batch, recipe, Keeping(name="decoder", folder=setup.work))
+    vae.register_to_config(_name_or_path=None)  # else the folder it was read from, on this machine
     _save(vae, setup.out / "vae")
     (setup.out / DECODER_MARK).write_text(json.dumps({"decoder_steps": recipe.steps}) + "\n", encoding="utf-8")
 

@@ -91,6 +91,10 @@ class TestStages:
         assert [name for name, stage in stages.STAGES.items() if not (trained / stage.product).is_file()] == []
         assert not list((trained.parent / "work").glob("*.state.pt"))
 
+    def test_no_config_tells_where_it_was_trained(self, trained: Path) -> None:
+        told = [file for file in trained.rglob("*.json") if str(trained) in file.read_text(encoding="utf-8")]
+        assert told == []
+
     def test_the_product_paints_with_them(self, trained: Path, tmp_path: Path) -> None:
         lines = tmp_path / "lines.png"
         Image.fromarray(everybody(1)[0].picture).save(lines)
