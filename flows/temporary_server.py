@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 
-from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import get_current_settings
 
 
@@ -18,6 +17,8 @@ def start_temporary_server() -> None:
     settings = get_current_settings()
     if settings.api.url or not settings.server.ephemeral.enabled:
         return
+    from prefect.server.api.server import SubprocessASGIServer  # noqa: PLC0415 (seconds, needed only here)
+
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         SubprocessASGIServer().start()
