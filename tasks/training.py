@@ -172,17 +172,30 @@ def publish_character(options: TrainingOptions, training_set: TrainingSet, compa
     return published
 
 
+class _NowAndThen:
+    """Says yes at most once in `_TOLD_EVERY` seconds."""
+
+    def __init__(self) -> None:
+        self.told = 0.0
+
+    def __call__(self) -> bool:
+        """Whether it is time for another line."""
+        if time.monotonic() - self.told < _TOLD_EVERY:
+            return False
+        self.told = time.monotonic()
+        return True
+
+
 class _Comparing:
     """Tells how far the comparison is: the bar in the dashboard, and a line now and then."""
 
     def __init__(self, show: Show) -> None:
-        self.show, self.log, self.told = show, get_run_logger(), 0.0
+        self.show, self.log, self.due = show, get_run_logger(), _NowAndThen()
 
     def __call__(self, what: str, share: float) -> None:
         """Take in what is being done, and the share of all that is done."""
         self.show(share)
-        if time.monotonic() - self.told >= _TOLD_EVERY:
-            self.told = time.monotonic()
+        if self.due():
             self.log.info("%s (%.0f %% of the comparison)", what, 100 * share)
 
 
@@ -192,7 +205,7 @@ class _Watch:
     def __init__(self, job: Job, show: Show) -> None:
         self.job, self.show = job, show
         self.log = get_run_logger()
-        self.told = 0.0
+        self.due = _NowAndThen()
 
     def __call__(self, tick: Tick) -> None:
         """Take in what the training tells."""
@@ -200,8 +213,7 @@ class _Watch:
             self._show_curve(tick.checkpoint)
             return
         self.show(tick.step / self.job.updates)
-        if time.monotonic() - self.told >= _TOLD_EVERY or tick.step == self.job.updates:
-            self.told = time.monotonic()
+        if self.due() or tick.step == self.job.updates:
             self.log.info("%s", pages.tick_line(tick, self.job.updates))
 
     def _show_curve(self, checkpoint: Checkpoint) -> None:
