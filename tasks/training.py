@@ -206,20 +206,21 @@ class _Watch:
         self.job, self.show = job, show
         self.log = get_run_logger()
         self.due = _NowAndThen()
+        self.seconds: float | None = None
+        """That a step takes, as told last."""
 
     def __call__(self, tick: Tick) -> None:
         """Take in what the training tells."""
         if tick.checkpoint is not None:
             self._show_curve(tick.checkpoint)
             return
+        self.seconds = tick.seconds_a_step
         self.show(tick.step / self.job.updates)
         if self.due() or tick.step == self.job.updates:
             self.log.info("%s", pages.tick_line(tick, self.job.updates))
 
     def _show_curve(self, checkpoint: Checkpoint) -> None:
-        losses = checkpoints.read_losses(Path(checkpoint.path))
-        create_markdown_artifact(
-            key="loss-curve", markdown=pages.curve_page(losses, checkpoint), description="Loss and learning rate"
-        )
+        page = pages.curve_page(checkpoints.read_losses(Path(checkpoint.path)), checkpoint, self.seconds)
+        create_markdown_artifact(key="loss-curve", markdown=page, description="Loss, learning rate and speed")
         held_out = "" if checkpoint.validation_loss is None else f", held-out {checkpoint.validation_loss:.4f}"
         self.log.info("checkpoint-%d: loss %.4f%s", checkpoint.step, checkpoint.loss, held_out)

@@ -50,6 +50,13 @@ def test_the_card_says_what_it_is_and_how_it_was_chosen(tmp_path: Path) -> None:
         assert words in text, words
 
 
+def test_a_card_says_what_was_not_measured(tmp_path: Path) -> None:
+    options, training_set, comparison = told(tmp_path / "grid.png", profile="sdxl", trigger="aldar_kose_man")
+    rows = tuple(row.model_copy(update={"drift": None}) for row in comparison.rows)
+    text = model_card(options, training_set, comparison.model_copy(update={"rows": rows}), SDXL.base.source)
+    assert "| 0.900 | 0.250 | not measured | not measured | none |" in text
+
+
 def test_the_commands_of_a_card_are_understood(tmp_path: Path) -> None:
     options, training_set, comparison = told(tmp_path / "grid.png", profile="sdxl", publish_to="s3://steppe/a b")
     _, command, between, snippet, *_ = model_card(options, training_set, comparison, SDXL.base.source).split("```")

@@ -50,7 +50,10 @@ def refused(capsys: pytest.CaptureFixture[str], arguments: Sequence[str]) -> str
             ["--validation-prompts", "a, b", "--validation-prompts=c"],
             {"validation_prompts": ("a, b", "c")},
         ),
-        (["--unrelated-prompts", "a camel"], {"unrelated_prompts": ("a camel",)}),
+        (
+            ["--unrelated-prompts", "a camel", "--unrelated-prompts", "a yurt"],
+            {"unrelated_prompts": ("a camel", "a yurt")},
+        ),
         (["--unrelated-prompts", "none"], {"unrelated_prompts": None}),
         (["--max-train-steps", "none", "--num-train-epochs", "20"], {"max_train_steps": None, "num_train_epochs": 20}),
         (["--random-flip", "--center-crop"], {"random_flip": True, "center_crop": True}),

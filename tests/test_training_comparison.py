@@ -9,30 +9,27 @@ import pytest
 
 from models.errors import ScoreUnavailable
 from models.lora.comparison import (
+    MOST_DRIFT,
+    NO_DRIFT,
     RULE,
-    Features,
     Measured,
     PaintedFeatures,
     References,
     Yardstick,
-    agreement,
     choose,
-    drift,
     find_failures,
     get_references,
-    likeness,
     measure,
-    spread,
     thin_evenly,
-    variety,
 )
+from models.lora.scores import Features, agreement, contrast, drift, likeness, spread, variety
 
 REFERENCES = References(likeness=0.6, agreement=0.25, variety=0.2)
 
 
-def row(step: int = 100, **changes: float) -> Measured:
+def row(step: int = 100, **changes: float | None) -> Measured:
     """A checkpoint that reaches every bar."""
-    plain = {"likeness": 0.8, "agreement": 0.24, "variety": 0.15, "drift": 0.5, "broken": 0}
+    plain = {"likeness": 0.8, "agreement": 0.24, "variety": 0.15, "drift": 0.1, "broken": 0}
     return Measured(step=step, **{**plain, **changes})  # type: ignore[arg-type]
 
 
@@ -73,27 +70,49 @@ def test_variety_is_between_prompts_and_not_between_seeds() -> None:
     assert variety(one_picture_a_prompt) == pytest.approx(1, abs=1e-6)
 
 
-def test_drift_is_counted_in_what_another_seed_changes() -> None:
-    base = np.stack([[turned(0), turned(30)], [turned(0, 3), turned(30, 3)]])
-    assert drift(base, base) == pytest.approx(0, abs=1e-5)
-    as_another_seed = np.stack([[turned(-30), turned(0)], [turned(-30, 3), turned(0, 3)]])
-    assert drift(as_another_seed, base) == pytest.approx(1, abs=1e-5)
-    elsewhere = np.stack([[turned(90), turned(120)], [turned(90, 3), turned(120, 3)]])
-    assert drift(elsewhere, base) == pytest.approx(1 / (1 - cosine(30)), rel=1e-5)
+PROMPTS = np.stack([turned(0), turned(90)])
+"""Of two texts that have nothing in common."""
 
 
-def test_a_checkpoint_of_one_seed_is_measured_by_a_base_of_two() -> None:
-    base = np.stack([[turned(0), turned(30)]])
-    assert drift(np.stack([[turned(30)]]), base) == pytest.approx(1, abs=1e-5)
+def test_drift_is_the_share_of_the_bases_contrast_that_is_gone() -> None:
+    base = np.stack([[turned(0), turned(0)], [turned(90), turned(90)]])
+    assert contrast(base, PROMPTS) == pytest.approx(1, abs=1e-6)
+    assert drift(base, base, PROMPTS) == 0
+    blurred = np.stack([[turned(0), turned(30)], [turned(90), turned(60)]])
+    lead = (1 + cosine(30) - cosine(60)) / 2
+    assert drift(blurred, base, PROMPTS) == pytest.approx(1 - lead, abs=1e-6)
+    assert drift(base, blurred, PROMPTS) == pytest.approx(1 - 1 / lead, abs=1e-6)
+    assert drift(base[::-1], base, PROMPTS) == pytest.approx(2, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("base", "reason"),
-    [([[turned(0)]], "two of them, there is 1"), ([[turned(5), turned(5)]], "same picture with every seed")],
-)
-def test_drift_without_a_unit_is_an_error(base: list[list[Features]], reason: str) -> None:
-    with pytest.raises(ScoreUnavailable, match=reason):
-        drift(np.stack([[turned(90)]]), np.array(base))
+@pytest.mark.parametrize("degrees", [0, 45, 70, 180])
+def test_one_picture_for_all_prompts_is_a_loss_of_one(degrees: float) -> None:
+    base = np.stack([[turned(10)], [turned(50)], [turned(80)]])
+    prompts = np.stack([turned(0), turned(45), turned(90)])
+    assert drift(np.stack([[turned(degrees)]] * 3), base, prompts) == pytest.approx(1, abs=1e-6)
+
+
+def test_what_all_pictures_have_in_common_is_no_loss() -> None:
+    base = np.stack([[turned(0)], [turned(90)]]) * 0.8
+    style = np.zeros(8)
+    style[5] = 0.6
+    assert drift(base + style, base, PROMPTS + style) == pytest.approx(0, abs=1e-6)
+
+
+def test_where_the_base_does_not_follow_the_prompts_drift_is_not_measured() -> None:
+    same, swapped = np.stack([[turned(45)]] * 2), np.stack([[turned(90)], [turned(0)]])
+    for base in (same, swapped, np.stack([[turned(44)], [turned(46)]])):
+        assert drift(np.stack([[turned(0)], [turned(90)]]), base, PROMPTS) is None
+    hardly = np.stack([[turned(42)], [turned(48)]])
+    assert contrast(hardly, PROMPTS) == pytest.approx(0.074, abs=1e-3)
+    assert drift(hardly, hardly, PROMPTS) == 0
+    alike = np.stack([turned(0)] * 2)
+    assert drift(hardly, hardly, alike) is None
+
+
+def test_drift_takes_two_prompts() -> None:
+    with pytest.raises(ScoreUnavailable, match="two of them, there is 1"):
+        drift(np.stack([[turned(0)]]), np.stack([[turned(0)]]), PROMPTS[:1])
 
 
 def test_what_cannot_be_measured_is_an_error() -> None:
@@ -106,26 +125,29 @@ def test_what_cannot_be_measured_is_an_error() -> None:
     with pytest.raises(ScoreUnavailable, match="variety came out as nan"):
         variety(lost)
     with pytest.raises(ScoreUnavailable, match="drift came out as nan"):
-        drift(lost, whole)
+        drift(lost, whole, PROMPTS)
+    with pytest.raises(ScoreUnavailable, match="drift came out as nan"):
+        drift(whole, lost, PROMPTS)
     with pytest.raises(ScoreUnavailable, match="two of them, there is 1"):
         spread(whole[0][:1])
     with pytest.raises(ScoreUnavailable, match="cancel each other out"):
         likeness(whole[0], np.stack([turned(0), turned(180)]))
 
 
-def painted(degrees: tuple[float, ...], unrelated: float = 0) -> PaintedFeatures:
-    """One seed of each prompt, and an unrelated picture that moved so far."""
+def painted(degrees: tuple[float, ...], lost: float = 0) -> PaintedFeatures:
+    """One seed of each prompt, and of two unrelated ones, whose pictures came so many degrees closer to each other."""
     character = np.stack([[turned(angle)] for angle in degrees])
-    return PaintedFeatures(character=character, unrelated=np.stack([[turned(unrelated)]]))
+    return PaintedFeatures(character=character, unrelated=np.stack([[turned(lost)], [turned(90 - lost)]]))
 
 
 def test_a_lora_that_paints_one_picture_loses_to_one_that_follows_the_prompts() -> None:
     yardstick = Yardstick(
         training=np.stack([turned(-30), turned(0), turned(30)]),
         prompts=np.stack([turned(-60), turned(0), turned(60)]),
-        base=PaintedFeatures(painted((-70, 0, 70)).character, np.stack([[turned(0), turned(40)]])),
+        unrelated=PROMPTS,
+        base=painted((-70, 0, 70)),
     )
-    copies, follows, forgets = painted((0, 0, 0)), painted((-40, 0, 40)), painted((-30, 0, 30), unrelated=50)
+    copies, follows, forgets = painted((0, 0, 0)), painted((-40, 0, 40), lost=5), painted((-30, 0, 30), lost=20)
     rows = [measure(step, each, yardstick) for step, each in ((100, follows), (200, forgets), (300, copies))]
     assert rows[2].likeness > rows[1].likeness > rows[0].likeness
     references = get_references(yardstick)
@@ -137,18 +159,18 @@ def test_a_lora_that_paints_one_picture_loses_to_one_that_follows_the_prompts() 
 
 
 def test_every_failure_names_value_and_bar() -> None:
-    failed = find_failures(row(variety=0.05, agreement=0.19996, drift=1.4, broken=3), REFERENCES)
+    failed = find_failures(row(variety=0.05, agreement=0.19996, drift=0.2004, broken=3), REFERENCES)
     assert failed == (
         "variety 0.05 is under 0.10, half of the training pictures' own",
         "agreement 0.19996 is under 0.20000, four fifths of the base's",
-        "drift 1.40 is over 1.00, what another seed changes",
+        "drift 0.2004 is over 0.2000 of what the base shows of unrelated prompts",
         "3 painted with numbers that are not finite",
     )
 
 
 def test_what_equals_its_bar_reaches_it() -> None:
     references = References(likeness=0.5, agreement=0.5, variety=0.5)
-    assert find_failures(row(variety=0.25, agreement=0.4, drift=1.0), references) == ()
+    assert find_failures(row(variety=0.25, agreement=0.4, drift=MOST_DRIFT), references) == ()
 
 
 def test_a_negative_agreement_may_lose_as_much_as_a_positive_one() -> None:
@@ -158,7 +180,7 @@ def test_a_negative_agreement_may_lose_as_much_as_a_positive_one() -> None:
 
 
 def test_the_most_alike_of_those_that_reach_every_bar_wins() -> None:
-    rows = [row(100, likeness=0.7), row(200, likeness=0.85), row(300, likeness=0.99, drift=1.2), row(400)]
+    rows = [row(100, likeness=0.7), row(200, likeness=0.85), row(300, likeness=0.99, drift=0.3), row(400)]
     chosen, reason = choose(rows, REFERENCES)
     assert chosen == 1
     assert reason == (
@@ -172,17 +194,26 @@ def test_of_equals_the_one_that_trained_less_wins() -> None:
 
 
 def test_where_none_reaches_every_bar_the_fewest_failures_win_and_the_reason_says_so() -> None:
-    rows = [row(100, variety=0.01, drift=2, likeness=0.95), row(200, drift=1.2, likeness=0.7), row(300, drift=3)]
+    rows = [row(100, variety=0.01, drift=0.4, likeness=0.95), row(200, drift=0.3, likeness=0.7), row(300, drift=0.9)]
     chosen, reason = choose(rows, REFERENCES)
     assert chosen == 2
     assert reason.startswith(
-        "no checkpoint reaches every bar; checkpoint-300, likeness 0.800, fails the least: drift 3"
+        "no checkpoint reaches every bar; checkpoint-300, likeness 0.800, fails the least: drift 0.90"
     )
     assert choose(rows[:2], REFERENCES)[0] == 1
 
 
+def test_a_drift_that_is_not_measured_is_no_pass_and_the_rest_still_counts() -> None:
+    rows = [row(100, drift=None, likeness=0.9, variety=0.01), row(200, drift=None), row(300, drift=None, likeness=0.7)]
+    assert find_failures(rows[1], REFERENCES) == (NO_DRIFT,)
+    chosen, reason = choose(rows, REFERENCES)
+    assert chosen == 1
+    assert reason.startswith("no checkpoint reaches every bar; checkpoint-200, likeness 0.800, fails the least: drift")
+    assert "set unrelated_prompts" in reason
+
+
 def test_broken_paintings_lose_to_anything_whole() -> None:
-    rows = [row(100, broken=1, likeness=0.99), row(200, variety=0.01, drift=2)]
+    rows = [row(100, broken=1, likeness=0.99), row(200, variety=0.01, drift=0.8)]
     assert choose(rows, REFERENCES)[0] == 1
 
 

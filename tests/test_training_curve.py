@@ -6,12 +6,16 @@ import base64
 import io
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from models.lora.checkpoints import Losses
 from models.lora.curve import LossPoint, curve_markdown, loss_curve, round_axis, show_number, smooth
+from models.lora.pages import curve_page
+from models.lora.records import Checkpoint
 
 PAPER, CLAY, STEPPE, LEAF, INK = (250, 246, 237), (176, 70, 40), (58, 110, 120), (96, 122, 52), (46, 39, 34)
 
@@ -135,3 +139,13 @@ def test_the_markdown_carries_the_smaller_file() -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8))
     assert flat.startswith("![x](data:image/png")
     assert curve_markdown(noise, "x").startswith("![x](data:image/jpeg")
+
+
+def test_the_page_says_the_speed_in_words_and_in_the_picture(tmp_path: Path) -> None:
+    losses = Losses(steps=(1, 2), loss=(0.5, 0.4), learning_rate=(1e-4, 1e-4), validation={2: 0.45})
+    checkpoint = Checkpoint(path=str(tmp_path / "checkpoint-2"), step=2, loss=0.45)
+    fast, slow, unknown = (curve_page(losses, checkpoint, seconds) for seconds in (0.25, 2.5, None))
+    assert fast.startswith("![Loss up to step 2, 4 steps per second](data:image/")
+    assert slow.startswith("![Loss up to step 2, 0.4 steps per second](data:image/")
+    assert unknown.startswith("![Loss up to step 2](data:image/")
+    assert len({page.partition("](")[2] for page in (fast, slow, unknown)}) == 3

@@ -37,7 +37,7 @@ def train(output: Path, pictures: Path, **changes: Any) -> Ran:
     counts = {"max_train_steps": 8, "checkpointing_steps": 4, "train_batch_size": 2, "validation_seeds": 2}
     prompts = {
         "validation_prompts": ["aldar_kose_man in a yurt", "aldar_kose_man on a horse"],
-        "unrelated_prompts": ["a merchant in a yellow robe"],
+        "unrelated_prompts": ["a merchant in a yellow robe", "a camel by the river"],
     }
     places = {"output_dir": str(output), "publish_to": str(output.parent / "published"), "name": "tiny_hero"}
     given = {**plain, **counts, **prompts, **places, "train_data_dir": str(pictures), **changes}
@@ -102,6 +102,7 @@ def test_the_dashboard_shows_pictures_losses_and_the_choice(trained: Ran) -> Non
     shown = trained.artifacts()
     for key in ("training-pictures", "loss-curve", "checkpoint-grid"):
         assert picture_in(str(shown[key].data)).width >= 500
+    assert re.search(r"!\[Loss up to step 8, [\d.e+]+ steps per second\]", str(shown["loss-curve"].data))
     assert '"step": 8' in str(shown["checkpoints"].data)
     assert shown["training"].data == 100.0
 

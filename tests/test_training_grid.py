@@ -13,7 +13,7 @@ from PIL import Image
 
 from models.board.contact_sheet import CLAY
 from models.errors import CorruptFile, InputError
-from models.lora.comparison import RULE, Measured
+from models.lora.comparison import NO_DRIFT, RULE, Measured
 from models.lora.grid import comparison_markdown, comparison_rows, write_grid
 from models.lora.grid_sheet import MOST_ROWS, GridRow, GridTexts, draw_grid
 from models.lora.records import Checkpoint, CheckpointScores, Comparison
@@ -102,7 +102,7 @@ def test_the_chosen_row_is_framed(tmp_path: Path) -> None:
 def test_a_score_under_its_bar_is_red_and_a_broken_picture_marked(tmp_path: Path) -> None:
     words = texts()
     plain = rows(tmp_path, 2, words)
-    failing = [plain[0], plain[1], plain[2]._replace(failed=("drift 1.20 is over 1.00, what another seed changes",))]
+    failing = [plain[0], plain[1], plain[2]._replace(failed=("drift 0.30 is over 0.20 of what the base shows",))]
     first, second = packed(draw_grid(words, plain, 1)), packed(draw_grid(words, failing, 1))
     top = (boxes(first, colour(2, 0)) or (0, 0, 0, 0))[1]
     assert boxes(first[top:], CLAY) is None
@@ -162,6 +162,19 @@ def test_the_table_has_a_row_for_every_checkpoint() -> None:
     }
     assert (second["likeness"], second["validation loss"], second["verdict"]) == ("0.876", "0.2000", "fails 2")
     assert second["why"] == "drift is over; variety is under"
+
+
+def test_a_score_that_was_not_measured_is_a_dash_and_never_a_number(tmp_path: Path) -> None:
+    told = comparison()
+    unmeasured = told.rows[0].model_copy(update={"drift": None, "failed": (NO_DRIFT,)})
+    row = comparison_rows(told.model_copy(update={"rows": (unmeasured, told.rows[1])}))[0]
+    assert (row["drift"], row["why"]) == ("–", NO_DRIFT)
+    words = texts(2, 2)
+    made = rows(tmp_path, 1, words)
+    none = made[1]._replace(scores=made[1].scores._replace(drift=None), failed=(NO_DRIFT,))
+    drawn = [draw_grid(words, [made[0], row], 1) for row in (made[1], none)]
+    assert drawn[0].size == drawn[1].size
+    assert drawn[0].tobytes() != drawn[1].tobytes()
 
 
 def test_the_markdown_carries_the_grid_the_rule_and_the_reason() -> None:

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from models.errors import InputError
 from models.language.vocabulary import load_vocabulary
@@ -59,7 +60,7 @@ def test_prompts_that_were_set_are_taken() -> None:
         ({"validation_prompts": ["aldar_kose_man rides", "a man rides"]}, "'a man rides' lacks the trigger word"),
         ({"validation_prompts": ["aldar_kose_mans", "aldar_kose_man"]}, "'aldar_kose_mans' lacks the trigger word"),
         (
-            {"unrelated_prompts": ["a friend of Aldar_Kose_Man's"]},
+            {"unrelated_prompts": ["a dog", "a friend of Aldar_Kose_Man's"]},
             "has the trigger word 'aldar_kose_man', which none may",
         ),
         ({"unrelated_prompts": ["a dog", "a dog"]}, "unrelated_prompts: 'a dog' is there twice: leave one out"),
@@ -71,9 +72,15 @@ def test_prompts_that_measure_nothing_are_refused(changes: dict[str, Any], messa
         check_prompts(options(**changes))
 
 
+@pytest.mark.parametrize("setting", ["validation_prompts", "unrelated_prompts"])
+def test_a_single_prompt_is_too_few_to_measure_by(setting: str) -> None:
+    with pytest.raises(ValidationError, match=rf"{setting}\s+Tuple should have at least 2 items"):
+        options(**{setting: ["aldar_kose_man"]})
+
+
 def test_all_faults_are_told_at_once_and_each_once() -> None:
     with pytest.raises(InputError) as raised:
-        check_prompts(options(validation_prompts=["one", "one"], unrelated_prompts=["aldar_kose_man"]))
+        check_prompts(options(validation_prompts=["one", "one"], unrelated_prompts=["a dog", "aldar_kose_man"]))
     assert str(raised.value).split("; ") == [
         "validation_prompts: 'one' is there twice: leave one out",
         "validation_prompts: 'one' lacks the trigger word 'aldar_kose_man', which every one must have",

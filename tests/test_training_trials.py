@@ -22,7 +22,8 @@ from models.board.contact_sheet import CLAY
 from models.board.recipe import read_recipe
 from models.diffusion import loading, painter
 from models.errors import ObjectNotFound, PaintError
-from models.lora.comparison import RULE
+from models.lora import scores
+from models.lora.comparison import NO_DRIFT, RULE
 from models.lora.records import Checkpoint
 from models.lora.trials import read_adapter
 from models.profiles import ROOT
@@ -72,30 +73,51 @@ def features(scorer: Any, folder: Path, numbers: range) -> np.ndarray:
     return np.array([[scorer.image_features([Image.open(file)])[0].numpy() for file in row] for row in files], float)
 
 
-def test_scores_are_those_of_the_pictures_on_disk_and_the_choice_is_theirs(compared: Compared) -> None:
-    trials, comparison = compared
+@pytest.fixture
+def measurable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A random base hardly follows its prompts; this takes the little that there is for a measure."""
+    monkeypatch.setattr(scores, "LEAST_CONTRAST", 0.0)
+
+
+def contrast(pictures: np.ndarray, texts: np.ndarray) -> float:
+    """Of the pictures of two prompts."""
+    own, other = (np.einsum("psf,pf->ps", pictures, order).mean() for order in (texts, texts[::-1]))
+    return float(own - other)
+
+
+def test_scores_are_those_of_the_pictures_on_disk_and_the_choice_is_theirs(
+    compared: Compared, measurable: None
+) -> None:
+    trials = compared.trials
+    comparison = trials.run([row.checkpoint for row in compared.comparison.rows], lambda *_: None)
     scorer = load_scorer("tiny", "cpu")
     squares = [Image.open(each.file).resize((77, 64), Image.Resampling.LANCZOS) for each in trials.training_set.learnt]
     training = scorer.image_features([square.crop((6, 0, 70, 64)) for square in squares]).numpy().astype(float)
     mean = training.mean(0) / np.linalg.norm(training.mean(0))
-    texts = np.concatenate([scorer.text_features(text).numpy() for text in CHARACTER]).astype(float)
+    texts = np.concatenate([scorer.text_features(text).numpy() for text in (*CHARACTER, *UNRELATED)]).astype(float)
     samples = trials.folder / "samples"
     bare = features(scorer, samples / "base", range(4, 6))
-    unit = np.mean([1 - prompt[0] @ prompt[1] for prompt in bare])
+    unit = contrast(bare, texts[3:])
     for row in comparison.rows:
         own = features(scorer, samples / f"checkpoint-{row.checkpoint.step}", range(1, 4))
         other = features(scorer, samples / f"checkpoint-{row.checkpoint.step}", range(4, 6))
         apart = [1 - own[a, seed] @ own[b, seed] for seed in (0, 1) for a, b in ((0, 1), (0, 2), (1, 2))]
         assert row.likeness == pytest.approx(float((own @ mean).mean()), abs=1e-5)
-        assert row.agreement == pytest.approx(float(np.einsum("psf,pf->ps", own, texts).mean()), abs=1e-5)
+        assert row.agreement == pytest.approx(float(np.einsum("psf,pf->ps", own, texts[:3]).mean()), abs=1e-5)
         assert row.variety == pytest.approx(float(np.mean(apart)), abs=1e-5)
-        assert row.drift == pytest.approx(float((1 - (other * bare).sum(-1)).mean() / unit), rel=1e-3, abs=1e-4)
+        assert row.drift == pytest.approx(1 - contrast(other, texts[3:]) / unit, abs=0.02)
     best = min(comparison.rows, key=lambda row: (len(row.failed), -round(row.likeness, 3), row.checkpoint.step))
     assert comparison.chosen == best.checkpoint
 
 
-def test_a_lora_of_zeros_scores_as_the_base(trials: Trials) -> None:
-    comparison = trials.run([trials.checkpoint(100, 0.0)], validation_seeds=1)
+def test_a_drift_that_a_random_base_does_not_show_is_told_and_no_pass(compared: Compared) -> None:
+    assert [row.drift for row in compared.comparison.rows] == [None] * 3
+    assert all(NO_DRIFT in row.failed for row in compared.comparison.rows)
+    assert "no checkpoint reaches every bar" in compared.comparison.reason
+
+
+def test_a_lora_of_zeros_scores_as_the_base(trials: Trials, measurable: None) -> None:
+    comparison = trials.run([trials.checkpoint(100, 0.0)])
     assert comparison.rows[0].drift == pytest.approx(0, abs=1e-3)
     assert "no more than the bare base" in comparison.reason
     for name in trials.pictures("checkpoint-100"):
@@ -132,7 +154,7 @@ def test_what_changed_is_painted_anew_and_nothing_else(trials: Trials, painted: 
     assert len(painted) == 5
     painted.clear()
     trials.run(checkpoints, validation_seeds=1, unrelated_prompts=[UNRELATED[0], "a cat"])
-    assert painted == ["a cat"] * 4
+    assert painted == ["a cat"] * 3
 
 
 def test_what_a_training_goes_on_from_does_not_make_another_adapter(trials: Trials) -> None:
@@ -143,13 +165,10 @@ def test_what_a_training_goes_on_from_does_not_make_another_adapter(trials: Tria
     assert read_adapter(written) == before
 
 
-def test_one_seed_is_enough_because_the_base_has_two(trials: Trials) -> None:
-    comparison = trials.run([trials.checkpoint(100, 0.5)], validation_seeds=1)
-    assert len(trials.pictures("checkpoint-100")) == 5
-    assert trials.pictures("base") == [f"0{number}_7.png" for number in (1, 2, 3)] + [
-        f"0{number}_{seed}.png" for number in (4, 5) for seed in (1007, 7)
-    ]
-    assert comparison.rows[0].drift > 0
+def test_one_seed_is_enough(trials: Trials) -> None:
+    trials.run([trials.checkpoint(100, 0.5)], validation_seeds=1)
+    expected = [f"0{number}_7.png" for number in range(1, 6)]
+    assert trials.pictures("base") == trials.pictures("checkpoint-100") == expected
 
 
 def test_a_stop_leaves_what_was_painted_and_nothing_loaded(trials: Trials, painted: list[str]) -> None:

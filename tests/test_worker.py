@@ -149,7 +149,7 @@ def test_a_training_goes_from_the_command_to_a_published_character(service: Serv
         "train_batch_size": 2,
         "train_data_dir": str(draw_pictures(tmp_path / "pictures", 8)),
         "validation_prompts": ["aldar_kose_man in a yurt", "aldar_kose_man on a horse"],
-        "unrelated_prompts": ["a merchant in a yellow robe"],
+        "unrelated_prompts": ["a merchant in a yellow robe", "a camel by the river"],
         "validation_seeds": 1,
         "name": "tiny_hero",
     }

@@ -18,7 +18,7 @@ from models.lora.trials import TrialSetup, compare
 from models.profiles import PROFILES, Profile
 
 CHARACTER = ("aldar_kose_man rides, night", "aldar_kose_man sits in a yurt", "a feast with aldar_kose_man")
-UNRELATED = ("a merchant at noon", "a dog")
+UNRELATED = ("a dog", "the sea")
 STRENGTHS = ((100, 0.3), (200, 1.0), (300, 3.0))
 
 

@@ -189,8 +189,8 @@ Reason: {escape(comparison.reason)}
 
 {_table(head, rows)}
 All but the losses come from CLIP's features of pictures that each checkpoint painted. Likeness: to the training
-pictures. Agreement: with the prompts. Variety: how different its pictures are from each other. Drift: how far prompts
-without the trigger word moved from what the base paints, in units of what another seed does.
+pictures. Agreement: with the prompts. Variety: how different its pictures are from each other. Drift: what prompts
+without the trigger word lost, where 0 is nothing and 1 all that told them apart.
 """
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from models.board.pages import SHOWN_WIDTH
 from models.errors import CorruptFile
-from models.lora.grid_sheet import DECIMALS, GridRow, GridTexts, draw_grid
+from models.lora.grid_sheet import DECIMALS, GridRow, GridTexts, draw_grid, show_score
 from models.lora.records import CheckpointScores, Comparison
 from models.storage import write_atomically
 
@@ -41,9 +41,9 @@ def _table_row(row: CheckpointScores, *, chosen: bool) -> dict[str, str | int]:
     validation = row.checkpoint.validation_loss
     return {
         "step": row.checkpoint.step,
-        **{name: f"{getattr(row, name):.{decimals}f}" for name, decimals in DECIMALS.items()},
+        **{name: show_score(getattr(row, name), decimals) for name, decimals in DECIMALS.items()},
         "loss": f"{row.checkpoint.loss:.4f}",
-        "validation loss": "–" if validation is None else f"{validation:.4f}",
+        "validation loss": show_score(validation, 4),
         "verdict": f"chosen, {verdict}" if chosen else verdict,
         "why": "; ".join(row.failed),
     }

@@ -23,11 +23,12 @@ MOST_UNRELATED = 4
 """Of the columns, where there are more prompts than columns."""
 LEGEND = (
     "likeness: to the training pictures · agreement: with the prompts · variety: of its own pictures · "
-    "drift: of prompts without the trigger word, 1 is what another seed changes (lower is better)"
+    "drift: what prompts without the trigger word lost, 1 is all that told them apart (lower is better)"
 )
 
 DECIMALS = {"likeness": 3, "agreement": 3, "variety": 3, "drift": 2}
 """With how many each score is shown."""
+NOT_MEASURED = "–"
 
 _TINT: Colour = (244, 230, 208)
 _MARGIN, _LABEL, _GAP, _BETWEEN_KINDS = 32, 214, 8, 22  # pixels
@@ -138,6 +139,11 @@ def draw_grid(texts: GridTexts, rows: Sequence[GridRow], chosen: int) -> Image.I
     return sheet.image.crop((0, 0, sheet.width, top + _MARGIN // 2))
 
 
+def show_score(score: float | None, decimals: int) -> str:
+    """A score as text, and what stands for one that could not be measured."""
+    return NOT_MEASURED if score is None else f"{score:.{decimals}f}"
+
+
 def _shown_prompts(texts: GridTexts) -> tuple[int, int]:
     """How many prompts of each kind have a column."""
     unrelated = min(len(texts.unrelated), max(MOST_UNRELATED, MOST_COLUMNS - len(texts.character)))
@@ -156,7 +162,7 @@ def _draw_head(sheet: _Sheet, texts: GridTexts) -> int:
     edges = (_MARGIN, sheet.width - _MARGIN)
     top = sheet.write(texts.title, _TITLE, *edges, _MARGIN - 6)
     top = sheet.write(texts.reason, _REASON, *edges, top + 2) + 14
-    kinds = ("with the trigger word", "without it: should stay like the base's")
+    kinds = ("with the trigger word", "without it: should still show what they say")
     ends = []
     for kind, words in enumerate(kinds):
         own = [column.left for column in sheet.columns if column.kind == kind]
@@ -215,7 +221,7 @@ def _draw_label(sheet: _Sheet, row: GridRow, top: int, *, chosen: bool) -> None:
     for name, decimals in DECIMALS.items():
         failed = any(text.startswith(name) for text in row.failed)
         style = _SCORE._replace(weight="bold", colour=CLAY) if failed else _SCORE
-        score = f"{getattr(row.scores, name):.{decimals}f}"
+        score = show_score(getattr(row.scores, name), decimals)
         sheet.write(name, style if failed else style._replace(colour=GREY), left, right, top)
         width = get_font(style.weight, style.size).getlength(score)
         top = sheet.write(score, style, round(right - width), right + 1, top)

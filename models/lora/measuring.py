@@ -12,7 +12,6 @@ import numpy as np
 from PIL import Image
 
 from models.lora.comparison import (
-    Features,
     Measured,
     PaintedFeatures,
     References,
@@ -26,6 +25,7 @@ from models.lora.pictures import open_picture, prepare
 from models.lora.records import TrainingSet
 from models.lora.sample_prompts import get_prompts
 from models.lora.samples import Painted, Sample
+from models.lora.scores import Features
 
 if TYPE_CHECKING:
     from models.vision.clip import ClipScorer
@@ -54,7 +54,7 @@ def measure_all(
     """What the base and the checkpoints painted, in numbers. CLIP is not kept loaded.
 
     Args:
-        painted: the bare base first, with at least two seeds of the unrelated prompts.
+        painted: the bare base first; all of the same prompts and seeds.
         report: called with what is being measured.
 
     Raises:
@@ -70,14 +70,14 @@ def measure_all(
         scorer = dataclasses.replace(loaded, trigger=options.trigger_word())
         report("measuring: the training pictures")
         training = _training_features(options, training_set, scorer)
-        prompts = np.concatenate([scorer.text_features(text).numpy() for text in get_prompts(options).character])
+        prompts, unrelated = (_text_features(texts, scorer) for texts in get_prompts(options))
         features: list[PaintedFeatures] = []
         for one in painted:
             report(f"measuring: the paintings, {len(features) + 1} of {len(painted)}")
             features.append(_painted_features(one, scorer))
     finally:
         unload_scorer()
-    yardstick = Yardstick(training=training, prompts=prompts, base=features[0])
+    yardstick = Yardstick(training=training, prompts=prompts, unrelated=unrelated, base=features[0])
     rows = [measure(one.step, own, yardstick) for one, own in zip(painted, features, strict=True)]
     return Measurements(rows, get_references(yardstick))
 
@@ -86,6 +86,11 @@ def _training_features(options: TrainingOptions, training_set: TrainingSet, scor
     """Of the pictures as they are trained on, [at most 64, features]."""
     pictures = thin_evenly(training_set.learnt, MOST_TRAINING_PICTURES)
     return _features((prepare(open_picture(Path(each.file)), options.side()) for each in pictures), scorer)
+
+
+def _text_features(texts: Sequence[str], scorer: ClipScorer) -> Features:
+    """[texts, features]."""
+    return np.concatenate([scorer.text_features(text).numpy() for text in texts])
 
 
 def _painted_features(painted: Painted, scorer: ClipScorer) -> PaintedFeatures:

@@ -143,7 +143,7 @@ class TrainingOptions(BaseModel):
 
     validation_prompts: tuple[Prompt, ...] | None = Field(None, min_length=2, max_length=24)
     """Prompts with the trigger word that every checkpoint paints. Unset: the profile's."""
-    unrelated_prompts: tuple[Prompt, ...] | None = Field(None, min_length=1, max_length=24)
+    unrelated_prompts: tuple[Prompt, ...] | None = Field(None, min_length=2, max_length=24)
     """Prompts without it, by which is measured what the base lost. Unset: the profile's."""
     validation_seeds: int = Field(2, ge=1, le=16)
     """How many seeds each of these prompts is painted with."""

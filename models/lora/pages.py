@@ -27,13 +27,22 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def curve_page(losses: Losses, checkpoint: Checkpoint) -> str:
-    """The loss curve up to a checkpoint, as markdown that carries its picture."""
+def curve_page(losses: Losses, checkpoint: Checkpoint, seconds_a_step: float | None) -> str:
+    """The loss curve up to a checkpoint, as markdown that carries its picture.
+
+    Args:
+        losses: of all steps so far.
+        checkpoint: the newest.
+        seconds_a_step: as the training told it last; None before the first update.
+    """
     from models.lora.curve import LossPoint, curve_markdown, loss_curve
 
     points = [
         LossPoint(step, loss, rate, losses.validation.get(step))
         for step, loss, rate in zip(losses.steps, losses.loss, losses.learning_rate, strict=True)
     ]
-    picture = loss_curve(points, checkpoints=checkpoints.list_steps(Path(checkpoint.path).parent))
-    return curve_markdown(picture, f"Loss up to step {checkpoint.step}")
+    speed = 1 / seconds_a_step if seconds_a_step else None
+    steps = checkpoints.list_steps(Path(checkpoint.path).parent)
+    picture = loss_curve(points, checkpoints=steps, steps_per_second=speed)
+    said = "" if speed is None else f", {speed:.3g} steps per second"
+    return curve_markdown(picture, f"Loss up to step {checkpoint.step}{said}")

@@ -71,8 +71,9 @@ class CheckpointScores(Record):
     """How well they agree with their prompts."""
     variety: float
     """How different they are from each other."""
-    drift: float
-    """How far prompts without the trigger word moved from what the base paints, in units of what another seed does."""
+    drift: float | None
+    """What prompts without the trigger word lost: 0 is nothing, 1 is all that told them apart. None where it can't be
+    measured, because the base's own pictures do not tell them apart."""
     failed: tuple[str, ...] = ()
     """Bars that it did not reach, each a short sentence with value and bar."""
 

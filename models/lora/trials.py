@@ -31,8 +31,6 @@ SAMPLES = "samples"
 BASE = "base"
 SEED_STEP = 1000
 """From one seed to the next."""
-LEAST_BASE_SEEDS = 2
-"""Of the base's unrelated pictures: what another seed changes is the unit of drift."""
 
 _PAINTING = 0.95  # its share of the whole; the rest is measuring
 
@@ -136,16 +134,11 @@ def _paint_all(
 
 
 def _paint_one(options: TrainingOptions, step: int, folder: SampleFolder, report: Progress) -> Painted:
-    """The pictures of one checkpoint, or of the base, which has two seeds at least for the unrelated prompts."""
-    prompts, seeds = get_prompts(options), options.validation_seeds
-    more_seeds = seeds if folder.setup.adapter is not None else max(seeds, LEAST_BASE_SEEDS)
-    asked = [
-        *((prompt, seeds) for prompt in prompts.character),
-        *((prompt, more_seeds) for prompt in prompts.unrelated),
-    ]
+    """The pictures of one checkpoint, or of the base."""
+    prompts = get_prompts(options)
     wanted = [
-        [Wanted(number, request) for request in _requests(options, prompt, count)]
-        for number, (prompt, count) in enumerate(asked, start=1)
+        [Wanted(number, request) for request in _requests(options, prompt)]
+        for number, prompt in enumerate((*prompts.character, *prompts.unrelated), start=1)
     ]
     samples = folder.paint([picture for pictures in wanted for picture in pictures], report)
     found = tuple(tuple(samples[picture] for picture in pictures) for pictures in wanted)
@@ -166,10 +159,10 @@ def _painter_setup(options: TrainingOptions, setup: TrialSetup, adapter: Adapter
     )
 
 
-def _requests(options: TrainingOptions, prompt: str, seeds: int) -> Iterator[PaintRequest]:
+def _requests(options: TrainingOptions, prompt: str) -> Iterator[PaintRequest]:
     """A prompt with all its seeds, painted as the profile paints frames."""
     profile = options.get_profile()
-    for number in range(seeds):
+    for number in range(options.validation_seeds):
         yield PaintRequest(
             prompt=prompt,
             negative_prompt=profile.negative_prompt,
