@@ -26,6 +26,7 @@ QUEUES = {
 
 RUN_ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
+    "PREFECT_CLIENT_MAX_RETRIES": "7",  # a server may be gone for four minutes: 2 + 4 + … + 128 seconds
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "models,diffusers",
     "PREFECT_LOGGING_ROOT_LEVEL": "INFO",

@@ -33,6 +33,7 @@ from pydantic import Field
 
 from flows.logs import keep_errors_short
 from flows.review import Review
+from flows.stopping import stopping, telling
 from models.board.report import Run, build_report
 from models.board.review import starting_from
 from models.devices import device_name
@@ -41,7 +42,7 @@ from models.records import MAX_FRAMES, STORY_MAX_CHARACTERS, FramePrompt, FrameR
 from models.settings import StoryboardOptions, read_story, with_environment
 from models.studio import Sketch, Studio, read_sketches
 from tasks.checks import check
-from tasks.frames import SPARE_RETRIES, generate_frame, stop_painting
+from tasks.frames import SPARE_RETRIES, generate_frame
 from tasks.report import find_near_copies, write_report
 from tasks.story import refine_prompts, write_scenes
 from tasks.weights import fetch_weights, load_models
@@ -80,31 +81,32 @@ def storyboard(
     with clock.stage("checks"):
         check(options)
     board = review.begin(clock.started)
-    loading = None if review.is_open("scenes") else start_loading(options)
-    with clock.stage("scenes"):
-        breakdown = review.scenes(lambda: write_scenes(tale, options, board))
-    if review.is_open("scenes"):
-        with clock.stage("review of the scenes"):
-            breakdown = review.approve_scenes(breakdown, board)
-    with clock.stage("prompts"):
-        prompts = refine_prompts(breakdown, options, board)
-    with clock.stage("weights and models"):
-        studio = loaded(loading or start_loading(options))
+    with telling(board):
+        loading = None if review.is_open("scenes") else start_loading(options)
+        with clock.stage("scenes"):
+            breakdown = review.scenes(lambda: write_scenes(tale, options, board))
+        if review.is_open("scenes"):
+            with clock.stage("review of the scenes"):
+                breakdown = review.approve_scenes(breakdown, board)
+        with clock.stage("prompts"):
+            prompts = refine_prompts(breakdown, options, board)
+        with clock.stage("weights and models"):
+            studio = loaded(loading or start_loading(options))
 
-    def paint() -> list[FrameResult]:
-        with clock.stage("frames"):
-            anew = options.refresh and not review.memory.painted
-            return paint_frames(studio, review.reword(prompts, board), options, board, review.seeds, anew)
+        def paint() -> list[FrameResult]:
+            with clock.stage("frames"):
+                anew = options.refresh and not review.memory.painted
+                return paint_frames(studio, review.reword(prompts, board), options, board, review.seeds, anew)
 
-    def run() -> Run:
-        return describe_run(studio, clock, review.memory.started)
+        def run() -> Run:
+            return describe_run(studio, clock, review.memory.started)
 
-    results = paint()
-    while review.is_open("frames"):
-        with clock.stage("review of the frames"):
-            redo = review.approve_frames(build_report(breakdown, results, options, run()), results, board)
-        results = paint() if redo else results
-    write_report(breakdown, results, options, run(), board)
+        results = paint()
+        while review.is_open("frames"):
+            with clock.stage("review of the frames"):
+                redo = review.approve_frames(build_report(breakdown, results, options, run()), results, board)
+            results = paint() if redo else results
+        write_report(breakdown, results, options, run(), board)
     return str(board)
 
 
@@ -170,18 +172,6 @@ def paint_frames(
             again = job(prompts[number - 1], first, earlier=earlier, repaint=False)
             results[number - 1] = frame(again, board)
     return results
-
-
-@contextmanager
-def stopping(run: str) -> Iterator[None]:
-    """After Ctrl-C or a cancellation let the frames stop too: Prefect would wait until all of them are painted."""
-    try:
-        yield
-    except Exception:
-        raise
-    except BaseException:
-        stop_painting(run)
-        raise
 
 
 @dataclass

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
-from uuid import UUID
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 
 from models.board.book import INDEX_PAGE, Book, Chapter, book_markdown, write_index
 from models.settings import StoryboardOptions
 from models.stories import open_book, read_stories, short
+from tasks.progress import Bar
 from tasks.retries import RETRYING
 
 
@@ -43,13 +42,13 @@ class Shown:
 
     def __init__(self, book: Book) -> None:
         self.book = book
-        created = create_progress_artifact(progress=book.percent(), key="stories", description=book.progress())
-        self.artifact = cast(UUID, created)
+        self.bar = Bar("stories", book.progress())
+        self.bar.move(book.percent())
 
     def add(self, chapter: Chapter) -> None:
         """Note a story that has ended."""
         self.book = self.book.with_chapter(chapter)
         write_index(self.book)
-        update_progress_artifact(self.artifact, round(self.book.percent(), 1), description=self.book.progress())
+        self.bar.move(self.book.percent(), self.book.progress())
         what = chapter.directory if chapter.is_done else f"failed: {chapter.error}"
         get_run_logger().info("%s: “%s” %s", self.book.progress(), short(chapter.story), what)

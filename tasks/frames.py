@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
-from uuid import UUID
 
 from prefect import task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run, task_run
 
@@ -16,6 +13,7 @@ from models.board.report import show_score
 from models.errors import RunStopped
 from models.frames import FrameJob, forget, generate
 from models.records import FrameResult
+from tasks.progress import Bar
 from tasks.retries import RETRYING
 
 SPARE_RETRIES = 2
@@ -75,15 +73,15 @@ class _Progress:
 
     def __init__(self, job: FrameJob) -> None:
         self.job = job
-        self.artifact: UUID | None = None
+        self.bar: Bar | None = None
         self.shown = 0.0
 
     def __call__(self, share: float) -> None:
         """Note the share done, 0..1; sent on in quarters, since each costs a request."""
         _go_on(self.job)
-        if self.artifact is None:
-            key, title = f"frame-{self.job.number}", f"Painting frame {self.job.number}"
-            self.artifact = cast(UUID, create_progress_artifact(progress=0.0, key=key, description=title))
+        if self.bar is None:
+            self.bar = Bar(f"frame-{self.job.number}", f"Painting frame {self.job.number}")
+            self.bar.move(0.0)
         if share - self.shown >= _SHOWN_STEP or share >= 1.0:
             self.shown = share
-            update_progress_artifact(self.artifact, round(100 * share, 1))
+            self.bar.move(100 * share)

@@ -2,23 +2,57 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.logging import get_run_logger
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+logger = logging.getLogger("models.progress")
 
 _SHOWN_STEP = 2.0
 """Per cent between two updates of a bar: each costs a request."""
 
 
-class Show:
-    """A bar in the dashboard. To be called from the task's own thread: another one is in no run."""
+class Bar:
+    """A bar in the dashboard, there from the first time that it is moved.
+
+    Where the server does not answer the bar stays as it is: work neither waits for what is only looked at, nor fails
+    with it. To be called from the task's own thread: another one is in no run.
+    """
 
     def __init__(self, key: str, title: str) -> None:
-        self.artifact = cast(UUID, create_progress_artifact(progress=0.0, key=key, description=title))
+        self.key, self.title = key, title
+        self.artifact: UUID | None = None
+
+    def move(self, per_cent: float, title: str | None = None) -> None:
+        """Show so much, 0..100, and another title if there is one."""
+        self.title = title or self.title
+        try:
+            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+                self._send(round(per_cent, 1), title)
+        except httpx.HTTPError as error:
+            logger.info("%s, %.0f %%: the server could not be told (%s)", self.title, per_cent, type(error).__name__)
+
+    def _send(self, per_cent: float, title: str | None) -> None:
+        if self.artifact is None:
+            created = create_progress_artifact(progress=per_cent, key=self.key, description=self.title)
+            self.artifact = cast(UUID, created)
+        else:
+            update_progress_artifact(self.artifact, per_cent, description=title)
+
+
+class Show:
+    """A bar for a stage, moved in small steps."""
+
+    def __init__(self, key: str, title: str) -> None:
+        self.bar = Bar(key, title)
+        self.bar.move(0.0)
         self.shown = 0.0
 
     def __call__(self, share: float) -> None:
@@ -26,7 +60,7 @@ class Show:
         per_cent = 100 * share
         if per_cent - self.shown >= _SHOWN_STEP or (share >= 1.0 and self.shown < 100):
             self.shown = per_cent
-            update_progress_artifact(self.artifact, round(per_cent, 1))
+            self.bar.move(per_cent)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,9 @@ def _stay_offline_and_alone() -> None:
 
 
 _stay_offline_and_alone()
+
+# A shell ignores Ctrl-C for what it runs in the background, and so would every process that the tests start and end.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: object) -> None:

@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -66,19 +66,13 @@ def answer_to(request: urllib.request.Request) -> bytes | None:
 
 
 @dataclass(frozen=True)
-class Service:
-    """A service that was started."""
+class Client:
+    """What a person or a browser asks of a service."""
 
     folder: Path
     home: Path
     port: int
     environment: Mapping[str, str]
-    process: subprocess.Popen[bytes]
-
-    @property
-    def said(self) -> str:
-        """What it has printed so far."""
-        return (self.folder / "said.txt").read_text("utf-8")
 
     def log(self, name: str) -> str:
         """What one of its processes has printed so far."""
@@ -128,11 +122,6 @@ class Service:
         ended = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
         return until(lambda: found if (found := self.flow_run(run))["state_type"] in ended else None)
 
-    def end(self, number: signal.Signals = signal.SIGINT) -> int:
-        """Its exit code after this signal."""
-        self.process.send_signal(number)
-        return self.process.wait(DEADLINE)
-
     def processes(self) -> list[str]:
         """Commands of all processes that have its database in their environment, with their numbers."""
         found: list[str] = []
@@ -146,6 +135,41 @@ class Service:
                 found.append(f"{entry.name} {' '.join(words)}")
         return found
 
+    def engines(self, run: str) -> list[int]:
+        """The processes that do the work of this run."""
+        numbers = [int(line.partition(" ")[0]) for line in self.processes() if "prefect.engine" in line]
+        return [number for number in numbers if _works_for(number, run)]
+
+    def kill_all(self) -> None:
+        """kill -9 everything that is left."""
+        for line in self.processes():
+            with suppress(ProcessLookupError):
+                os.kill(int(line.partition(" ")[0]), signal.SIGKILL)
+
+
+def _works_for(pid: int, run: str) -> bool:
+    try:
+        return run.encode() in Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True)
+class Service(Client):
+    """A service that `make up` started."""
+
+    process: subprocess.Popen[bytes]
+
+    @property
+    def said(self) -> str:
+        """What it has printed so far."""
+        return (self.folder / "said.txt").read_text("utf-8")
+
+    def end(self, number: signal.Signals = signal.SIGINT) -> int:
+        """Its exit code after this signal."""
+        self.process.send_signal(number)
+        return self.process.wait(DEADLINE)
+
 
 def run_id(created: str) -> str:
     """The run's id, from what `prefect deployment run` printed."""
@@ -154,11 +178,9 @@ def run_id(created: str) -> str:
     return found[1]
 
 
-@contextmanager
-def started(folder: Path, world: Profile, **environment: str) -> Iterator[Service]:
-    """A service that is up, with the profile "tiny"; nothing of it is left afterwards."""
-    home, port = folder / "prefect", free_port()
-    work = folder / "project"
+def project(folder: Path, world: Profile, **environment: str) -> Client:
+    """A folder to work in, and the environment of a service there, with the profile "tiny"."""
+    home, port, work = folder / "prefect", free_port(), folder / "project"
     shutil.copytree(ROOT / "configs", work / "configs")
     home.mkdir()
     profiles = folder / "profiles.json"
@@ -172,10 +194,17 @@ def started(folder: Path, world: Profile, **environment: str) -> Iterator[Servic
         "NO_PROXY": "127.0.0.1",
         **environment,
     }
-    command = [sys.executable, "-m", "deployments.up", "--port", str(port)]
-    with (work / "said.txt").open("wb") as said:
-        process = subprocess.Popen(command, cwd=work, env=own, stdout=said, stderr=said)
-    service = Service(work, home, port, own, process)
+    return Client(work, home, port, own)
+
+
+@contextmanager
+def started(folder: Path, world: Profile, **environment: str) -> Iterator[Service]:
+    """A service that is up; nothing of it is left afterwards."""
+    own = project(folder, world, **environment)
+    command = [sys.executable, "-m", "deployments.up", "--port", str(own.port)]
+    with (own.folder / "said.txt").open("wb") as said:
+        process = subprocess.Popen(command, cwd=own.folder, env=own.environment, stdout=said, stderr=said)
+    service = Service(**vars(own), process=process)
     try:
         until(lambda: "Ctrl-C ends" in service.said or process.poll() is not None)
         assert process.poll() is None, f"{service.said}\n{service.log('server')}\n{service.log('bootstrap')}"
@@ -183,5 +212,4 @@ def started(folder: Path, world: Profile, **environment: str) -> Iterator[Servic
     finally:
         if process.poll() is None:
             service.end()
-        for line in service.processes():
-            os.kill(int(line.partition(" ")[0]), signal.SIGKILL)
+        service.kill_all()

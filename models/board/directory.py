@@ -5,9 +5,10 @@
         scene_breakdown.json     the scenes
         sdxl_prompts.json        the prompts
         report.json              written last
+        stopped.txt              instead of the report, where a run was cancelled or interrupted
 
 **report.json is the mark of a finished board.** It appears whole and after everything else, so a directory without it
-is one that is being made, was cancelled or failed. There is no second marker that could disagree with it.
+is one that is being made, was stopped or failed. `stopped.txt` says so to people; no program goes by it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ PREFIX = "terminal_generation_"
 SCENES_FILE = "scene_breakdown.json"
 PROMPTS_FILE = "sdxl_prompts.json"
 REPORT_FILE = "report.json"
+STOPPED_FILE = "stopped.txt"
 
 
 def frame_name(number: int) -> str:
@@ -100,3 +102,34 @@ def write_json(board: Path, name: str, value: BaseModel | Sequence[BaseModel]) -
 def is_finished(board: Path) -> bool:
     """Whether this board is complete: its report, which is written last, is there."""
     return (board / REPORT_FILE).is_file()
+
+
+def note_stop(board: Path, how: str, now: datetime | None = None) -> None:
+    """Tell people who find this unfinished board why it is unfinished.
+
+    Args:
+        board: a board; one that is finished is left as it is.
+        how: what was done to its run: "cancelled", "interrupted".
+        now: when; the local time if None.
+
+    Raises:
+        StorageError: the board cannot be written.
+    """
+    if is_finished(board):
+        return
+    lines = (
+        f"{how} at {now or datetime.now():%Y-%m-%d %H:%M:%S}, before the storyboard was finished",
+        "The frames that are here are finished. Run the same story with the same options again: only the others are",
+        "painted, and the whole storyboard gets a directory of its own.",
+    )
+    write_atomically(board / STOPPED_FILE, "\n".join((*lines, "")).encode())
+
+
+def forget_stop(board: Path) -> None:
+    """The board's run goes on.
+
+    Raises:
+        StorageError: the board cannot be written.
+    """
+    with local_errors(board):
+        (board / STOPPED_FILE).unlink(missing_ok=True)

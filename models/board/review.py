@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from models.board.directory import create_board
+from models.board.directory import create_board, forget_stop
 from models.board.store import Store, content_key
 from models.errors import InputError
 from models.frames import seed_of
@@ -93,7 +93,10 @@ def open_board(output_dir: str, memory: Memory | None) -> Path:
         StorageError: the folder may not be written, or the disk is full.
     """
     board = Path(output_dir) / memory.board if memory else None
-    return board if board and board.is_dir() else create_board(output_dir)
+    if board is None or not board.is_dir():
+        return create_board(output_dir)
+    forget_stop(board)
+    return board
 
 
 # --- scenes

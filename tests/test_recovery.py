@@ -1,0 +1,180 @@
+"""What is killed or cancelled in the middle of a run, and how it goes on: real server, workers and runs.
+
+python -m pytest -rP tests/test_recovery.py   prints how long each took, as docs/operations.md tells it
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import service_parts
+import tiny_models
+from service import QUICK, STORY, until
+from service_parts import Parts
+
+from models.board.directory import REPORT_FILE, STOPPED_FILE
+
+WORKERS = ("worker-1", "worker-2")
+FRAMES = 4
+
+
+@dataclass(frozen=True)
+class Work:
+    """A storyboard of four frames that a worker has begun, in an output directory of its own."""
+
+    service: Parts
+    folder: Path
+    run: str
+    worker: str
+
+    @property
+    def frames(self) -> list[str]:
+        """Names of the frames that are on a board."""
+        return sorted({path.name for path in self.folder.glob("terminal_*/frame_*.png")})
+
+    @property
+    def finished(self) -> list[Path]:
+        """Boards that are finished."""
+        return [report.parent for report in self.folder.glob(f"terminal_*/{REPORT_FILE}")]
+
+    def painted(self) -> dict[str, int]:
+        """Every picture in the store, and when it was written."""
+        return {path.name: path.stat().st_mtime_ns for path in (self.folder / ".store" / "png").rglob("*.png")}
+
+    def again(self) -> str:
+        """A new run of the same."""
+        return self.service.queue("storyboard/steppe", **parameters(self.folder))
+
+
+def parameters(folder: Path) -> dict[str, Any]:
+    return {"story": STORY, "options": {**QUICK, "frames": FRAMES, "steps": 150, "output_dir": str(folder)}}
+
+
+def begin(service: Parts, name: str) -> Work:
+    """A run whose first frame is finished and whose others are not."""
+    folder = service.folder / "outputs" / name
+    run = service.queue("storyboard/steppe", **parameters(folder))
+    worker = service.worker_of(run)
+    work = Work(service, folder, run, worker)
+    until(lambda: work.frames)
+    return work
+
+
+def require_the_rest_alone(work: Work, before: dict[str, int], run: str) -> None:
+    """This run ends well, all frames are there, and those that had been painted before were not painted again."""
+    ended = work.service.until_ended(run)
+    assert ended["state_name"] == "Completed", ended["state"]["message"]
+    after = work.painted()
+    assert 1 <= len(before) < FRAMES == len(after)
+    assert before.items() <= after.items()
+    [board] = work.finished
+    assert len(json.loads((board / REPORT_FILE).read_bytes())["frames"]) == FRAMES
+
+
+def tell(what: str, began: float, until_when: Callable[[], Any]) -> Any:
+    """Print how long it took until this was true; returns it."""
+    value = until(until_when)
+    print(f"{what}: {time.time() - began:.1f} s")
+    return value
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
+    """A server and two workers, with a slot for each."""
+    folder, world = tmp_path_factory.mktemp("recovery"), tiny_models.made_once(tmp_path_factory)
+    with service_parts.in_parts(folder, world, *WORKERS) as service:
+        yield service
+
+
+@dataclass(frozen=True)
+class Abandoned:
+    """A run that was killed together with its worker."""
+
+    work: Work
+    before: dict[str, int]
+    killed: float
+
+
+@pytest.fixture(scope="module")
+def abandoned(service: Parts) -> Abandoned:
+    """Killed before all tests, since the server waits for its heartbeats; the other slot works on meanwhile."""
+    work = begin(service, "abandoned")
+    service.kill(work.worker)
+    service.kill_engine(work.run)
+    killed, before = time.time(), work.painted()
+    service.start_worker(work.worker)
+    return Abandoned(work, before, killed)
+
+
+def test_a_cancelled_run_stops_and_a_new_one_paints_the_rest(service: Parts, abandoned: Abandoned) -> None:
+    work, began = begin(service, "cancelled"), time.time()
+    service.ask(f"flow_runs/{work.run}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
+    tell("cancelled: its process is gone after", began, lambda: not service.engines(work.run))
+    ended = tell("cancelled: Cancelled after", began, lambda: service.until_ended(work.run))
+    assert ended["state_name"] == "Cancelled"
+    [stopped] = work.folder.glob(f"terminal_*/{STOPPED_FILE}")
+    assert stopped.read_text("utf-8").startswith("cancelled at ")
+    assert work.finished == []
+    assert list(work.folder.rglob(".*.tmp")) == []
+    require_the_rest_alone(work, work.painted(), work.again())
+
+
+def test_a_run_whose_process_is_killed_has_crashed_and_its_retry_paints_the_rest(
+    service: Parts, abandoned: Abandoned
+) -> None:
+    work, began = begin(service, "engine"), time.time()
+    service.kill_engine(work.run)
+    before = work.painted()
+    assert tell("run killed: Crashed after", began, lambda: service.until_ended(work.run))["state_name"] == "Crashed"
+    # Prefect's worker reports the crash once more than its runner, and would crash a retry that begins before that.
+    until(lambda: "Check whether the flow run exceeded" in service.log(work.worker))
+    retry = {"type": "SCHEDULED", "name": "AwaitingRetry"}  # as the dashboard's Retry does
+    service.ask(f"flow_runs/{work.run}/set_state", {"state": retry, "force": True})
+    until(lambda: service.flow_run(work.run)["state_type"] != "SCHEDULED")
+    require_the_rest_alone(work, before, work.run)
+
+
+def test_a_run_whose_worker_is_killed_ends_well_and_another_worker_takes_the_next(
+    service: Parts, abandoned: Abandoned
+) -> None:
+    work = begin(service, "worker")
+    service.kill(work.worker)
+    ended = service.until_ended(work.run)
+    assert ended["state_name"] == "Completed", ended["state"]["message"]
+    assert len(work.painted()) == FRAMES
+    began = time.time()
+    service.start_worker(work.worker)
+    print(f"worker killed: the new one is there after: {time.time() - began:.1f} s")
+    assert service.until_ended(work.again())["state_name"] == "Completed"
+
+
+def test_a_run_that_was_killed_with_its_worker_frees_its_slot(service: Parts, abandoned: Abandoned) -> None:
+    work = abandoned.work
+    ended = service.until_ended(work.run)
+    assert ended["state_name"] == "Crashed"
+    assert "No heartbeat for 90 seconds" in ended["state"]["message"]
+    crashed = datetime.fromisoformat(ended["state"]["timestamp"]).timestamp()
+    print(f"run and worker killed: Crashed after: {crashed - abandoned.killed:.1f} s")
+    service.ask("work_pools/gpu", {"concurrency_limit": 1}, "PATCH")  # a slot that is still held is the only one
+    require_the_rest_alone(work, abandoned.before, work.again())
+
+
+def test_a_run_paints_on_while_the_server_is_gone_and_ends_well_when_it_is_back(service: Parts) -> None:
+    work = begin(service, "server")
+    service.kill("server")
+    before, began = work.painted(), time.time()
+    until(lambda: len(work.frames) == FRAMES)
+    service.start_server()
+    print(f"server killed: gone for: {time.time() - began:.1f} s")
+    began = time.time()
+    tell("server killed: after it was back the run was Completed after", began, lambda: service.until_ended(work.run))
+    require_the_rest_alone(work, before, work.run)
+    tell("server killed: after it was back its process ended after", began, lambda: not service.engines(work.run))
+    assert service.until_ended(work.again())["state_name"] == "Completed"

@@ -1,0 +1,123 @@
+"""The other deployments from the command to the end: a book, a frame redone, a run that people review."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai_server
+import pytest
+import service as services
+import test_openai_writer
+import tiny_models
+from book_runs import TALES
+from openai_server import Script
+from service import QUICK, STORY, Service, run_id, until
+
+from models.board.directory import REPORT_FILE
+
+FRAMES = {**QUICK, "frames": 2}
+
+
+@pytest.fixture(scope="module")
+def writer() -> Iterator[Script]:
+    """A language model's server, which counts what is paid for."""
+    with openai_server.serving(openai_server.completion(test_openai_writer.board())) as script:
+        yield script
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, writer: Script) -> Iterator[Service]:
+    """Server, pool, deployments and one worker."""
+    folder, world = tmp_path_factory.mktemp("flows"), tiny_models.made_once(tmp_path_factory)
+    keys = {"OPENAI_API_KEY": "sk-any", "OPENAI_BASE_URL": writer.base_url}
+    with services.started(folder, world, **keys) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def book(service: Service) -> subprocess.CompletedProcess[str]:
+    """A book of two stories that was watched to its end."""
+    return service.run("storybook/steppe", "--watch", stories=TALES[:2], options=FRAMES)
+
+
+@pytest.fixture
+def boards(service: Service, book: subprocess.CompletedProcess[str]) -> list[Path]:
+    """The boards of the book's stories."""
+    [index] = (service.folder / "outputs").glob("storybook_*/index.json")
+    return [Path(chapter["directory"]) for chapter in json.loads(index.read_bytes())["chapters"]]
+
+
+def seeds(board: Path) -> list[int]:
+    return [frame["seed"] for frame in json.loads((board / REPORT_FILE).read_bytes())["frames"]]
+
+
+def test_a_book_goes_from_the_command_to_its_index(
+    service: Service, book: subprocess.CompletedProcess[str], boards: list[Path]
+) -> None:
+    assert book.returncode == 0, book.stdout
+    assert service.flow_run(run_id(book.stdout))["work_queue_name"] == "batch"
+    assert len(boards) == 2
+    assert [seeds(board) for board in boards] == [[42, 2042]] * 2
+
+
+def test_a_frame_is_redone_from_the_command_to_the_board(service: Service, boards: list[Path]) -> None:
+    board, other = boards
+    before = [(board / f"frame_00{number}.png").read_bytes() for number in (1, 2)]
+    redone = service.run("redo-frame/steppe", "--watch", board=str(board), frame=2, options={"seed": 777})
+    assert redone.returncode == 0, redone.stdout
+    after = [(board / f"frame_00{number}.png").read_bytes() for number in (1, 2)]
+    assert [old == new for old, new in zip(before, after, strict=True)] == [True, False]
+    assert (seeds(board), seeds(other)) == ([42, 777], [42, 2042])
+    assert service.flow_run(run_id(redone.stdout))["work_queue_name"] == "interactive"
+
+
+def test_a_frame_that_is_not_there_exits_with_1_and_the_flows_own_words(service: Service, boards: list[Path]) -> None:
+    refused = service.run("redo-frame/steppe", "--watch", board=str(boards[0]), frame=9)
+    assert refused.returncode == 1
+    assert "Flow run finished in state 'Failed'" in refused.stdout
+    assert "frame 9" in refused.stdout
+
+
+# --- people in the loop
+
+
+def suspended(service: Service, run: str) -> dict[str, Any]:
+    """The form that a run shows which was suspended and whose process has ended."""
+    state = until(lambda: found if (found := service.flow_run(run)["state"])["name"] == "Suspended" else None)
+    until(lambda: not service.engines(run))
+    schema = state["state_details"]["run_input_keyset"]["schema"]
+    return dict(until(lambda: service.ask(f"flow_runs/{run}/input/{schema}", method="GET")))
+
+
+def answer(service: Service, run: str, **values: Any) -> None:
+    assert service.ask(f"flow_runs/{run}/resume", {"run_input": values})["status"] == "ACCEPT"
+
+
+def test_a_reviewed_run_ends_its_process_at_each_question_and_pays_the_writer_once(
+    service: Service, writer: Script
+) -> None:
+    run = service.queue(
+        "storyboard/steppe", story=STORY, options={**FRAMES, "writer": "openai", "review": "all", "refresh": True}
+    )
+    scenes = suspended(service, run)["properties"]["scenes"]["default"]
+    other = service.queue("redo-frame/steppe", board="no such board", frame=1)
+    assert service.until_ended(other)["state_type"] == "FAILED"  # the slot is free while a person thinks
+    answer(service, run, scenes=[scenes[0], {**scenes[1], "caption": "He sleeps."}])
+    assert "redo" in suspended(service, run)["properties"]
+    answer(service, run, redo=[{"frame": 2, "seed": 888}])
+    suspended(service, run)
+    answer(service, run)
+    ended = service.until_ended(run)
+    assert ended["state_name"] == "Completed", ended["state"]["message"]
+    assert len(writer.requests) == 1
+    [board] = [
+        path.parent
+        for path in (service.folder / "outputs").glob(f"terminal_*/{REPORT_FILE}")
+        if 888 in seeds(path.parent)
+    ]
+    report = json.loads((board / REPORT_FILE).read_bytes())
+    assert [frame["scene"]["caption"] for frame in report["frames"]] == ["Moment 1.", "He sleeps."]
