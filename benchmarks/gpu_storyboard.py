@@ -1,0 +1,277 @@
+"""A storyboard of full size on one GPU, by this project and by stock diffusers pipelines, in one run.
+
+    python -m benchmarks.full_size /tmp/full-size
+    python -m benchmarks.gpu_storyboard --models /tmp/full-size --out figures.jsonl --profile kernels.txt
+
+Six frames with guidance, LoRA, a ControlNet on frames 2 to 6, CLIP scores and PNGs on disk; models loaded and warm.
+Both begin with the same noise, so that the pictures can be compared. A run of fewer steps says so, and nothing is
+scaled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks import work
+from benchmarks.figures import Figures, Kernels, ceiling, choose, peak, seconds_of, start_of_peak
+from benchmarks.full_size import known, lora_of
+from benchmarks.stock_storyboard import NAME, StockStoryboard, Told
+from models.board.directory import frame_name, place_frame
+from models.board.report import Weights
+from models.diffusion.loading import load, unload
+from models.diffusion.painter import paint
+from models.diffusion.requests import ControlPicture, PainterSetup, PaintRequest
+from models.diffusion.weights import torch_dtype
+from models.frames import FrameJob, generate, near_copies, seed_of
+from models.profiles import Precision, Profile
+from models.records import FramePrompt, FrameResult, Scene
+from models.storage import SINGLE_FILE
+from models.studio import Studio
+from models.vision.clip import load_scorer, unload_scorer
+
+SEED = 42
+WARM_UP, PROFILED = 2, 4
+"""Steps."""
+ACTIONS = (
+    "is riding on a horse, in the steppe, on a sunny day",
+    "is talking to a fat merchant, in the bazaar, at sunset",
+    "is sitting in a yurt with a bowl of soup, at night",
+    "is running away with a sack, in the mountains, at dawn",
+    "is laughing with a shepherd and a dog, by the river",
+    "is walking home with a camel, in the steppe, under the moon",
+)
+
+
+class Ours:
+    """This project's own way, from the frames' prompts to the pictures on a board, without Prefect's tasks round it."""
+
+    def __init__(self, profile: Profile, models: Path, device: str, given: argparse.Namespace) -> None:
+        self.profile, self.steps = profile, int(given.steps or profile.steps)
+        precision: Precision = given.precision or ("fp32" if device == "cpu" else profile.precision_on_gpu)
+        self.setup = PainterSetup(
+            profile=profile.name,
+            adapter=lora_of(models),
+            device=device,
+            precision=precision,
+            with_controlnet=True,
+            batch_size=given.batch_size or profile.batch_size_on_gpu,
+        )
+
+    def told(self, steps: int | None = None) -> Told:
+        """The same for the peer."""
+        profile, numbers = self.profile, range(1, len(ACTIONS) + 1)
+        return Told(
+            prompts=[self._prompt(number).prompt for number in numbers],
+            negative_prompt=profile.negative_prompt,
+            seeds=[seed_of(SEED, number, 0) for number in numbers],
+            steps=steps or self.steps,
+            size=profile.native_size,
+        )
+
+    def load(self) -> None:
+        """Everything into memory."""
+        load(self.setup)
+        load_scorer(self.setup.profile, self.setup.device)
+
+    def tell(self, folder: Path, steps: int | None = None) -> tuple[list[FrameResult], dict[str, float]]:
+        """Paint all frames as the flow does: frame 1, then the others at once, each in its own thread.
+
+        Returns:
+            The frames, and seconds of either stage.
+        """
+        studio = self._studio(folder / "store", steps or self.steps)
+        board = folder / "board"
+        board.mkdir(parents=True)
+
+        def frame(number: int, reference: FrameResult | None) -> FrameResult:
+            earlier = () if reference is None else (reference.file,)
+            job = FrameJob(studio=studio, prompt=self._prompt(number), reference=reference, earlier=earlier)
+            result = generate(job)
+            place_frame(board, result)
+            return result
+
+        began = time.perf_counter()
+        first = frame(1, None)
+        middle = time.perf_counter()
+        with ThreadPoolExecutor(len(ACTIONS)) as threads:
+            others = list(threads.map(lambda number: frame(number, first), range(2, len(ACTIONS) + 1)))
+        near_copies([first, *others])
+        return [first, *others], {"frame_1_s": middle - began, "frames_2_on_s": time.perf_counter() - middle}
+
+    def profile_steps(self, figures: Figures, file: Path, reference: str) -> None:
+        """What a few steps of frame 1, and of all others as one batch, are made of."""
+        models, profile = load(self.setup), self.profile
+        control = ControlPicture(file=reference, scale=profile.control_scale, end=1.0, kind="reference")
+        batch = min(len(ACTIONS) - 1, self.setup.batch_size)
+        for what, count, guide in (("frame 1", 1, None), ("others", batch, control)):
+            requests = [self._request(number + 1, guide) for number in range(count)]
+            kernels = Kernels(file.with_stem(f"{file.stem}-{what.replace(' ', '-')}"), self.setup.device)
+            kernels.start()
+            paint(models, requests)
+            figures.note(f"profile of {what}", steps=PROFILED, pictures=count, **kernels.stop())
+
+    def _request(self, number: int, control: ControlPicture | None) -> PaintRequest:
+        told = self.told(PROFILED)
+        return PaintRequest(
+            prompt=told.prompts[number - 1],
+            negative_prompt=told.negative_prompt,
+            seed=told.seeds[number - 1],
+            size=told.size,
+            steps=told.steps,
+            guidance=self.profile.guidance,
+            control=control,
+        )
+
+    def _prompt(self, number: int) -> FramePrompt:
+        profile, action = self.profile, ACTIONS[number - 1]
+        scene = Scene(number=number, caption=action, action=action, place="steppe", time="at dawn", shot="middle shot")
+        prompt = f"{profile.trigger} {action}, {profile.style}"
+        return FramePrompt(scene=scene, prompt=prompt, negative_prompt=profile.negative_prompt, tokens=77)
+
+    def _studio(self, store: Path, steps: int) -> Studio:
+        profile = self.profile
+        return Studio(
+            setup=self.setup,
+            weights=Weights(base="random", controlnet="random", clip="random", adapter="random"),
+            pipeline="reference_guided",
+            base_seed=SEED,
+            attempts=1,  # what random weights paint passes no gate
+            size=profile.native_size,
+            steps=steps,
+            guidance=profile.guidance,
+            control_scale=profile.control_scale,
+            control_end=profile.control_end,
+            consistency_threshold=-1.0,
+            prompt_threshold=-1.0,
+            store=str(store),
+            run="benchmark",
+        )
+
+
+def measure_ours(ours: Ours, figures: Figures, folder: Path, given: argparse.Namespace) -> float:
+    """Median seconds of a board; the last one's pictures stay in the folder."""
+    device = ours.setup.device
+    start_of_peak(device)
+    loading = seconds_of(device, ours.load)
+    warming = seconds_of(device, lambda: ours.tell(folder / "warm", WARM_UP))
+    start_of_peak(device)
+    figures.note("ours, loaded", load_s=loading, warm_up_s=warming, precision=ours.setup.precision)
+    totals: list[float] = []
+    for run in range(given.repeats):
+        stages: dict[str, float] = {}
+        place = folder / f"run{run}"
+
+        def tell(place: Path = place, stages: dict[str, float] = stages) -> None:
+            results, seconds = ours.tell(place)
+            stages |= seconds
+            broken = [result.number for result in results if "not finite" in str(result.scores.anomalies)]
+            figures.note("ours, scores", prompt=[result.scores.prompt for result in results], not_finite=broken)
+
+        totals.append(seconds_of(device, tell))
+        figures.note("ours", seconds=totals[-1], steps=ours.steps, **stages, **peak(device))
+        (place / "board").rename(folder / f"board{run}")
+    if given.profile is not None:
+        with figures.part("profile"):
+            ours.profile_steps(figures, given.profile, str(folder / f"board{given.repeats - 1}" / frame_name(1)))
+    unload()
+    unload_scorer()
+    return statistics.median(totals)
+
+
+def measure_stock(ours: Ours, figures: Figures, folder: Path, given: argparse.Namespace) -> float:
+    """The same for the peer."""
+    device, dtype = ours.setup.device, torch_dtype(ours.setup.precision)
+    began = time.perf_counter()
+    stock = StockStoryboard(ours.profile, given.models / "lora" / SINGLE_FILE, device, dtype)
+    loading = time.perf_counter() - began
+    warming = seconds_of(device, lambda: stock.tell(ours.told(WARM_UP), folder / "warm"))
+    figures.note("stock, loaded", load_s=loading, warm_up_s=warming, precision=ours.setup.precision)
+    start_of_peak(device)
+    totals = []
+    for _ in range(given.repeats):
+        totals.append(seconds_of(device, lambda: stock.tell(ours.told(), folder / "board")))
+        figures.note("stock", seconds=totals[-1], steps=ours.steps, **peak(device))
+    return statistics.median(totals)
+
+
+def compare(first: Path, second: Path) -> dict[str, Any]:
+    """How far the pictures of two boards are apart: PSNR in dB, and the largest difference of 255, by frame."""
+    ratios, largest = [], []
+    for number in range(1, len(ACTIONS) + 1):
+        pair = (first / frame_name(number), second / NAME.format(number=number))
+        a, b = (np.asarray(Image.open(file).convert("RGB"), dtype=np.float64) for file in pair)
+        error = float(((a - b) ** 2).mean())
+        ratios.append(round(float(10 * np.log10(255**2 / error)), 1) if error else None)
+        largest.append(int(np.abs(a - b).max()))
+    return {"psnr_db": ratios, "largest_difference": largest}
+
+
+def conclude(figures: Figures, ours: Ours, seconds: dict[str, float]) -> None:
+    """Ratio and share of what the device can do."""
+    device, profile = ours.setup.device, ours.profile
+    peak_rate = ceiling(device)
+    needed = work.count(profile)
+    total = needed.storyboard(profile, len(ACTIONS), ours.steps)
+    scaled = {} if ours.steps == profile.steps else {"note": f"{ours.steps} of {profile.steps} steps, not scaled"}
+    figures.note("work in TFLOP", **vars(needed), storyboard=total)
+    figures.note("ceiling", bf16_tflops=peak_rate, least_s=total / peak_rate)
+    shares = {f"{who}_share_of_ceiling": total / peak_rate / value for who, value in seconds.items()}
+    ratio = {"times_stock": seconds["stock"] / seconds["ours"]} if len(seconds) == 2 else {}
+    figures.note("storyboard", **{f"{who}_s": value for who, value in seconds.items()}, **ratio, **shares, **scaled)
+
+
+def arguments() -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu_storyboard",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--models", type=Path, required=True, help="folder that benchmarks.full_size made")
+    parser.add_argument("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
+    parser.add_argument("--precision", choices=("fp32", "fp16", "bf16"), help="of both (default: the profile's)")
+    parser.add_argument("--batch-size", type=int, help="frames painted at once by ours (default: the profile's)")
+    parser.add_argument("--steps", type=int, help="denoising steps; fewer are not scaled up (default: the profile's)")
+    parser.add_argument("--repeats", type=int, default=1, help="boards of each; medians are told (default: 1)")
+    parser.add_argument("--only", choices=("ours", "stock"), help="leave the other out")
+    parser.add_argument("--profile", type=Path, help="write torch.profiler's tables to files of this name")
+    parser.add_argument("--out", type=Path, help="file that every figure is appended to as a line of JSON")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure both, and tell. Exit code 1 if a part failed."""
+    given = arguments()
+    device = choose(given.device)
+    figures = Figures(given.out, device)
+    figures.header("storyboard on")
+    ours = Ours(known(given.models), given.models, device, given)
+    seconds: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        place = Path(scratch)
+        if given.only != "stock":
+            with figures.part("ours"):
+                seconds["ours"] = measure_ours(ours, figures, place / "ours", given)
+        if given.only != "ours":
+            with figures.part("stock"):
+                seconds["stock"] = measure_stock(ours, figures, place / "stock", given)
+        if len(seconds) == 2:
+            with figures.part("difference"):
+                last = place / "ours" / f"board{given.repeats - 1}"
+                figures.note("difference", **compare(last, place / "stock" / "board"))
+        with figures.part("conclusion"):
+            conclude(figures, ours, seconds)
+    raise SystemExit(1 if figures.failed else 0)
+
+
+if __name__ == "__main__":
+    main()

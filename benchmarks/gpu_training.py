@@ -1,0 +1,308 @@
+"""The document's training of full size on one GPU, by this project and by diffusers' stock step, in one run.
+
+    python -m benchmarks.full_size /tmp/full-size
+    python -m benchmarks.gpu_training --models /tmp/full-size --out figures.jsonl --profile kernels.txt
+
+Rank 64, batch 4, 1024 pixels, UNet and both text encoders. Ours is the project's own loop with everything that belongs
+to it: kept latents, validation loss and a checkpoint at the end. Seconds are those from one update to the next; the
+median leaves out the first few. Cards of 24 and 16 GB are proved by letting torch have no more memory than they do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks import work
+from benchmarks.figures import Figures, Kernels, card_of, ceiling, choose, peak, seconds_of, start_of_peak
+from benchmarks.full_size import known
+from benchmarks.stock_training import Sample, StockTraining
+from models.lora.config_files import read_training_config
+from models.lora.job import Job, Tick
+from models.lora.latents import encode_set
+from models.lora.options import MixedPrecision, TrainingOptions
+from models.lora.records import TrainingPicture, TrainingSet
+from models.lora.training import train
+from models.profiles import ROOT, Profile
+from models.storage import sha256_of
+
+CONFIG = ROOT / "configs" / "training_config.yaml"
+OF_OTHER_PLACES = ("base_model_name_or_path", "pretrained_model_name_or_path", "accelerate_config")
+LEARNT, HELD_OUT = 8, 1
+CONTEXT_GIB = 1.0
+"""Of a card's memory, what CUDA itself takes, and torch does not count."""
+DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+PROFILED = 3
+"""Updates."""
+
+
+class Setting(NamedTuple):
+    """One way to train."""
+
+    name: str
+    precision: MixedPrecision
+    changes: dict[str, Any]
+    """From the document's configuration."""
+    card_gib: float | None = None
+    """Of a card that it must fit."""
+
+
+SPARING = {"gradient_checkpointing": True}
+ONE_BY_ONE = {"train_batch_size": 1, "gradient_accumulation_steps": 4}
+SETTINGS = (
+    Setting("document, fp16", "fp16", {}),
+    Setting("document, bf16", "bf16", {}),
+    Setting("bf16, fused optimizer", "bf16", {"optimizer": "adamw_fused"}),
+    Setting("24 GB card, gradient checkpointing", "fp16", SPARING, 24),
+    Setting("24 GB card, batch 2 x 2", "fp16", {"train_batch_size": 2, "gradient_accumulation_steps": 2}, 24),
+    Setting("16 GB card, gradient checkpointing", "fp16", SPARING, 16),
+    Setting("16 GB card, gradient checkpointing, batch 1 x 4", "fp16", {**SPARING, **ONE_BY_ONE}, 16),
+    Setting("16 GB card, batch 1 x 4", "fp16", ONE_BY_ONE, 16),
+    Setting(
+        "16 GB card, gradient checkpointing, batch 1 x 4, 8-bit AdamW",
+        "fp16",
+        {**SPARING, **ONE_BY_ONE, "optimizer": "adamw_8bit"},
+        16,
+    ),
+)
+
+
+@dataclass
+class Pace:
+    """Notes when updates end, and profiles some of them."""
+
+    figures: Figures
+    kernels: Kernels | None = None
+    first: int = 0
+    """Update before which the profile begins."""
+    ends: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    before_checkpoint: dict[str, float] = field(default_factory=dict)
+    profiled: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, tick: Tick) -> None:
+        """Take in an update. The loop has read its loss, so that the device has done it."""
+        if tick.loss is None:
+            return
+        self.ends.append(time.perf_counter())
+        self.losses.append(tick.loss)
+        self.before_checkpoint = peak(self.figures.device)
+        if self.kernels is not None and tick.step == self.first:
+            self.kernels.start()
+        if self.kernels is not None and tick.step == self.first + PROFILED:
+            self.profiled = self.kernels.stop()
+
+    def seconds(self, leave_out: int) -> float:
+        """Median of the updates after the first few."""
+        return median_between(self.ends[leave_out:])
+
+
+def median_between(ends: list[float]) -> float:
+    """Median seconds from one to the next; at least two are needed."""
+    return statistics.median(after - before for before, after in pairwise(ends))
+
+
+class Pictures:
+    """Random pictures of the profile's size, with captions."""
+
+    def __init__(self, folder: Path, profile: Profile) -> None:
+        folder.mkdir(parents=True)
+        self.side, self.trigger = profile.native_size, profile.trigger
+        drawn = tuple(self._draw(folder / f"{number:03}.png", number) for number in range(LEARNT + HELD_OUT))
+        self.set = TrainingSet(folder=str(folder), learnt=drawn[:LEARNT], held_out=drawn[LEARNT:])
+
+    def _draw(self, file: Path, number: int) -> TrainingPicture:
+        colours = np.random.default_rng(number).integers(0, 255, (8, 8, 3), dtype=np.uint8)
+        size = (self.side, self.side)
+        Image.fromarray(colours).resize(size, Image.Resampling.BICUBIC).save(file)
+        caption = f"{self.trigger} rides on a horse, in the steppe, on a sunny day"
+        return TrainingPicture(
+            file=str(file), sha256=sha256_of(file), caption=caption, width=self.side, height=self.side
+        )
+
+    def samples(self, size: int) -> Iterator[Sample]:
+        """Batches for the peer, without end; read from disk once, as no data loader could do it faster."""
+        arrays = [np.asarray(Image.open(picture.file), dtype=np.float32) for picture in self.set.learnt]
+        pixels = [torch.from_numpy(array / 127.5 - 1).permute(2, 0, 1) for array in arrays]
+        place = 0
+        while True:
+            chosen = [(place + index) % len(pixels) for index in range(size)]
+            place += size
+            yield Sample(
+                torch.stack([pixels[index] for index in chosen]), [self.set.learnt[index].caption for index in chosen]
+            )
+
+
+class Bench:
+    """Trainings of one base on one device, one after another."""
+
+    def __init__(self, profile: Profile, figures: Figures, folder: Path, given: argparse.Namespace) -> None:
+        self.profile, self.figures, self.folder, self.given = profile, figures, folder, given
+        self.device = figures.device
+        self.pictures = Pictures(folder / "pictures", profile)
+        self.medians: dict[str, float] = {}
+
+    def options(self, **changes: Any) -> TrainingOptions:
+        """The document's configuration, of the benchmark's base and length."""
+        document = read_training_config(CONFIG)
+        kept = {name: value for name, value in document.items() if name not in OF_OTHER_PLACES}
+        own = {"profile": self.profile.name, "resolution": self.profile.native_size, "device": self.device}
+        length = {"max_train_steps": self.given.steps, "checkpointing_steps": self.given.steps}
+        places = {"train_data_dir": str(self.folder / "pictures"), "output_dir": str(self.folder / "output")}
+        return TrainingOptions.model_validate({**kept, **own, **length, **places, **changes})
+
+    def encode(self) -> None:
+        """Latents, on a card of 16 GB: so they can be made on every card that is trained on here."""
+        start_of_peak(self.device)
+        with card_of(self.device, 16 - CONTEXT_GIB):
+            seconds = seconds_of(self.device, lambda: encode_set(self.options(), self.pictures.set, self.device))
+        count = LEARNT + HELD_OUT
+        self.figures.note("latents, 16 GB card", pictures=count, seconds_with_loading=seconds, **peak(self.device))
+
+    def ours(self, setting: Setting) -> None:
+        """One training by the project's own loop, checkpoint included."""
+        options = self.options(**setting.changes)
+        job = Job(
+            options=options,
+            training_set=self.pictures.set,
+            base="random",
+            updates=self.given.steps,
+            mixed_precision=setting.precision,
+            device=self.device,
+            run=setting.name,
+        )
+        pace = Pace(self.figures, self._kernels(setting), self.given.steps - PROFILED - 1)
+        start_of_peak(self.device)
+        began = time.perf_counter()
+        try:
+            with card_of(self.device, None if setting.card_gib is None else setting.card_gib - CONTEXT_GIB):
+                train(job, pace)
+            ended = time.perf_counter()
+        finally:
+            for checkpoint in (self.folder / "output").glob("checkpoint-*"):
+                shutil.rmtree(checkpoint)
+        self._tell(setting, pace, {"start_s": pace.ends[0] - began, "checkpoint_s": ended - pace.ends[-1]})
+
+    def _tell(self, setting: Setting, pace: Pace, times: dict[str, float]) -> None:
+        # What the profiler watched was slower.
+        leave_out, watched = self.given.warm_up, PROFILED + 1 if pace.kernels is not None else 0
+        seconds = median_between(pace.ends[leave_out : len(pace.ends) - watched])
+        self.medians[setting.name] = seconds
+        self.figures.note(
+            f"ours: {setting.name}",
+            seconds_a_step=seconds,
+            steps_a_second=1 / seconds,
+            **pace.before_checkpoint,
+            **{f"{name}_with_checkpoint": value for name, value in peak(self.device).items()},
+            **times,
+            first_loss=pace.losses[0],
+            last_loss=pace.losses[-1],
+        )
+        if pace.profiled:
+            self.figures.note(f"profile of {setting.name}", steps=PROFILED, **pace.profiled)
+
+    def _kernels(self, setting: Setting) -> Kernels | None:
+        """Only the first setting is profiled."""
+        if self.given.profile is None or setting.changes or setting.name in self.medians or self.medians:
+            return None
+        return Kernels(self.given.profile, self.device)
+
+    def stock(self, precision: MixedPrecision) -> None:
+        """The peer's steps."""
+        options = self.options()
+        start_of_peak(self.device)
+        stock = StockTraining(options, self.device, DTYPES[precision])
+        ends, losses = [], []
+        for _, sample in zip(range(self.given.steps), self.pictures.samples(options.train_batch_size), strict=False):
+            losses.append(stock.step(sample))
+            ends.append(time.perf_counter())
+        seconds = median_between(ends[self.given.warm_up :])
+        self.medians["stock"] = seconds
+        self.figures.note(
+            f"stock: {precision}",
+            seconds_a_step=seconds,
+            steps_a_second=1 / seconds,
+            **peak(self.device),
+            first_loss=losses[0],
+            last_loss=losses[-1],
+        )
+
+    def conclude(self) -> None:
+        """Ratios to the peer, and shares of what the device can do."""
+        rate = ceiling(self.device)
+        batch = self.options().train_batch_size
+        needed = batch * work.count(self.profile).training_sample()
+        self.figures.note("ceiling", bf16_tflops=rate, tflop_a_step=needed, least_s_a_step=needed / rate)
+        for name, seconds in self.medians.items():
+            ratio = {"times_stock": self.medians["stock"] / seconds} if "stock" in self.medians else {}
+            share = needed / rate / seconds
+            self.figures.note(f"training step: {name}", seconds=seconds, **ratio, share_of_ceiling=share)
+
+
+def settings_for(device: str, only: list[str] | None) -> Iterator[Setting]:
+    """What can be measured on this device: on a CPU there is no fp16, no card, and nothing 8-bit."""
+    on_gpu, eight_bit = device.startswith("cuda"), importlib.util.find_spec("bitsandbytes") is not None
+    for setting in SETTINGS:
+        if only is not None and not any(word in setting.name for word in only):
+            continue
+        if setting.changes.get("optimizer") == "adamw_8bit" and not (on_gpu and eight_bit):
+            why = "not on a GPU" if not on_gpu else "bitsandbytes is not installed"
+            print(f"{setting.name}: not measured: {why}", flush=True)
+            continue
+        yield setting if on_gpu or setting.precision != "fp16" else setting._replace(precision="no")
+
+
+def arguments() -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu_training",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--models", type=Path, required=True, help="folder that benchmarks.full_size made")
+    parser.add_argument("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
+    parser.add_argument("--steps", type=int, default=16, help="updates of each training (default: %(default)s)")
+    parser.add_argument("--warm-up", type=int, default=4, help="updates left out of medians (default: %(default)s)")
+    parser.add_argument("--only", nargs="*", metavar="WORDS", help="only settings whose name has one of these")
+    parser.add_argument("--no-stock", action="store_true", help="leave the peer out")
+    parser.add_argument("--profile", type=Path, help="write torch.profiler's table of a few updates to this file")
+    parser.add_argument("--out", type=Path, help="file that every figure is appended to as a line of JSON")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure all settings and the peer, and tell. Exit code 1 if a part failed."""
+    given = arguments()
+    device = choose(given.device)
+    figures = Figures(given.out, device)
+    figures.header("training on")
+    with tempfile.TemporaryDirectory() as scratch:
+        bench = Bench(known(given.models), figures, Path(scratch), given)
+        with figures.part("latents"):
+            bench.encode()
+        for setting in settings_for(device, given.only):
+            with figures.part(f"ours: {setting.name}"):
+                bench.ours(setting)
+        if not given.no_stock:
+            with figures.part("stock"):
+                bench.stock("fp16" if device.startswith("cuda") else "no")
+        with figures.part("conclusion"):
+            bench.conclude()
+    raise SystemExit(1 if figures.failed else 0)
+
+
+if __name__ == "__main__":
+    main()
