@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from steppe import strangers
 from steppe.world import ATTRIBUTES, NONE, PAIR_ACTIONS, Person, Scene
 
 TRIGGER = "aldar_kose_man"
@@ -127,13 +128,19 @@ class Teller:
         self.told.add(key)
         return self.rng.choice(WORDINGS[key][value])
 
+    def worn(self, key: str, value: str, person: Person) -> str:
+        """A hat's or a robe's words. A stranger's robe is none of ATTRIBUTES, and so is not noted as told."""
+        if person.costume is not None and key.startswith("robe"):
+            return strangers.wording(person.costume, self.rng)
+        return self.words(key, value)
+
     def person(self, person: Person, suffix: str) -> str:
         """A person with what they wear: the words of one person stay together."""
         if person.aldar:
             return TRIGGER if suffix == "" else "him"
         worn = {"robe": person.robe, "hat": person.hat}
         named = tuple(key for key in worn if key + suffix in self.kept)
-        clothes = {key: article(self.words(key + suffix, worn[key])) for key in named}
+        clothes = {key: article(self.worn(key + suffix, worn[key], person)) for key in named}
         kind = article(self.words("kind" + suffix, person.kind))
         return f"{kind} {self.rng.choice(CLOTHED[named]).format(**clothes)}".strip()
 

@@ -21,7 +21,7 @@ from steppe.aldar import PICTURES
 from steppe.captions import TRIGGER
 from steppe.dataset import CAPTIONS
 from steppe.figures import DEFAULT_WEIGHTS, format_value, goal_of
-from steppe.material import RECIPES
+from steppe.material import NOTES, RECIPES
 from steppe.stages import CAPTION_DROPOUT, DRAWINGS, HERO_DRAWINGS
 from steppe.tokenizer import MAX_TOKENS, VOCABULARY_SIZE
 from steppe.world import KINDS
@@ -114,27 +114,34 @@ def parts_table(weights: Path) -> Iterator[str]:
     yield f"the captions; a text has {MAX_TOKENS} tokens at most.\n"
 
 
-def recipe_table() -> Iterator[str]:
-    """How each part was trained."""
+def recipe_table(weights: Path) -> Iterator[str]:
+    """How each part was trained, by the notes that the stages left."""
     yield "## Recipe\n"
-    yield "| stage | steps | batch | peak rate | average of weights |\n|---|---|---|---|---|"
-    for name, recipe in RECIPES.items():
-        yield f"| {name} | {recipe.steps:,} | {recipe.batch} | {recipe.rate:g} | {recipe.ema:g} |"
+    yield "| stage | drawings | steps | batch | peak rate | average of weights |\n|---|---|---|---|---|---|"
+    notes = {name: json.loads((weights / NOTES / f"{name}.json").read_text(encoding="utf-8")) for name in RECIPES}
+    for name, told in notes.items():
+        numbers = f"{told['drawings']:,} | {told['steps']:,} | {told['batch']}"
+        yield f"| {name} | {numbers} | {told['rate']:g} | {told['ema']:g} |"
     lora = training_options({}, LORA_CONFIG)
-    yield f"| character LoRA | {lora.max_train_steps:,} | {lora.train_batch_size} | {lora.learning_rate:g} | |"
+    steps = f"{lora.max_train_steps:,} | {lora.train_batch_size}"
+    yield f"| character LoRA | {PICTURES} | {steps} | {lora.learning_rate:g} | |"
     yield f"\nAdamW, warm-up and cosine, gradients clipped at 1. The base sees no caption {CAPTION_DROPOUT:.0%} of the"
     yield "time, so that it can be guided. All but the LoRA runs again by `python -m steppe.pretrain`. The LoRA is the"
     yield f"output of this project's training flow, `make train`, with `configs/{LORA_CONFIG.name}`.\n"
-    yield "Of these weights, the VAE's first training and the judge saw 150,000 drawings, and the ControlNet and the"
-    yield "decoder 60,000.\n"
+    went_on = [f"`{name}`" for name, told in notes.items() if told["went_on"]]
+    if went_on:
+        yield f"Not from nothing, but from the weights that were here before, went on: {', '.join(went_on)}.\n"
 
 
 def data_section() -> Iterator[str]:
     """What it was trained on."""
     yield "## Data\n"
     yield f"{DRAWINGS:,} random scenes, drawn by `steppe/draw.py`, each with {CAPTIONS} captions by"
-    yield f"`steppe/captions.py`; nothing else, and nothing by other people. {HERO_DRAWINGS:,} more with Aldar, or with"
-    yield "others in his robe or hat, taught the judge alone. The base has never seen him: the LoRA learnt him from the"
+    yield "`steppe/captions.py`; nothing else, and nothing by other people. In a third of them the leading person"
+    yield "wears a robe of any hue with a bold pattern (`steppe/strangers.py`), called by the nearest of some more"
+    yield "colours, so that a character of one's own is not bound to the eight robes that the vocabulary names."
+    yield f"{HERO_DRAWINGS:,} more with Aldar, or with others in his robe or hat, taught the judge alone. The base has"
+    yield "never seen him, nor his diamonds, his kalpak or his beard: the LoRA learnt him from the"
     yield f"{PICTURES} captioned pictures in `data/images`.\n"
 
 
@@ -158,7 +165,7 @@ def write_card(weights: Path, told: dict[str, Any]) -> None:
         StorageError: it can't be written.
     """
     about = ABOUT.format(size=architecture.SIZE, kinds=len(KINDS), trigger=TRIGGER)
-    lines = [about, *parts_table(weights), *data_section(), *recipe_table(), *figures_table(told), LIMITS]
+    lines = [about, *parts_table(weights), *data_section(), *recipe_table(weights), *figures_table(told), LIMITS]
     write_atomically(weights / "README.md", "\n".join(lines).encode())
 
 

@@ -26,10 +26,13 @@ from steppe.architecture import SIZE
 from steppe.captions import caption
 from steppe.draw import draw
 from steppe.judge import HEADS, NO, UNKNOWN, YES
+from steppe.strangers import SCENES_EACH, stranger_scene
 from steppe.world import Scene, attributes, random_scene
 
 CAPTIONS = 6
 """Wordings kept of each drawing; training picks one of them at random each time."""
+STRANGERS = 1 / 3
+"""Share of the drawings, the last ones, that show strangers."""
 HERO_SEED = 5 * 10**8
 """Drawings from this seed on have Aldar in them; only the judge ever sees them."""
 HELD_OUT_SEED = 10**9
@@ -55,11 +58,12 @@ def truth_row(scene: Scene) -> list[int]:
 
 
 def random_hero_scene(rng: random.Random) -> Scene:
-    """A scene with Aldar, or (one in three) with somebody else in his robe or his kalpak."""
+    """A scene with Aldar, or (one in three) with somebody else in his robe or his kalpak; half of them strangers."""
     if rng.random() > 1 / 3:
         return random_aldar_scene(rng)
     scene = random_scene(rng)
-    first = replace(scene.people[0], borrows=rng.choice(("robe", "hat")))
+    costume = rng.randrange(10**9) if rng.random() < 0.5 else None
+    first = replace(scene.people[0], borrows=rng.choice(("robe", "hat")), costume=costume)
     return replace(scene, people=(first, *scene.people[1:]))
 
 
@@ -71,18 +75,39 @@ def canny(picture: Any) -> Any:
 
 
 def draw_set(folder: Path, count: int, first_seed: int = 0) -> None:
-    """Draw `count` random scenes into `folder`, on all cores; from HERO_SEED on, scenes with Aldar."""
+    """Draw `count` random scenes into `folder`, on all cores: people, then strangers; from HERO_SEED on, Aldar."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, shape in (("pictures", (SIZE, SIZE, 3)), ("edges", (SIZE * SIZE // 8,)), ("truth", (len(HEADS),))):
         np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=np.uint8, shape=(count, *shape))
-    jobs = [(folder, start, min(start + _CHUNK, count), first_seed) for start in range(0, count, _CHUNK)]
+    known = first_stranger(count) if first_seed < HERO_SEED else count
+    jobs = [(folder, start, min(start + _CHUNK, count), first_seed, known) for start in range(0, count, _CHUNK)]
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
         captions = [wordings for chunk in pool.imap(_draw_chunk, jobs) for wordings in chunk]
     (folder / "captions.json").write_text(json.dumps(captions), encoding="utf-8")
 
 
-def _draw_chunk(job: tuple[Path, int, int, int]) -> list[list[str]]:
-    folder, start, end, first_seed = job
+def first_stranger(count: int) -> int:
+    """The first row of `count` drawings that shows a stranger; each has SCENES_EACH rows from here on."""
+    return round(count * (1 - STRANGERS) / SCENES_EACH) * SCENES_EACH
+
+
+def who_leads(truth: Any, known: int) -> Any:
+    """A number for the leading person of each row of `truth`: one for each of the world's people and each stranger.
+
+    Args:
+        truth: uint8 [N, heads], the drawings of one set.
+        known: the first row that shows a stranger.
+
+    Returns:
+        int64 [N].
+    """
+    people = truth[:, :3].astype(np.int64) @ np.array([100, 10, 1])
+    strangers = 1000 + np.arange(len(truth)) // SCENES_EACH
+    return np.where(np.arange(len(truth)) < known, people, strangers)
+
+
+def _draw_chunk(job: tuple[Path, int, int, int, int]) -> list[list[str]]:
+    folder, start, end, first_seed, known = job
     pictures, edges, truth = (
         np.lib.format.open_memmap(folder / f"{name}.npy", mode="r+") for name in ("pictures", "edges", "truth")
     )
@@ -90,7 +115,7 @@ def _draw_chunk(job: tuple[Path, int, int, int]) -> list[list[str]]:
     captions = []
     for row in range(start, end):
         rng = random.Random(first_seed + row)
-        scene = random_one(rng)
+        scene = random_one(rng) if row < known else stranger_scene(row, rng)
         picture = np.asarray(draw(scene, seed=first_seed + row))
         pictures[row] = picture
         edges[row] = np.packbits(canny(picture))

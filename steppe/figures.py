@@ -22,6 +22,7 @@ import torch
 from models.errors import StoryboardError
 from steppe.dataset import truth_row
 from steppe.easel import SETS, Easel, Painted, tell, write_sheets
+from steppe.flaws import anomaly_figures
 from steppe.held_out import Case, everybody, head_boxes, heroes
 from steppe.judge import HEADS, UNKNOWN
 from steppe.measures import Figure, psnr, share
@@ -152,6 +153,7 @@ MEASURES: dict[str, Callable[[Easel, int], list[Figure]]] = {
     "prompts": prompt_figures,
     "aldar": aldar_figures,
     "thresholds": threshold_figures,
+    "anomalies": anomaly_figures,
 }
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from steppe.loops import Recipe, in_batches, random_rows
 from steppe.objectives import to_floats
 
 TOKENS, LATENTS = "tokens.npy", "latents.pt"
+NOTES = "recipe"
+"""Folder, among the models, of what each stage was trained with."""
 RECIPES = {
     "judge": Recipe(steps=4000, batch=256, rate=2e-3),
     "clip": Recipe(steps=2500, batch=768, rate=1e-3),
-    "vae": Recipe(steps=4500, batch=64, rate=1e-3),
-    "decoder": Recipe(steps=3433, batch=64, rate=3e-4),
+    "vae": Recipe(steps=3500, batch=64, rate=1e-3),
+    "decoder": Recipe(steps=6000, batch=64, rate=3e-4),
     "words": Recipe(steps=1500, batch=256, rate=1e-3, ema=0.99),
-    "base": Recipe(steps=6500, batch=512, rate=1.5e-3, ema=0.9995),
+    "base": Recipe(steps=6000, batch=512, rate=1.5e-3, ema=0.9995),
     "controlnet": Recipe(steps=1000, batch=256, rate=5e-4),
 }
 
@@ -39,6 +42,8 @@ class Setup:
     device: str
     scale: float = 1.0
     """Share of the drawings and steps; 1 is the real thing, 0.001 a rehearsal."""
+    start_from: Path | None = None
+    """Folder of models whose VAE is trained further; None starts from nothing."""
 
     def count(self, full: int) -> int:
         """A number of drawings or steps at this scale."""
@@ -53,6 +58,20 @@ class Setup:
     def drawings(self) -> DrawingSet:
         """The drawings that the base learns from."""
         return open_set(self.work / "drawings")
+
+    def note(self, stage: str) -> None:
+        """Leave beside the models how one of them was trained, which the model card tells."""
+        drawings = sum(len(open_set(folder).truth) for folder in self._shown_to(stage))
+        told = asdict(self.recipe(stage)) | {"drawings": drawings, "went_on": self._goes_on(stage)}
+        folder = self.out / NOTES
+        folder.mkdir(exist_ok=True)
+        (folder / f"{stage}.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+
+    def _shown_to(self, stage: str) -> list[Path]:
+        return [self.work / name for name in ("drawings", *(("hero",) if stage == "judge" else ()))]
+
+    def _goes_on(self, stage: str) -> bool:
+        return stage == "vae" and self.start_from is not None
 
 
 def load_tokenizer(setup: Setup) -> Any:

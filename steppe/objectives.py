@@ -12,6 +12,8 @@ from steppe.architecture import CLIP_SIZE, TIME_IDS
 from steppe.judge import UNKNOWN, Judge, to_pixels
 
 MIN_SNR = 5.0
+IGNORED = -100
+"""Truth that cross-entropy leaves out."""
 
 
 def to_floats(pictures: Tensor) -> Tensor:
@@ -20,7 +22,7 @@ def to_floats(pictures: Tensor) -> Tensor:
 
 
 class ReconstructionLoss(nn.Module):
-    """The VAE's: L1 + 2 L2 + L1 of both gradients + a little KL, for uint8 pictures."""
+    """The VAE's: L1 + 10 L2 + L1 of both gradients + a little KL, for uint8 pictures."""
 
     def __init__(self, vae: Any) -> None:
         super().__init__()
@@ -34,7 +36,7 @@ class ReconstructionLoss(nn.Module):
         error = painted - target
         edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
         kl = 0.5 * (posterior.mean.float().pow(2) + posterior.var.float() - 1 - posterior.logvar.float()).mean()
-        loss: Tensor = error.abs().mean() + 2 * error.pow(2).mean() + edges + 1e-3 * kl
+        loss: Tensor = error.abs().mean() + 10 * error.pow(2).mean() + edges + 1e-3 * kl
         return loss
 
 
@@ -69,6 +71,12 @@ class TextEncoders(nn.Module):
         return torch.cat([one.hidden_states[-2], two.hidden_states[-2]], dim=-1), two.text_embeds
 
 
+def known_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of logits [N, values] over the labels [N] that are not IGNORED; 0 where all are."""
+    total = functional.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum")
+    return total / (labels != IGNORED).sum().clamp(min=1)
+
+
 class WordsLoss(nn.Module):
     """What the text encoders learn before there is a picture: to name the attributes that a caption tells.
 
@@ -83,11 +91,11 @@ class WordsLoss(nn.Module):
         self.answers = nn.ModuleList(nn.Linear(width + pooled_width, count) for count in classes)
 
     def forward(self, tokens: Tensor, truth: Tensor) -> Tensor:
-        """Scalar loss of tokens [N, 77] and truth int64 [N, attributes]."""
+        """Scalar loss of tokens [N, 77] and truth int64 [N, attributes], IGNORED where there is none."""
         hidden, pooled = self.texts(tokens)
         read = (hidden @ self.queries).softmax(dim=1).transpose(1, 2) @ hidden
         losses = [
-            functional.cross_entropy(answer(torch.cat([read[:, index], pooled], dim=-1)).float(), truth[:, index])
+            known_loss(answer(torch.cat([read[:, index], pooled], dim=-1)), truth[:, index])
             for index, answer in enumerate(self.answers)
         ]
         return torch.stack(losses).mean()
@@ -167,8 +175,8 @@ class JudgeLoss(nn.Module):
     def forward(self, pictures: Tensor, truth: Tensor) -> Tensor:
         """Scalar loss of uint8 pictures [N, 256, 256, 3] and truth [N, heads], 255 where there is none."""
         answers = self.judge(roughen(to_pixels(pictures)))
-        labels = torch.where(truth == UNKNOWN, -100, truth.long())
-        losses = [functional.cross_entropy(logits.float(), labels[:, index]) for index, logits in enumerate(answers)]
+        labels = torch.where(truth == UNKNOWN, IGNORED, truth.long())
+        losses = [known_loss(logits, labels[:, index]) for index, logits in enumerate(answers)]
         return torch.stack(losses).mean()
 
 

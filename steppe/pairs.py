@@ -106,7 +106,7 @@ def _aldar(scorer: ClipScorer, count: int) -> list[Figure]:
         scenes.append((scene, _elsewhere(scene, random_aldar_scene, rng), _like(scene, random_scene, rng)))
     first, again, stranger = _draw_rows(scorer, scenes)
     name = "Aldar elsewhere / another at the same place"
-    return [separation("clip", name, _cosines(first, again), _cosines(first, stranger))]
+    return [separation("clip", name, _cosines(first, again), _cosines(first, stranger), 0.9)]
 
 
 def _draw_rows(scorer: ClipScorer, rows: Sequence[tuple[Scene, ...]]) -> list[Tensor]:

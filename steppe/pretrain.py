@@ -12,12 +12,13 @@ Each stage is a process of its own; one that was stopped goes on from its last k
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from steppe.material import Setup
+from steppe.material import RECIPES, Setup
 from steppe.stages import STAGES
 
 SEED = 20
@@ -34,6 +35,8 @@ def run_stage(name: str, setup: Setup) -> None:
     torch.manual_seed(SEED)
     started = time.monotonic()
     STAGES[name].run(setup)
+    if name in RECIPES:
+        setup.note(name)
     print(f"{name} done in {time.monotonic() - started:.0f} s", flush=True)
 
 
@@ -49,8 +52,9 @@ def run_all(names: list[str], devices: list[str], arguments: list[str]) -> None:
             for name in [name for name in waiting if not {*waiting, *running} & {*STAGES[name].after}]:
                 if free:
                     device = free.pop(0)
-                    command = [sys.executable, "-m", "steppe.pretrain", "--run", name, "--device", device, *arguments]
-                    running[name] = (device, subprocess.Popen(command))  # noqa: S603
+                    seen, environment = as_the_only_one(device)
+                    command = [sys.executable, "-m", "steppe.pretrain", "--run", name, "--device", seen, *arguments]
+                    running[name] = (device, subprocess.Popen(command, env=environment))  # noqa: S603
                     waiting.remove(name)
             for name, (device, process) in list(running.items()):
                 if process.poll() is not None:
@@ -65,6 +69,16 @@ def run_all(names: list[str], devices: list[str], arguments: list[str]) -> None:
             process.wait()
 
 
+def as_the_only_one(device: str) -> tuple[str, dict[str, str]]:
+    """What a process is told so that its GPU is the only one it sees: compiled code is then the same for every GPU."""
+    kind, _, number = device.partition(":")
+    if not number:
+        return device, dict(os.environ)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    own = visible.split(",")[int(number)] if visible else number
+    return kind, os.environ | {"CUDA_VISIBLE_DEVICES": own}
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the stages that the command line names, or all that are missing."""
     parser = argparse.ArgumentParser(
@@ -76,19 +90,29 @@ def main(arguments: list[str] | None = None) -> None:
         "--device", nargs="+", default=["cuda"], help="cuda, cuda:N or cpu; one or several (default: cuda)"
     )
     parser.add_argument("--scale", type=float, default=1.0, help="share of drawings and steps (default: %(default)s)")
+    parser.add_argument(
+        "--start-from",
+        type=Path,
+        metavar="FOLDER",
+        help="train the VAE of these models further (default: from nothing)",
+    )
     parser.add_argument("--stage", action="append", choices=list(STAGES), help="do this stage anew; may be repeated")
     parser.add_argument("--run", choices=list(STAGES), help=argparse.SUPPRESS)  # what a stage's own process is told
     given = parser.parse_args(arguments)
     if given.scale != 1 and (given.out == OUT or given.work == WORK):
         parser.error(f"a rehearsal must not overwrite {OUT} and {WORK}: give it --out and --work of its own")
-    setup = Setup(work=given.work, out=given.out, device=given.device[0], scale=given.scale)
+    start_from = given.start_from
+    if start_from and not (start_from / "vae").is_dir():
+        parser.error(f"--start-from {start_from}: it has no folder vae")
+    setup = Setup(work=given.work, out=given.out, device=given.device[0], scale=given.scale, start_from=start_from)
     for folder in (setup.work, setup.out):
         folder.mkdir(parents=True, exist_ok=True)
     if given.run:
         run_stage(given.run, setup)
         return
     names = [name for name in STAGES if name in (given.stage or _missing(setup))]
-    run_all(names, given.device, ["--out", str(given.out), "--work", str(given.work), "--scale", str(given.scale)])
+    passed_on = ["--out", str(given.out), "--work", str(given.work), "--scale", str(given.scale)]
+    run_all(names, given.device, [*passed_on, *(["--start-from", str(start_from)] if start_from else [])])
 
 
 def _missing(setup: Setup) -> list[str]:

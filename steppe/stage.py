@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
-from steppe import aldar
+from steppe import aldar, strangers
 from steppe.animals import HEADS
 from steppe.people import Look, look_of
 from steppe.things import Colour, Pen, Point, shade
@@ -66,6 +66,8 @@ def look_for(board: Board, index: int) -> Look:
     if person.aldar:
         return aldar.look(dice)
     own = look_of(person, dice)
+    if person.costume is not None:
+        own = replace(own, robe=strangers.robe_of(person.costume))
     if person.borrows == "robe":
         return replace(own, robe=aldar.look(dice).robe)
     return replace(own, hat=aldar.kalpak) if person.borrows == "hat" else own

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from steppe import architecture
 from steppe.captions import WORDINGS
-from steppe.dataset import HERO_SEED, draw_set, open_set
-from steppe.judge import Judge, save_judge
+from steppe.dataset import HERO_SEED, STRANGERS, draw_set, first_stranger, open_set, who_leads
+from steppe.judge import UNKNOWN, Judge, save_judge
 from steppe.loops import Keeping, fit, random_rows
 from steppe.material import (
     LATENTS,
@@ -33,6 +33,7 @@ from steppe.material import (
     unpack_edges,
 )
 from steppe.objectives import (
+    IGNORED,
     ControlLoss,
     DecoderLoss,
     JudgeLoss,
@@ -42,10 +43,11 @@ from steppe.objectives import (
     TextEncoders,
     WordsLoss,
 )
+from steppe.strangers import SCENES_EACH
 from steppe.tokenizer import encode, train_tokenizer
 from steppe.world import ATTRIBUTES
 
-DRAWINGS, HERO_DRAWINGS = 100_000, 15_000
+DRAWINGS, HERO_DRAWINGS = 108_000, 15_000
 CAPTION_DROPOUT = 0.1
 DECODER_MARK = "vae/decoder.json"
 
@@ -91,11 +93,16 @@ def run_clip(setup: Setup) -> None:
 
     recipe, drawings, tokenizer = setup.recipe("clip"), setup.drawings(), load_tokenizer(setup)
     pictures, tokens = on_device(setup.device, drawings.pictures), load_tokens(setup)
-    who = on_device(setup.device, drawings.truth[:, :3].astype(np.int64) @ np.array([100, 10, 1]))
+    known = first_stranger(len(pictures))
+    who = on_device(setup.device, who_leads(drawings.truth, known))
     clip = architecture.build_clip(tokenizer).to(setup.device)
+    groups = round(recipe.batch * STRANGERS / SCENES_EACH)
 
     def batch() -> tuple[Tensor, ...]:
-        rows = random_rows(len(pictures), recipe.batch, setup.device)
+        people = random_rows(known, recipe.batch - groups * SCENES_EACH, setup.device)
+        leaders = random_rows((len(pictures) - known) // SCENES_EACH, groups, setup.device)
+        strangers = known + leaders[:, None] * SCENES_EACH + torch.arange(SCENES_EACH, device=setup.device)
+        rows = torch.cat([people, strangers.flatten()])
         return pictures[rows], one_wording(tokens, rows), who[rows]
 
     fit(LikenessLoss(clip), clip, batch, recipe, Keeping(name="clip", folder=setup.work))
@@ -110,7 +117,8 @@ def run_clip(setup: Setup) -> None:
 def run_vae(setup: Setup) -> None:
     """Train the VAE, and measure the scale of its latents."""
     recipe, pictures = setup.recipe("vae"), on_device(setup.device, setup.drawings().pictures)
-    vae = architecture.build_vae().to(setup.device, memory_format=torch.channels_last)
+    vae = load_vae(setup.start_from) if setup.start_from else architecture.build_vae()
+    vae.to(setup.device, memory_format=torch.channels_last)
 
     def batch() -> tuple[Tensor, ...]:
         return (pictures[random_rows(len(pictures), recipe.batch, setup.device)],)
@@ -125,10 +133,8 @@ def run_vae(setup: Setup) -> None:
 
 def run_decoder(setup: Setup) -> None:
     """Train the VAE's decoder further. Its latents stay what they are, so the base can be trained meanwhile."""
-    from diffusers import AutoencoderKL
-
     recipe, pictures = setup.recipe("decoder"), on_device(setup.device, setup.drawings().pictures)
-    vae = AutoencoderKL.from_pretrained(setup.out / "vae", torch_dtype=torch.float32)
+    vae = load_vae(setup.out)
     vae.to(setup.device, memory_format=torch.channels_last)
     vae.encoder.requires_grad_(False)
     vae.quant_conv.requires_grad_(False)
@@ -137,7 +143,6 @@ def run_decoder(setup: Setup) -> None:
         return (pictures[random_rows(len(pictures), recipe.batch, setup.device)],)
 
     fit(DecoderLoss(vae), vae, batch, recipe, Keeping(name="decoder", folder=setup.work))
-    vae.register_to_config(_name_or_path=None)  # else the folder it was read from, on this machine
     _save(vae, setup.out / "vae")
     (setup.out / DECODER_MARK).write_text(json.dumps({"decoder_steps": recipe.steps}) + "\n", encoding="utf-8")
 
@@ -150,7 +155,8 @@ def run_words(setup: Setup) -> None:
     texts = TextEncoders(first, second)
     objective = WordsLoss(texts, sum(architecture.TEXT_WIDTHS), architecture.TEXT_WIDTHS[1], classes).to(setup.device)
     tokens = load_tokens(setup)
-    truth = on_device(setup.device, setup.drawings().truth[:, : len(classes)].astype(np.int64))
+    known = setup.drawings().truth[:, : len(classes)].astype(np.int64)
+    truth = on_device(setup.device, np.where(known == UNKNOWN, IGNORED, known))
 
     def batch() -> tuple[Tensor, ...]:
         rows = random_rows(len(tokens), recipe.batch, setup.device)
@@ -232,6 +238,15 @@ STAGES: dict[str, Stage] = {
     "clip": Stage(run_clip, ("draw",), "clip/preprocessor_config.json"),
     "judge": Stage(run_judge, ("draw",), "judge/model.safetensors"),
 }
+
+
+def load_vae(out: Path) -> Any:
+    """The VAE in fp32, as it was saved."""
+    from diffusers import AutoencoderKL
+
+    vae = AutoencoderKL.from_pretrained(out / "vae", torch_dtype=torch.float32)
+    vae.register_to_config(_name_or_path=None)  # else the folder it was read from, on this machine
+    return vae
 
 
 def load_text_encoders(out: Path) -> TextEncoders:

@@ -47,6 +47,7 @@ class Person:
     """One person. `aldar` marks the hero, who is drawn with his own look whatever the other fields say.
 
     `borrows` puts Aldar's "robe" or "hat" on somebody else: drawn only to teach the judge that one is not the other.
+    `costume` is the number of a stranger's robe (`steppe.strangers`), worn instead of `robe`.
     """
 
     kind: str
@@ -54,6 +55,14 @@ class Person:
     hat: str
     aldar: bool = False
     borrows: str | None = None
+    costume: int | None = None
+
+    @property
+    def nameless(self) -> frozenset[str]:
+        """What of this person is none of ATTRIBUTES: "kind", "robe" and "hat" of Aldar, else what is not their own."""
+        if self.aldar:
+            return frozenset(("kind", "robe", "hat"))
+        return frozenset([*([self.borrows] if self.borrows else []), *(["robe"] if self.costume is not None else [])])
 
     def __post_init__(self) -> None:
         check("kind", self.kind)
@@ -88,7 +97,8 @@ class Scene:
 def attributes(scene: Scene) -> dict[str, str]:
     """What is true of `scene`, by the keys of ATTRIBUTES.
 
-    Aldar has no kind, robe or hat that this vocabulary can name: those keys are absent for him.
+    Aldar has no kind, robe or hat that this vocabulary can name: those keys are absent for him, and so is a stranger's
+    robe.
     """
     truth = {
         "action": scene.action,
@@ -99,9 +109,8 @@ def attributes(scene: Scene) -> dict[str, str]:
         "prop": scene.prop or NONE,
     }
     for person, suffix in zip(scene.people, ("", "2"), strict=False):
-        if not person.aldar:
-            own = {"kind": person.kind, "robe": person.robe, "hat": person.hat}
-            truth |= {key + suffix: value for key, value in own.items() if key != person.borrows}
+        own = {"kind": person.kind, "robe": person.robe, "hat": person.hat}
+        truth |= {key + suffix: value for key, value in own.items() if key not in person.nameless}
     if len(scene.people) == 1:
         truth |= {"kind2": NONE, "robe2": NONE, "hat2": NONE}
     return truth

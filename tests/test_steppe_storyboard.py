@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import torch
 from PIL import Image
 
 from models.profiles import ROOT
+from steppe.judge import load_judge, verdicts
 
 STORY = "Aldar Köse tricks a greedy merchant in the bazaar"
 
@@ -34,3 +37,10 @@ def test_a_sentence_becomes_a_storyboard(tmp_path: Path) -> None:
             assert picture.size == (256, 256)
             colours = picture.convert("RGB").resize((32, 32)).getcolors(1024) or []
             assert len(colours) > 100  # a picture, not a grey field
+    seen = verdicts(load_judge(ROOT / "weights" / "steppe" / "judge"), torch.from_numpy(pictures_of(board)))
+    assert [one["hero_hat"] for one in seen] == ["yes", "yes"]  # Aldar's kalpak, which no other person wears
+
+
+def pictures_of(board: Path) -> np.ndarray:
+    """Its frames, uint8 [frames, 256, 256, 3]."""
+    return np.stack([np.asarray(Image.open(file).convert("RGB")) for file in sorted(board.glob("frame_*.png"))])
