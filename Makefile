@@ -10,7 +10,7 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help storyboard train up test check format clean
+.PHONY: help storyboard train up test bench-gpu check format clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -27,6 +27,11 @@ up: $(INSTALLED)  ## Prefect server, work pool, all deployments and a worker; Ct
 
 test: $(INSTALLED_DEV)  ## The whole test suite
 	$(BIN)/python -m pytest
+
+bench-gpu: $(INSTALLED)  ## Storyboard and training beside stock diffusers at SDXL's full size; needs an 80 GB GPU
+	$(BIN)/python -m benchmarks.full_size outputs/full-size
+	$(BIN)/python -m benchmarks.gpu_storyboard --models outputs/full-size --out outputs/bench-gpu.jsonl
+	$(BIN)/python -m benchmarks.gpu_training --models outputs/full-size --out outputs/bench-gpu.jsonl
 
 check: $(INSTALLED_DEV)  ## Lint, format and types, as CI runs them
 	$(BIN)/ruff check .
