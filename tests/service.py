@@ -21,6 +21,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 
+import short_flow
+
 from models.profiles import ROOT, Profile
 
 DEADLINE = 240.0
@@ -108,6 +110,14 @@ class Client:
         """The id of a new run, made without waiting for a command's imports."""
         made = self.ask(f"deployments/name/{deployment}", method="GET")["id"]
         return str(self.ask(f"deployments/{made}/create_flow_run", {"parameters": parameters})["id"])
+
+    def deploy_short(self, queue: str) -> str:
+        """Name of a deployment of runs that take a moment, in this queue of the pool."""
+        shutil.copy(short_flow.__file__, self.folder)
+        where = ["--name=pool", "--pool=gpu", f"--work-queue={queue}"]
+        deployed = self.prefect("--no-prompt", "deploy", "short_flow.py:short", *where)
+        assert deployed.returncode == 0, deployed.stdout
+        return "short/pool"
 
     def flow_run(self, run: str) -> dict[str, Any]:
         """What the server knows of a run."""

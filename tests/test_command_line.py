@@ -18,7 +18,7 @@ from models.settings import StoryboardOptions
 
 STORY = "Aldar Köse tricks a greedy merchant"
 TINY = ["--profile", "tiny", "--frames", "2", "--steps", "2", "--threshold", "-1", "--prompt-threshold", "-1"]
-DRIVER = [sys.executable, str(ROOT / "tests" / "tiny_command.py")]
+DRIVER = [sys.executable, str(ROOT / "tests" / "tiny_command.py"), "flows.command_line"]
 
 
 @pytest.fixture(autouse=True)

@@ -23,11 +23,13 @@ import pytest
 import tiny_models
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect, sync_playwright
+from tiny_trials import CHARACTER, UNRELATED
+from training_runs import draw_pictures
 
 from models.board.directory import REPORT_FILE
 from models.board.pages import report_markdown, score_rows
 from models.board.report import Report
-from models.profiles import PROFILES, ROOT
+from models.profiles import PROFILES, ROOT, Profile
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 QUIET = ["headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"]
@@ -110,13 +112,33 @@ def _tiny_profile(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
 @pytest.fixture(scope="module")
 def dashboard(server: str, tmp_path_factory: pytest.TempPathFactory) -> Dashboard:
     """Of a storyboard of three frames, the later ones weak after two attempts."""
-    world, folder = tiny_models.made_once(tmp_path_factory), tmp_path_factory.mktemp("boards")
+    folder = tmp_path_factory.mktemp("boards")
     options = ["--profile=tiny", "--frames=3", "--steps=2", "--attempts=2", "--threshold=1", "--prompt-threshold=-1"]
-    command = [sys.executable, str(ROOT / "tests/tiny_command.py"), world.base.source, *options, "--", STORY]
+    world = tiny_models.made_once(tmp_path_factory)
+    return Dashboard(server, folder / run(server, world, folder, "flows.command_line", *options, "--", STORY))
+
+
+@pytest.fixture(scope="module")
+def trained(dashboard: Dashboard, tmp_path_factory: pytest.TempPathFactory) -> Dashboard:
+    """The same server, which also knows a training of eight updates with a checkpoint every four."""
+    folder = tmp_path_factory.mktemp("training")
+    pictures = draw_pictures(folder / "pictures", 8)
+    options = ["--profile=tiny", "--rank=4", "--alpha=2", "--max-train-steps=8", "--checkpointing-steps=4"]
+    options += ["--train-batch-size=2", "--validation-seeds=1", f"--train-data-dir={pictures}", "--name=tiny_hero"]
+    for name, texts in (("validation", CHARACTER), ("unrelated", UNRELATED)):
+        options += [part for text in texts for part in (f"--{name}-prompts", text)]
+    world = tiny_models.made_once(tmp_path_factory)
+    run(dashboard.url, world, folder, "flows.training_command", *options)
+    return dashboard
+
+
+def run(server: str, world: Profile, folder: Path, module: str, *arguments: str) -> str:
+    """What a command with the profile "tiny" printed last, on this server."""
+    command = [sys.executable, str(ROOT / "tests/tiny_command.py"), module, world.base.source, *arguments]
     environment = os.environ | {"PREFECT_API_URL": f"{server}/api", "NO_PROXY": "127.0.0.1"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return Dashboard(server, folder / done.stdout.removesuffix("\n"))
+    return done.stdout.splitlines()[-1]
 
 
 @pytest.fixture(scope="module")
@@ -167,14 +189,18 @@ def expect_in_time(read: Callable[[], Any], expected: Any) -> None:
     assert shown == expected
 
 
+def painted(picture: Locator) -> Image.Image:
+    """A picture of a page as the browser has painted it."""
+    picture.wait_for()
+    picture.page.wait_for_function("() => [...document.images].every(image => image.complete)")
+    return Image.open(io.BytesIO(picture.screenshot())).convert("RGB")
+
+
 def test_the_contact_sheet_is_really_painted(pages: BrowserContext, dashboard: Dashboard) -> None:
     page = opened(pages, dashboard.artifact("contact-sheet"))
     picture = page.get_by_role("img", name="contact sheet")
-    picture.wait_for()
-    page.wait_for_function("() => [...document.images].every(image => image.complete)")
-    width = picture.evaluate("image => image.naturalWidth")
-    assert width == 1200
-    seen = Image.open(io.BytesIO(picture.screenshot())).convert("RGB")
+    seen = painted(picture)
+    assert picture.evaluate("image => image.naturalWidth") == 1200
     assert seen.width > 600
     assert seen.height > 200
     assert len(set(seen.resize((60, 40)).get_flattened_data())) > 300
@@ -219,10 +245,39 @@ def test_the_report_has_its_headings_and_shows_a_story_as_it_was_written(
 
 
 def test_the_run_shows_its_frames_as_task_runs(pages: BrowserContext, dashboard: Dashboard) -> None:
-    (run,) = dashboard.ask("flow_runs/filter")
+    (run,) = dashboard.ask("flow_runs/filter", flows={"name": {"any_": ["storyboard"]}})
     page = opened(pages, f"runs/flow-run/{run['id']}")
     page.get_by_text("Task Runs", exact=True).click()
     for frame in dashboard.report.frames:
         name = f"frame {frame.number}: {frame.scene.action[:60]}"
         expect(page.get_by_role("link", name=name)).to_be_visible(timeout=DEADLINE * 1000)
     expect(page.get_by_text("Completed", exact=True).first).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("loss-curve", "Loss up to step"),
+        ("checkpoint-grid", "checkpoints side by side"),
+        ("training-pictures", "training pictures"),
+    ],
+)
+def test_the_pictures_of_a_training_are_really_painted(
+    pages: BrowserContext, trained: Dashboard, key: str, name: str
+) -> None:
+    page = opened(pages, trained.artifact(key))
+    picture = page.get_by_role("img", name=name).first
+    seen = painted(picture)
+    assert min(seen.size) > 100
+    assert len(set(seen.resize((60, 40)).get_flattened_data())) > 20
+
+
+def test_the_table_of_checkpoints_says_which_was_chosen_and_why(pages: BrowserContext, trained: Dashboard) -> None:
+    page = opened(pages, trained.artifact("checkpoints"))
+    expect(page.locator("tbody tr")).to_have_count(2, timeout=DEADLINE * 1000)
+    expect_in_time(
+        lambda: sorted(row.locator("td").first.inner_text() for row in page.locator("tbody tr").all()), ["4", "8"]
+    )
+    expect(page.locator("tbody").get_by_text("chosen")).to_have_count(1)
+    page = opened(pages, trained.artifact("checkpoint-grid"))
+    expect(page.locator("body")).to_contain_text("Every checkpoint paints the same prompts with the same seeds")

@@ -18,6 +18,8 @@ from openai_server import Script
 from service import QUICK, STORY, Service, run_id, until
 from training_runs import draw_pictures
 
+from models.lora import checkpoints
+
 KEY = "sk-canary-Zx81qOpenAI"
 AWS_KEY = "canary/Vt44rAws"
 
@@ -125,20 +127,22 @@ def test_a_run_without_a_story_is_refused(service: Service) -> None:
     assert service.count() == before
 
 
-def test_queued_runs_finish_one_at_a_time_in_order_and_trainings_come_last(service: Service, tmp_path: Path) -> None:
-    """Three storyboards and a training for one slot; ten would be the same, and take minutes."""
+def test_ten_queued_runs_finish_one_at_a_time_in_order_and_a_training_last(service: Service, tmp_path: Path) -> None:
+    """A storyboard, eight short runs and a training for one slot."""
+    deployment = service.deploy_short("interactive")
     options = {"profile": "tiny", "train_data_dir": str(tmp_path), "output_dir": str(tmp_path), "device": "cpu"}
-    first = service.queue("storyboard/steppe", story="one", options=QUICK)
+    first = service.queue("storyboard/steppe", story="story 1", options=QUICK)
     training = service.queue("train-lora/steppe", options=options)
-    others = [service.queue("storyboard/steppe", story=story, options=QUICK) for story in ("two", "three")]
+    others = [service.queue(deployment, place=str(tmp_path / f"run {number}")) for number in range(8)]
     runs = [service.until_ended(run) for run in (first, *others, training)]
-    assert [run["state_type"] for run in runs] == ["COMPLETED"] * 3 + ["FAILED"]
+    assert [run["state_type"] for run in runs] == ["COMPLETED"] * 9 + ["FAILED"]
     for earlier, later in itertools.pairwise(runs):
         assert datetime.fromisoformat(earlier["end_time"]) <= datetime.fromisoformat(later["start_time"])
 
 
-def test_a_training_goes_from_the_command_to_a_published_character(service: Service, tmp_path: Path) -> None:
-    options = {
+def training_of(tmp_path: Path) -> dict[str, Any]:
+    """Options of a small training."""
+    return {
         "profile": "tiny",
         "device": "cpu",
         "rank": 4,
@@ -152,10 +156,35 @@ def test_a_training_goes_from_the_command_to_a_published_character(service: Serv
         "unrelated_prompts": ["a merchant in a yellow robe", "a camel by the river"],
         "validation_seeds": 1,
         "name": "tiny_hero",
+        "output_dir": str(tmp_path / "checkpoints"),
     }
-    trained = service.run("train-lora/steppe", "--watch", options=options)
+
+
+def test_a_training_goes_from_the_command_to_a_published_character(service: Service, tmp_path: Path) -> None:
+    trained = service.run("train-lora/steppe", "--watch", options=training_of(tmp_path))
     assert trained.returncode == 0, trained.stdout
     assert (service.folder / "outputs" / "published" / "tiny_hero").is_dir()
+
+
+def test_a_cancelled_training_keeps_its_last_whole_checkpoint_and_goes_on_from_it(
+    service: Service, tmp_path: Path
+) -> None:
+    options = {**training_of(tmp_path), "max_train_steps": 400, "checkpointing_steps": 20, "checkpoints_total_limit": 2}
+    folder = tmp_path / "checkpoints"
+    run = service.queue("train-lora/steppe", options=options)
+    until(lambda: checkpoints.list_steps(folder))
+    service.ask(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
+    assert service.until_ended(run)["state_name"] == "Cancelled"
+    until(lambda: not service.engines(run))
+    *_, last = checkpoints.list_steps(folder)
+    assert 20 <= last < 400
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == [".latents"]
+    [stopped] = [message for message in logs_of(service, run) if message.startswith("stopped (")]
+    assert f"checkpoint-{last}" in stopped
+    again = service.run("train-lora/steppe", "--watch", options={**options, "resume_from_checkpoint": "latest"})
+    assert again.returncode == 0, again.stdout
+    assert f"checkpoint-{last}" in again.stdout
+    assert checkpoints.list_steps(folder)[-1] == 400
 
 
 def test_keys_and_password_are_nowhere_but_in_the_environment(
