@@ -1,8 +1,10 @@
-"""Logs of a run: an error that explains itself is one line, without the page of calls that led to it."""
+"""Logs of a run: an error that explains itself is one line, and a run does not end because nobody reads them."""
 
 from __future__ import annotations
 
 import logging
+
+from rich.console import Console
 
 from models.errors import StoryboardError
 
@@ -17,8 +19,17 @@ def _without_traceback(record: logging.LogRecord) -> bool:
     return True
 
 
-def keep_errors_short() -> None:
-    """Apply this to the logs of all runs in this process, in the terminal and in the dashboard."""
+def _say_no_more(console: Console) -> None:
+    console.quiet = True
+
+
+def prepare_logs() -> None:
+    """Apply this to all runs in this process: to their logs in the terminal and in the dashboard.
+
+    Prefect prints a run's log with rich, which ends the process at the first line that nobody takes: a run whose worker
+    was killed would die of its next one.
+    """
+    Console.on_broken_pipe = _say_no_more  # type: ignore[assignment, method-assign]
     for name in RUN_LOGGERS:
         logger = logging.getLogger(name)
         if _without_traceback not in logger.filters:

@@ -22,7 +22,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from flows.logs import keep_errors_short
+from flows.logs import prepare_logs
 from models.records import MAX_FRAMES, FrameResult
 from models.redo import RedoOptions
 from tasks.checks import check
@@ -30,7 +30,7 @@ from tasks.frames import SPARE_RETRIES, generate_frame
 from tasks.redo import find_frame, prepare, put_on_board
 from tasks.weights import fetch_weights, load_models
 
-keep_errors_short()
+prepare_logs()
 
 UNSET = RedoOptions()
 """Nothing changed: the frame's next seed."""

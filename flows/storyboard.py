@@ -31,7 +31,7 @@ from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
-from flows.logs import keep_errors_short
+from flows.logs import prepare_logs
 from flows.review import Review
 from flows.stopping import stopping, telling
 from models.board.report import Run, build_report
@@ -47,7 +47,7 @@ from tasks.report import find_near_copies, write_report
 from tasks.story import refine_prompts, write_scenes
 from tasks.weights import fetch_weights, load_models
 
-keep_errors_short()
+prepare_logs()
 
 UNSET = StoryboardOptions()
 """Nothing set: everything comes from the environment, the profile and the machine."""

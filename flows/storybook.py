@@ -21,7 +21,7 @@ from pathlib import Path
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.logs import keep_errors_short
+from flows.logs import prepare_logs
 from flows.storyboard import storyboard
 from models.board.book import Chapter
 from models.errors import InputError
@@ -30,7 +30,7 @@ from models.stories import AtOnce, failed, made, require_all
 from tasks.book import Shown, begin_book, finish_book
 from tasks.pool import deployed_options, made_on_the_pool, why
 
-keep_errors_short()
+prepare_logs()
 
 UNSET = StoryboardOptions()
 """Nothing set: everything comes from the environment, the profile and the machine."""

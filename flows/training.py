@@ -19,7 +19,7 @@ from pathlib import Path
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.logs import keep_errors_short
+from flows.logs import prepare_logs
 from models.lora.accelerate_settings import read_accelerate_config
 from models.lora.config_files import training_options
 from models.lora.options import TrainingOptions
@@ -32,7 +32,7 @@ from tasks.training import (
     train_character,
 )
 
-keep_errors_short()
+prepare_logs()
 
 UNSET = TrainingOptions()
 """Nothing set: everything comes from the configuration file, the profile and the machine."""

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from uuid import UUID
@@ -96,11 +97,16 @@ class Ran:
         return until(ended)
 
     def artifacts(self) -> dict[str | None, Artifact]:
-        """What the dashboard shows of the run, by key."""
+        """What the dashboard shows of the run, by key; of several with one key the newest."""
         with get_client(sync_client=True) as client:
             filters = FlowRunFilter(id=FlowRunFilterId(any_=[self.run_id]))
             found = cast(list[Artifact], client.read_artifacts(flow_run_filter=filters))
-        return {artifact.key: artifact for artifact in found}
+        return {artifact.key: artifact for artifact in sorted(found, key=_created)}
+
+
+def _created(artifact: Artifact) -> datetime:
+    assert artifact.created is not None
+    return artifact.created
 
 
 def short(name: str) -> str:

@@ -55,8 +55,9 @@ class Dashboard:
             return json.load(answer)
 
     def artifact(self, key: str) -> str:
-        """Path of its page."""
-        found = {artifact["key"]: artifact["id"] for artifact in self.ask("artifacts/filter")}
+        """Path of the newest one's page."""
+        shown = sorted(self.ask("artifacts/filter"), key=lambda artifact: str(artifact["created"]))
+        found = {artifact["key"]: artifact["id"] for artifact in shown}
         return f"artifacts/artifact/{found[key]}"
 
     @property
@@ -257,7 +258,7 @@ def test_the_run_shows_its_frames_as_task_runs(pages: BrowserContext, dashboard:
 @pytest.mark.parametrize(
     ("key", "name"),
     [
-        ("loss-curve", "Loss up to step"),
+        ("loss-curve", "Loss up to step 8"),
         ("checkpoint-grid", "checkpoints side by side"),
         ("training-pictures", "training pictures"),
     ],

@@ -145,7 +145,7 @@ def test_each_value_of_the_files_is_explained_beside_it(name: str) -> None:
 
 def test_the_steppe_file_states_only_what_the_small_model_needs() -> None:
     options = training_options({}, CONFIGS / "training_steppe.yaml")
-    stated = {"profile": "steppe", "learning_rate": 2e-3, "min_snr_gamma": 5.0}
+    stated = {"profile": "steppe", "learning_rate": 2e-3, "min_snr_gamma": 1.0}
     assert options.model_dump(exclude_unset=True) == stated
     assert options.accelerate_config is None
 

@@ -1,7 +1,8 @@
-"""A storyboard of full size on one GPU, by this project and by stock diffusers pipelines, in one run.
+"""A storyboard by this project and by stock diffusers pipelines, in one run on one device.
 
+    python -m benchmarks.storyboard --device cpu --repeats 3           # the offline profile, on its own weights
     python -m benchmarks.full_size /tmp/full-size
-    python -m benchmarks.gpu_storyboard --models /tmp/full-size --out figures.jsonl --profile kernels.txt
+    python -m benchmarks.storyboard --models /tmp/full-size --out figures.jsonl --profile kernels.txt
 
 Six frames with guidance, LoRA, a ControlNet on frames 2 to 6, CLIP scores and PNGs on disk; models loaded and warm.
 Both begin with the same noise, so that the pictures can be compared. A run of fewer steps says so, and nothing is
@@ -32,9 +33,11 @@ from models.diffusion.painter import paint
 from models.diffusion.requests import ControlPicture, PainterSetup, PaintRequest
 from models.diffusion.weights import torch_dtype
 from models.frames import FrameJob, generate, near_copies, seed_of
-from models.profiles import Precision, Profile
-from models.records import FramePrompt, FrameResult, Scene
-from models.storage import SINGLE_FILE
+from models.lora.export import write_diffusers_file
+from models.profiles import STEPPE, Precision, Profile
+from models.records import Adapter, FramePrompt, FrameResult, Scene
+from models.settings import Keys
+from models.storage import SINGLE_FILE, fetch_adapter
 from models.studio import Studio
 from models.vision.clip import load_scorer, unload_scorer
 
@@ -54,16 +57,18 @@ ACTIONS = (
 class Ours:
     """This project's own way, from the frames' prompts to the pictures on a board, without Prefect's tasks round it."""
 
-    def __init__(self, profile: Profile, models: Path, device: str, given: argparse.Namespace) -> None:
+    def __init__(self, profile: Profile, adapter: Adapter, device: str, given: argparse.Namespace) -> None:
         self.profile, self.steps = profile, int(given.steps or profile.steps)
-        precision: Precision = given.precision or ("fp32" if device == "cpu" else profile.precision_on_gpu)
+        on_cpu = device == "cpu"
+        precision: Precision = given.precision or ("fp32" if on_cpu else profile.precision_on_gpu)
+        self.adapter = adapter
         self.setup = PainterSetup(
             profile=profile.name,
-            adapter=lora_of(models),
+            adapter=adapter,
             device=device,
             precision=precision,
             with_controlnet=True,
-            batch_size=given.batch_size or profile.batch_size_on_gpu,
+            batch_size=given.batch_size or (profile.batch_size_on_cpu if on_cpu else profile.batch_size_on_gpu),
         )
 
     def told(self, steps: int | None = None) -> Told:
@@ -190,8 +195,11 @@ def measure_ours(ours: Ours, figures: Figures, folder: Path, given: argparse.Nam
 def measure_stock(ours: Ours, figures: Figures, folder: Path, given: argparse.Namespace) -> float:
     """The same for the peer."""
     device, dtype = ours.setup.device, torch_dtype(ours.setup.precision)
+    lora = folder / SINGLE_FILE
+    folder.mkdir()
+    write_diffusers_file(Path(ours.adapter.path), lora)
     began = time.perf_counter()
-    stock = StockStoryboard(ours.profile, given.models / "lora" / SINGLE_FILE, device, dtype)
+    stock = StockStoryboard(ours.profile, lora, device, dtype)
     loading = time.perf_counter() - began
     warming = seconds_of(device, lambda: stock.tell(ours.told(WARM_UP), folder / "warm"))
     figures.note("stock, loaded", load_s=loading, warm_up_s=warming, precision=ours.setup.precision)
@@ -229,14 +237,21 @@ def conclude(figures: Figures, ours: Ours, seconds: dict[str, float]) -> None:
     figures.note("storyboard", **{f"{who}_s": value for who, value in seconds.items()}, **ratio, **shares, **scaled)
 
 
+def own_adapter(profile: Profile) -> Adapter:
+    """The character that a profile ships with."""
+    return fetch_adapter(str(profile.adapter), cache_dir=Path("outputs"), keys=Keys())
+
+
 def arguments() -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gpu_storyboard",
+        prog="python -m benchmarks.storyboard",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--models", type=Path, required=True, help="folder that benchmarks.full_size made")
+    parser.add_argument(
+        "--models", type=Path, help="folder that benchmarks.full_size made (default: the offline profile's weights)"
+    )
     parser.add_argument("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
     parser.add_argument("--precision", choices=("fp32", "fp16", "bf16"), help="of both (default: the profile's)")
     parser.add_argument("--batch-size", type=int, help="frames painted at once by ours (default: the profile's)")
@@ -254,7 +269,9 @@ def main() -> None:
     device = choose(given.device)
     figures = Figures(given.out, device)
     figures.header("storyboard on")
-    ours = Ours(known(given.models), given.models, device, given)
+    profile = known(given.models) if given.models else STEPPE
+    adapter = lora_of(given.models) if given.models else own_adapter(profile)
+    ours = Ours(profile, adapter, device, given)
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
