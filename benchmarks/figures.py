@@ -6,6 +6,7 @@ memory, rather than zeros.
 
 from __future__ import annotations
 
+import argparse
 import gc
 import json
 import platform
@@ -72,6 +73,19 @@ def _name_of(device: str) -> str:
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
     return f"{platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def parser_for(module: str, description: str | None) -> argparse.ArgumentParser:
+    """A benchmark's command line, with what all of them take."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{module}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
+    parser.add_argument("--profile", type=Path, help="write torch.profiler's tables to files of this name")
+    parser.add_argument("--out", type=Path, help="file that every figure is appended to as a line of JSON")
+    return parser
 
 
 def choose(device: str | None) -> str:

@@ -27,7 +27,7 @@ import torch
 from PIL import Image
 
 from benchmarks import work
-from benchmarks.figures import Figures, Kernels, card_of, ceiling, choose, peak, seconds_of, start_of_peak
+from benchmarks.figures import Figures, Kernels, card_of, ceiling, choose, parser_for, peak, seconds_of, start_of_peak
 from benchmarks.full_size import known
 from benchmarks.stock_training import Sample, StockTraining
 from models.lora.config_files import read_training_config
@@ -267,19 +267,12 @@ def settings_for(device: str, only: list[str] | None) -> Iterator[Setting]:
 
 def arguments() -> argparse.Namespace:
     """What was asked for."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gpu_training",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_for("gpu_training", __doc__)
     parser.add_argument("--models", type=Path, required=True, help="folder that benchmarks.full_size made")
-    parser.add_argument("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
     parser.add_argument("--steps", type=int, default=16, help="updates of each training (default: %(default)s)")
     parser.add_argument("--warm-up", type=int, default=4, help="updates left out of medians (default: %(default)s)")
     parser.add_argument("--only", nargs="*", metavar="WORDS", help="only settings whose name has one of these")
     parser.add_argument("--no-stock", action="store_true", help="leave the peer out")
-    parser.add_argument("--profile", type=Path, help="write torch.profiler's table of a few updates to this file")
-    parser.add_argument("--out", type=Path, help="file that every figure is appended to as a line of JSON")
     return parser.parse_args()
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import work
-from benchmarks.figures import Figures, Kernels, ceiling, choose, peak, seconds_of, start_of_peak
+from benchmarks.figures import Figures, Kernels, ceiling, choose, parser_for, peak, seconds_of, start_of_peak
 from benchmarks.full_size import known, lora_of
 from benchmarks.stock_storyboard import NAME, StockStoryboard, Told
 from models.board.directory import frame_name, place_frame
@@ -244,22 +244,15 @@ def own_adapter(profile: Profile) -> Adapter:
 
 def arguments() -> argparse.Namespace:
     """What was asked for."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.storyboard",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_for("storyboard", __doc__)
     parser.add_argument(
         "--models", type=Path, help="folder that benchmarks.full_size made (default: the offline profile's weights)"
     )
-    parser.add_argument("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
     parser.add_argument("--precision", choices=("fp32", "fp16", "bf16"), help="of both (default: the profile's)")
     parser.add_argument("--batch-size", type=int, help="frames painted at once by ours (default: the profile's)")
     parser.add_argument("--steps", type=int, help="denoising steps; fewer are not scaled up (default: the profile's)")
     parser.add_argument("--repeats", type=int, default=1, help="boards of each; medians are told (default: 1)")
     parser.add_argument("--only", choices=("ours", "stock"), help="leave the other out")
-    parser.add_argument("--profile", type=Path, help="write torch.profiler's tables to files of this name")
-    parser.add_argument("--out", type=Path, help="file that every figure is appended to as a line of JSON")
     return parser.parse_args()
 
 
