@@ -23,6 +23,8 @@ from models.board.directory import REPORT_FILE, STOPPED_FILE
 
 WORKERS = ("worker-1", "worker-2")
 FRAMES = 4
+MINUTE = 60
+"""Seconds, for which the server is gone."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ def test_a_run_paints_on_while_the_server_is_gone_and_ends_well_when_it_is_back(
     work = begin(service, "server")
     service.kill("server")
     before, began = work.painted(), time.time()
-    until(lambda: len(work.frames) == FRAMES)
+    until(lambda: len(work.frames) == FRAMES and time.time() - began > MINUTE)
     service.start_server()
     print(f"server killed: gone for: {time.time() - began:.1f} s")
     began = time.time()
