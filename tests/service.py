@@ -150,6 +150,24 @@ class Client:
         numbers = [int(line.partition(" ")[0]) for line in self.processes() if "prefect.engine" in line]
         return [number for number in numbers if _works_for(number, run)]
 
+    def kill_engine(self, run: str) -> None:
+        """kill -9 the process that does the work of this run."""
+        [engine] = self.engines(run)
+        os.kill(engine, signal.SIGKILL)
+
+    def reported(self, worker: str) -> int:
+        """How often a worker has told of a process that was killed: twice of each.
+
+        Its runner reports the crash, and then the worker itself, which would crash a retry that begins before that.
+        """
+        return self.log(worker).count("Check whether the flow run exceeded its memory")
+
+    def retry(self, run: str) -> None:
+        """As the dashboard's Retry does; waits until the run is taken up."""
+        state = {"type": "SCHEDULED", "name": "AwaitingRetry"}
+        self.ask(f"flow_runs/{run}/set_state", {"state": state, "force": True})
+        until(lambda: self.flow_run(run)["state_type"] != "SCHEDULED")
+
     def kill_all(self) -> None:
         """kill -9 everything that is left."""
         for line in self.processes():

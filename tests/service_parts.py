@@ -59,11 +59,6 @@ class Parts(Client):
         [name] = [name for name, member in self.members.items() if member.pid == parent]
         return name
 
-    def kill_engine(self, run: str) -> None:
-        """kill -9 the process that does the work of this run."""
-        [engine] = self.engines(run)
-        os.kill(engine, signal.SIGKILL)
-
     def answers(self) -> bool:
         """Whether the server does."""
         assert self.members["server"].poll() is None, self.log("server")

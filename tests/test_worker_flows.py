@@ -121,3 +121,23 @@ def test_a_reviewed_run_ends_its_process_at_each_question_and_pays_the_writer_on
     ]
     report = json.loads((board / REPORT_FILE).read_bytes())
     assert [frame["scene"]["caption"] for frame in report["frames"]] == ["Moment 1.", "He sleeps."]
+
+
+# --- what is paid for
+
+
+def test_the_writer_is_paid_once_though_its_run_is_killed_and_the_story_told_again(
+    service: Service, writer: Script
+) -> None:
+    paid, folder = len(writer.requests), service.folder / "outputs" / "killed"
+    options = {**FRAMES, "writer": "openai", "steps": 150, "output_dir": str(folder)}
+    run = service.queue("storyboard/steppe", story=STORY, options=options)
+    until(lambda: list(folder.glob("terminal_*/frame_*.png")))
+    heard = service.reported("worker-1")
+    service.kill_engine(run)
+    until(lambda: service.reported("worker-1") == heard + 2)
+    service.retry(run)
+    for told in (run, service.queue("storyboard/steppe", story=STORY, options=options)):
+        ended = service.until_ended(told)
+        assert ended["state_name"] == "Completed", ended["state"]["message"]
+    assert len(writer.requests) == paid + 1
