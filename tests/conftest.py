@@ -27,6 +27,8 @@ def _stay_offline_and_alone() -> None:
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "TOKENIZERS_PARALLELISM": "false",
+        # Models this small lose more than they win by waiting for other threads, most of all beside a server at work.
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
     }
     for name in [name for name in os.environ if name.startswith(("STORYBOARD_", "OPENAI_", "AWS_", "PREFECT_API_"))]:
         del os.environ[name]
