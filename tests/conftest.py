@@ -1,6 +1,7 @@
 """What all tests share: nothing reaches the internet, and no test sees a GPU or anybody's settings by accident.
 
-Tests that run flows ask for `prefect_server`, a real server of their own, which is started once.
+Tests that run flows ask for `prefect_server`, a real server of their own, which is started once. Tests of what a worker
+does ask for `service`, which is started once too, as people start it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import pytest
 
 if TYPE_CHECKING:
     from flow_runs import Ran, Stage
+    from openai_server import Script
+    from service import Service
 
 
 def _stay_offline_and_alone() -> None:
@@ -114,3 +117,24 @@ def stage(tiny_profile: None, prefect_server: str, tmp_path: Path) -> Stage:
     from flow_runs import Stage
 
     return Stage(tmp_path / "outputs")
+
+
+@pytest.fixture(scope="session")
+def paid_writer() -> Iterator[Script]:
+    """The language model's server of `service`. It refuses every key until a test chooses other replies."""
+    import openai_server
+
+    with openai_server.serving(openai_server.failure(401, "no such key")) as script:
+        yield script
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory, paid_writer: Script) -> Iterator[Service]:
+    """Server, pool, deployments and one worker, with keys; for tests that leave all of them as they are."""
+    import service as services
+    import tiny_models
+
+    folder, world = tmp_path_factory.mktemp("service"), tiny_models.made_once(tmp_path_factory)
+    keys = {"OPENAI_API_KEY": services.OPENAI_KEY, "AWS_SECRET_ACCESS_KEY": services.AWS_KEY}
+    with services.started(folder, world, **keys, OPENAI_BASE_URL=paid_writer.base_url) as service:
+        yield service

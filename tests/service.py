@@ -34,6 +34,8 @@ LONG = {**QUICK, "frames": 6, "steps": 500, "refresh": True}
 """Options of one that is still being painted when the test is over."""
 NO_CONTENT = b"-"
 PASSWORD = "canary:Kw7pLm-password"
+OPENAI_KEY = "sk-canary-Zx81qOpenAI"
+AWS_KEY = "canary/Vt44rAws"
 
 T = TypeVar("T")
 

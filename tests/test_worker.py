@@ -5,51 +5,76 @@ from __future__ import annotations
 import itertools
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import openai_server
 import pytest
 import service as services
-import tiny_models
 from openai_server import Script
 from service import QUICK, STORY, Service, run_id, until
 from training_runs import draw_pictures
 
+from models.board.directory import REPORT_FILE
 from models.lora import checkpoints
 
-KEY = "sk-canary-Zx81qOpenAI"
-AWS_KEY = "canary/Vt44rAws"
+RUN, REFUSED = "storyboard/steppe", "the writer refuses"
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "too many frames": (
+        {"story": STORY, "options": {"frames": 99}},
+        "options.frames.*99 is greater than the maximum of 24",
+    ),
+    "no such option": ({"story": STORY, "options": {"farmes": 4}}, "'farmes' was unexpected"),
+    "no such profile": ({"story": STORY, "options": {"profile": "steepe"}}, "'steepe' is not one of"),
+    "no story": ({}, "'story' is a required property"),
+}
+"""Parameters that are refused, and why."""
+
+
+@dataclass(frozen=True)
+class Typed:
+    """What commands printed that were typed at the same time, how many runs they made, and which boards."""
+
+    said: Mapping[str, subprocess.CompletedProcess[str]]
+    runs: int
+    boards: set[Path]
 
 
 @pytest.fixture(scope="module")
-def writer() -> Iterator[Script]:
-    """A language model's server that refuses every key."""
-    with openai_server.serving(openai_server.failure(401, "no such key")) as script:
-        yield script
+def typed(service: Service, paid_writer: Script) -> Typed:
+    """A storyboard and one whose writer is refused, both watched to the end, and all that is wrong."""
+    paid_writer.replies[:] = [openai_server.failure(401, "no such key")]
+    commands: dict[str, Callable[[], subprocess.CompletedProcess[str]]] = {
+        RUN: partial(service.run, RUN, "--watch", story=STORY, options=QUICK),
+        REFUSED: partial(service.run, RUN, "--watch", story=STORY, options={**QUICK, "writer": "openai"}),
+        **{name: partial(service.run, RUN, **given) for name, (given, _) in WRONG.items()},
+    }
+    runs, boards = service.count(), finished_boards(service)
+    with ThreadPoolExecutor(len(commands)) as people:
+        ended = {name: people.submit(command) for name, command in commands.items()}
+    said = {name: done.result() for name, done in ended.items()}
+    return Typed(said, service.count() - runs, finished_boards(service) - boards)
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, writer: Script) -> Iterator[Service]:
-    """Server, pool, deployments and one worker."""
-    folder, world = tmp_path_factory.mktemp("service"), tiny_models.made_once(tmp_path_factory)
-    keys = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": writer.base_url, "AWS_SECRET_ACCESS_KEY": AWS_KEY}
-    with services.started(folder, world, **keys) as service:
-        yield service
-
-
-@pytest.fixture(scope="module")
-def finished(service: Service) -> subprocess.CompletedProcess[str]:
+def finished(typed: Typed) -> subprocess.CompletedProcess[str]:
     """A storyboard that was watched to its end."""
-    return service.run("storyboard/steppe", "--watch", story=STORY, options=QUICK)
+    return typed.said[RUN]
 
 
 @pytest.fixture(scope="module")
-def failed(service: Service) -> subprocess.CompletedProcess[str]:
+def failed(typed: Typed) -> subprocess.CompletedProcess[str]:
     """A storyboard whose writer was refused."""
-    return service.run("storyboard/steppe", "--watch", story=STORY, options={**QUICK, "writer": "openai"})
+    return typed.said[REFUSED]
+
+
+def finished_boards(service: Service) -> set[Path]:
+    return {report.parent for report in (service.folder / "outputs").glob(f"terminal_generation_*/{REPORT_FILE}")}
 
 
 def logs_of(service: Service, run: str) -> list[str]:
@@ -70,15 +95,14 @@ def test_up_says_where_the_dashboard_is(service: Service) -> None:
 
 
 def test_a_run_goes_from_the_command_to_a_storyboard(
-    service: Service, finished: subprocess.CompletedProcess[str]
+    service: Service, typed: Typed, finished: subprocess.CompletedProcess[str]
 ) -> None:
     assert finished.returncode == 0, finished.stdout
     assert "finished successfully in 'Completed'" in finished.stdout
     run = service.flow_run(run_id(finished.stdout))
     assert run["name"] == STORY
     assert (run["work_pool_name"], run["work_queue_name"]) == ("gpu", "interactive")
-    [board] = (service.folder / "outputs").glob("terminal_generation_*")
-    assert (board / "report.json").is_file()
+    assert len(typed.boards) == 1
     assert seconds_until_running(run) < 60
 
 
@@ -92,39 +116,21 @@ def test_what_the_libraries_log_is_shown_with_the_run(
 
 
 def test_a_failed_run_exits_with_1_and_the_tasks_own_words(
-    failed: subprocess.CompletedProcess[str], writer: Script
+    failed: subprocess.CompletedProcess[str], paid_writer: Script
 ) -> None:
     assert failed.returncode == 1
     assert "Flow run finished in state 'Failed'" in failed.stdout
     assert "WriterRefused" in failed.stdout
     assert "OPENAI_API_KEY" in failed.stdout
-    assert writer.headers[0]["authorization"] == f"Bearer {KEY}"
+    assert paid_writer.headers[-1]["authorization"] == f"Bearer {services.OPENAI_KEY}"
 
 
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        ({"frames": 99}, "options.frames.*99 is greater than the maximum of 24"),
-        ({"farmes": 4}, "'farmes' was unexpected"),
-        ({"profile": "steepe"}, "'steepe' is not one of"),
-    ],
-)
-def test_wrong_parameters_are_refused_before_there_is_a_run(
-    service: Service, options: dict[str, Any], reason: str
-) -> None:
-    before = service.count()
-    refused = service.run("storyboard/steppe", story=STORY, options=options)
+@pytest.mark.parametrize("wrong", WRONG)
+def test_wrong_parameters_are_refused_before_there_is_a_run(typed: Typed, wrong: str) -> None:
+    refused, (_, reason) = typed.said[wrong], WRONG[wrong]
     assert refused.returncode == 1
     assert re.search(reason, refused.stdout), refused.stdout
-    assert service.count() == before
-
-
-def test_a_run_without_a_story_is_refused(service: Service) -> None:
-    before = service.count()
-    refused = service.run("storyboard/steppe")
-    assert refused.returncode == 1
-    assert "'story' is a required property" in refused.stdout
-    assert service.count() == before
+    assert typed.runs == 2  # those that were watched
 
 
 def test_ten_queued_runs_finish_one_at_a_time_in_order_and_a_training_last(service: Service, tmp_path: Path) -> None:
@@ -191,7 +197,8 @@ def test_keys_and_password_are_nowhere_but_in_the_environment(
     service: Service, finished: subprocess.CompletedProcess[str], failed: subprocess.CompletedProcess[str]
 ) -> None:
     """Database, logs, artifacts and results: all are files of the two folders."""
-    secrets = [secret.encode() for secret in (KEY, AWS_KEY, services.PASSWORD, services.PASSWORD.partition(":")[2])]
+    password = (services.PASSWORD, services.PASSWORD.partition(":")[2])
+    secrets = [secret.encode() for secret in (services.OPENAI_KEY, services.AWS_KEY, *password)]
     files = [file for folder in (service.home, service.folder) for file in folder.rglob("*") if file.is_file()]
     held = {file: file.read_bytes() for file in files if file.suffix != ".safetensors"}
     assert any(STORY.encode() in content for file, content in held.items() if file.name.startswith("prefect.db"))
@@ -200,16 +207,7 @@ def test_keys_and_password_are_nowhere_but_in_the_environment(
     assert not any(secret.decode() in said.stdout for secret in secrets for said in (finished, failed))
 
 
-def test_bootstrapping_again_changes_nothing(service: Service) -> None:
-    again = service.command("deployments.bootstrap")
-    assert again.returncode == 0, again.stderr
-    *lines, last = again.stdout.splitlines()
-    assert [line for line in lines if not line.endswith(": unchanged")] == []
-    assert last == "nothing to change"
-    assert "deployment storyboard/steppe: unchanged" in lines
-
-
-def test_bootstrapping_puts_right_what_was_changed(service: Service) -> None:
+def test_bootstrapping_puts_right_what_was_changed_and_nothing_else(service: Service) -> None:
     service.ask("work_pools/gpu", {"concurrency_limit": 7, "description": "mine"}, "PATCH")
     queues = {queue["name"]: queue["id"] for queue in service.ask("work_pools/gpu/queues/filter")}
     service.ask("work_pools/gpu/queues/batch", {"priority": 1}, "PATCH")
@@ -217,11 +215,19 @@ def test_bootstrapping_puts_right_what_was_changed(service: Service) -> None:
     put = service.command("deployments.bootstrap", "--slots", "1").stdout.splitlines()
     assert "work pool gpu: changed" in put
     assert "queue batch: changed" in put
+    untouched = [line for line in put if not line.startswith(("work pool", "queue"))]
+    assert "deployment storyboard/steppe: unchanged" in untouched
+    assert [line for line in untouched if not line.endswith(": unchanged")] == []
     pool = service.ask("work_pools/gpu", method="GET")
     assert (pool["concurrency_limit"], pool["type"]) == (1, "process")
     priorities = {queue["name"]: queue["priority"] for queue in service.ask("work_pools/gpu/queues/filter")}
     assert priorities == {"interactive": 1, "batch": 2, "default": 3}
-    assert service.command("deployments.bootstrap").stdout.splitlines()[-1] == "nothing to change"
+    again = service.command("deployments.bootstrap")
+    assert again.returncode == 0, again.stderr
+    *lines, last = again.stdout.splitlines()
+    assert [line for line in lines if not line.endswith(": unchanged")] == []
+    assert "deployment storyboard/steppe: unchanged" in lines
+    assert last == "nothing to change"
 
 
 def test_a_wrong_password_is_told_in_one_line(service: Service) -> None:

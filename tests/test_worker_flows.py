@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import openai_server
 import pytest
-import service as services
 import test_openai_writer
-import tiny_models
 from book_runs import TALES
 from openai_server import Script
 from service import QUICK, STORY, Service, run_id, until
@@ -22,20 +19,11 @@ from models.board.directory import REPORT_FILE
 FRAMES = {**QUICK, "frames": 2}
 
 
-@pytest.fixture(scope="module")
-def writer() -> Iterator[Script]:
+@pytest.fixture
+def writer(paid_writer: Script) -> Script:
     """A language model's server, which counts what is paid for."""
-    with openai_server.serving(openai_server.completion(test_openai_writer.board())) as script:
-        yield script
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, writer: Script) -> Iterator[Service]:
-    """Server, pool, deployments and one worker."""
-    folder, world = tmp_path_factory.mktemp("flows"), tiny_models.made_once(tmp_path_factory)
-    keys = {"OPENAI_API_KEY": "sk-any", "OPENAI_BASE_URL": writer.base_url}
-    with services.started(folder, world, **keys) as service:
-        yield service
+    paid_writer.replies[:] = [openai_server.completion(test_openai_writer.board())]
+    return paid_writer
 
 
 @pytest.fixture(scope="module")
@@ -100,9 +88,8 @@ def answer(service: Service, run: str, **values: Any) -> None:
 def test_a_reviewed_run_ends_its_process_at_each_question_and_pays_the_writer_once(
     service: Service, writer: Script
 ) -> None:
-    run = service.queue(
-        "storyboard/steppe", story=STORY, options={**FRAMES, "writer": "openai", "review": "all", "refresh": True}
-    )
+    paid, options = len(writer.requests), {**FRAMES, "writer": "openai", "review": "all", "refresh": True}
+    run = service.queue("storyboard/steppe", story=STORY, options=options)
     scenes = suspended(service, run)["properties"]["scenes"]["default"]
     other = service.queue("redo-frame/steppe", board="no such board", frame=1)
     assert service.until_ended(other)["state_type"] == "FAILED"  # the slot is free while a person thinks
@@ -113,7 +100,7 @@ def test_a_reviewed_run_ends_its_process_at_each_question_and_pays_the_writer_on
     answer(service, run)
     ended = service.until_ended(run)
     assert ended["state_name"] == "Completed", ended["state"]["message"]
-    assert len(writer.requests) == 1
+    assert len(writer.requests) == paid + 1
     [board] = [
         path.parent
         for path in (service.folder / "outputs").glob(f"terminal_*/{REPORT_FILE}")
