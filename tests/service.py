@@ -30,7 +30,7 @@ DEADLINE = 240.0
 STORY = "Aldar Köse outwits the khan"
 QUICK = {"profile": "tiny", "frames": 1, "steps": 1, "prompt_threshold": -1, "device": "cpu", "batch_size": 1}
 """Options of a storyboard that is painted at once."""
-LONG = {**QUICK, "frames": 6, "steps": 500, "refresh": True}
+LONG = {**QUICK, "frames": 24, "steps": 500, "refresh": True}
 """Options of one that is still being painted when the test is over."""
 NO_CONTENT = b"-"
 PASSWORD = "canary:Kw7pLm-password"
