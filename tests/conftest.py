@@ -20,6 +20,7 @@ import pytest
 if TYPE_CHECKING:
     from flow_runs import Ran, Stage
     from openai_server import Script
+    from pages_server import Browse
     from service import Service
 
 
@@ -80,6 +81,24 @@ def prefect_server() -> Iterator[str]:
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
     ):
         yield str(PREFECT_API_URL.value())
+
+
+@pytest.fixture(scope="session")
+def pages_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server for browsers. Its tests look for their own runs there, and leave others alone."""
+    import pages_server
+
+    with pages_server.serving(tmp_path_factory.mktemp("pages")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def browse(pages_server: str) -> Iterator[Browse]:
+    """A browser that looks at that server's pages."""
+    from pages_server import browsing
+
+    with browsing(pages_server) as browse:
+        yield browse
 
 
 @pytest.fixture

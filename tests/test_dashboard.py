@@ -5,15 +5,13 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import tiny_models
+from pages_server import DEADLINE, launch
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect, sync_playwright
 from tiny_trials import CHARACTER, UNRELATED
@@ -31,12 +30,9 @@ from models.board.pages import report_markdown, score_rows
 from models.board.report import Report
 from models.profiles import PROFILES, ROOT, Profile
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-QUIET = ["headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"]
-QUIET += ["disable-background-networking", "disable-component-update"]
-DEADLINE = 60.0
-"""Seconds after which something that is waited for does not come."""
 STORY = "Aldar Köse says <b>no</b> | a *rich* merchant [pays](/nowhere)"
+TOLD, TRAINED = f"{STORY[:60]}…", "tiny_hero from pictures"
+"""Names of the runs."""
 ASKED_ANYWAY = {"sr-client-cfg.amplitude.com"}
 """Prefect's second UI asks this host for settings even where analytics are off, and does without an answer."""
 
@@ -55,53 +51,15 @@ class Dashboard:
             return json.load(answer)
 
     def artifact(self, key: str) -> str:
-        """Path of the newest one's page."""
-        shown = sorted(self.ask("artifacts/filter"), key=lambda artifact: str(artifact["created"]))
+        """Path of the newest one's page: the server may know other runs too."""
+        own = self.ask("artifacts/filter", flow_runs={"name": {"any_": [TOLD, TRAINED]}})
+        shown = sorted(own, key=lambda artifact: str(artifact["created"]))
         found = {artifact["key"]: artifact["id"] for artifact in shown}
         return f"artifacts/artifact/{found[key]}"
 
     @property
     def report(self) -> Report:
         return Report.model_validate_json((self.board / REPORT_FILE).read_bytes())
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until_it_answers(url: str, server: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + DEADLINE
-    while server.poll() is None and time.monotonic() < end:
-        try:
-            urllib.request.urlopen(f"{url}/api/health").close()
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.1)
-        else:
-            return
-    pytest.fail(f"the server does not answer, exit code {server.poll()}")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`prefect server start` with an empty database and its pages."""
-    home, port = tmp_path_factory.mktemp("prefect"), free_port()
-    url = f"http://127.0.0.1:{port}"
-    own = {
-        "PREFECT_HOME": str(home),
-        "PREFECT_SERVER_UI_API_URL": f"{url}/api",
-        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home / "ui"),
-    }
-    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
-    with (home / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, env=os.environ | own, stdout=log, stderr=log)
-    try:
-        wait_until_it_answers(url, process)
-        yield url
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait()
 
 
 @pytest.fixture(autouse=True)
@@ -111,26 +69,30 @@ def _tiny_profile(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
 
 
 @pytest.fixture(scope="module")
-def dashboard(server: str, tmp_path_factory: pytest.TempPathFactory) -> Dashboard:
-    """Of a storyboard of three frames, the later ones weak after two attempts."""
-    folder = tmp_path_factory.mktemp("boards")
-    options = ["--profile=tiny", "--frames=3", "--steps=2", "--attempts=2", "--threshold=1", "--prompt-threshold=-1"]
+def dashboard(pages_server: str, tmp_path_factory: pytest.TempPathFactory) -> Dashboard:
+    """Of a storyboard and a training, made at the same time, since most of either is imports."""
     world = tiny_models.made_once(tmp_path_factory)
-    return Dashboard(server, folder / run(server, world, folder, "flows.command_line", *options, "--", STORY))
+    with ThreadPoolExecutor() as people:
+        training = people.submit(train, pages_server, world, tmp_path_factory.mktemp("training"))
+        board = tell(pages_server, world, tmp_path_factory.mktemp("boards"))
+    training.result()
+    return Dashboard(pages_server, board)
 
 
-@pytest.fixture(scope="module")
-def trained(dashboard: Dashboard, tmp_path_factory: pytest.TempPathFactory) -> Dashboard:
-    """The same server, which also knows a training of eight updates with a checkpoint every four."""
-    folder = tmp_path_factory.mktemp("training")
+def tell(server: str, world: Profile, folder: Path) -> Path:
+    """A storyboard of three frames, the later ones weak after two attempts."""
+    options = ["--profile=tiny", "--frames=3", "--steps=2", "--attempts=2", "--threshold=1", "--prompt-threshold=-1"]
+    return folder / run(server, world, folder, "flows.command_line", *options, "--", STORY)
+
+
+def train(server: str, world: Profile, folder: Path) -> None:
+    """Eight updates, with a checkpoint every four."""
     pictures = draw_pictures(folder / "pictures", 8)
     options = ["--profile=tiny", "--rank=4", "--alpha=2", "--max-train-steps=8", "--checkpointing-steps=4"]
     options += ["--train-batch-size=2", "--validation-seeds=1", f"--train-data-dir={pictures}", "--name=tiny_hero"]
     for name, texts in (("validation", CHARACTER), ("unrelated", UNRELATED)):
         options += [part for text in texts for part in (f"--{name}-prompts", text)]
-    world = tiny_models.made_once(tmp_path_factory)
-    run(dashboard.url, world, folder, "flows.training_command", *options)
-    return dashboard
+    run(server, world, folder, "flows.training_command", *options)
 
 
 def run(server: str, world: Profile, folder: Path, module: str, *arguments: str) -> str:
@@ -144,10 +106,8 @@ def run(server: str, world: Profile, folder: Path, module: str, *arguments: str)
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
-    assert chromium, f"these tests need a browser, one of {', '.join(BROWSERS)}: apt-get install chromium"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=[f"--{name}" for name in QUIET])
+        browser = launch(playwright)
         yield browser
         browser.close()
 
@@ -246,7 +206,7 @@ def test_the_report_has_its_headings_and_shows_a_story_as_it_was_written(
 
 
 def test_the_run_shows_its_frames_as_task_runs(pages: BrowserContext, dashboard: Dashboard) -> None:
-    (run,) = dashboard.ask("flow_runs/filter", flows={"name": {"any_": ["storyboard"]}})
+    (run,) = dashboard.ask("flow_runs/filter", flow_runs={"name": {"any_": [TOLD]}})
     page = opened(pages, f"runs/flow-run/{run['id']}")
     page.get_by_text("Task Runs", exact=True).click()
     for frame in dashboard.report.frames:
@@ -264,21 +224,21 @@ def test_the_run_shows_its_frames_as_task_runs(pages: BrowserContext, dashboard:
     ],
 )
 def test_the_pictures_of_a_training_are_really_painted(
-    pages: BrowserContext, trained: Dashboard, key: str, name: str
+    pages: BrowserContext, dashboard: Dashboard, key: str, name: str
 ) -> None:
-    page = opened(pages, trained.artifact(key))
+    page = opened(pages, dashboard.artifact(key))
     picture = page.get_by_role("img", name=name).first
     seen = painted(picture)
     assert min(seen.size) > 100
     assert len(set(seen.resize((60, 40)).get_flattened_data())) > 20
 
 
-def test_the_table_of_checkpoints_says_which_was_chosen_and_why(pages: BrowserContext, trained: Dashboard) -> None:
-    page = opened(pages, trained.artifact("checkpoints"))
+def test_the_table_of_checkpoints_says_which_was_chosen_and_why(pages: BrowserContext, dashboard: Dashboard) -> None:
+    page = opened(pages, dashboard.artifact("checkpoints"))
     expect(page.locator("tbody tr")).to_have_count(2, timeout=DEADLINE * 1000)
     expect_in_time(
         lambda: sorted(row.locator("td").first.inner_text() for row in page.locator("tbody tr").all()), ["4", "8"]
     )
     expect(page.locator("tbody").get_by_text("chosen")).to_have_count(1)
-    page = opened(pages, trained.artifact("checkpoint-grid"))
+    page = opened(pages, dashboard.artifact("checkpoint-grid"))
     expect(page.locator("body")).to_contain_text("Every checkpoint paints the same prompts with the same seeds")

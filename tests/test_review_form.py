@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 from flow_runs import Stage, scenes_of
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from pages_server import DEADLINE, Browse
+from playwright.sync_api import Locator, Page, expect
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from test_dashboard import BROWSERS, DEADLINE, QUIET, server
 from test_review import Question, talk
 
-__all__ = ["server"]
-
 FIRST, SECOND = "", "/v2"
-
-
-def browse(url: str, look: Callable[[Page], None]) -> None:
-    """Let a browser's page look; in a thread, since Playwright leaves an event loop running, which Prefect minds."""
-
-    def browsing() -> None:
-        with sync_playwright() as playwright:
-            chromium = next(filter(None, map(shutil.which, BROWSERS)))
-            browser = playwright.chromium.launch(executable_path=chromium, args=[f"--{name}" for name in QUIET])
-            page = browser.new_page(base_url=url, viewport={"width": 1400, "height": 1500})
-            page.set_default_timeout(DEADLINE * 1000)
-            look(page)
-            browser.close()
-
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        thread.submit(browsing).result()
 
 
 def opened(page: Page, ui: str, question: Question) -> Locator:
@@ -53,7 +31,9 @@ def send(form: Locator, ui: str) -> None:
 
 
 @pytest.mark.parametrize("ui", [FIRST, SECOND], ids=["first UI", "second UI"])
-def test_scenes_and_frames_are_approved_in_the_browser(stage: Stage, server: str, ui: str) -> None:
+def test_scenes_and_frames_are_approved_in_the_browser(
+    stage: Stage, pages_server: str, browse: Browse, ui: str
+) -> None:
     def edit(question: Question) -> None:
         def look(page: Page) -> None:
             form = opened(page, ui, question)
@@ -62,7 +42,7 @@ def test_scenes_and_frames_are_approved_in_the_browser(stage: Stage, server: str
             caption.fill("He sleeps.")
             send(form, ui)
 
-        browse(server, look)
+        browse(look)
 
     def redo(question: Question) -> None:
         def look(page: Page) -> None:
@@ -74,12 +54,12 @@ def test_scenes_and_frames_are_approved_in_the_browser(stage: Stage, server: str
             form.locator("input").first.fill("2")
             send(form, ui)
 
-        browse(server, look)
+        browse(look)
 
     def accept(question: Question) -> None:
-        browse(server, lambda page: send(opened(page, ui, question), ui))
+        browse(lambda page: send(opened(page, ui, question), ui))
 
-    with temporary_settings({PREFECT_API_URL: f"{server}/api"}), get_client(sync_client=True) as client:
+    with temporary_settings({PREFECT_API_URL: f"{pages_server}/api"}), get_client(sync_client=True) as client:
         ran = talk(stage, client, edit, redo, accept, review="all")
         assert scenes_of(ran).scenes[0].caption == "He sleeps."
         assert [frame.seed for frame in ran.report.frames] == [42, 2052, 3042]

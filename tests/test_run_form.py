@@ -11,15 +11,13 @@ import urllib.request
 from typing import Any
 
 import pytest
+from pages_server import DEADLINE, Browse
 from playwright.sync_api import Locator, Page, expect
 from service import until
-from test_dashboard import DEADLINE, server
-from test_review_form import FIRST, SECOND, browse
+from test_review_form import FIRST, SECOND
 
 from models.profiles import ROOT
 from models.settings import StoryboardOptions
-
-__all__ = ["server"]
 
 STORY = "Aldar Köse outwits the khan"
 
@@ -32,13 +30,13 @@ def ask(url: str, path: str, body: dict[str, Any] | None = None) -> Any:
 
 
 @pytest.fixture(scope="module")
-def deployed(server: str) -> str:
+def deployed(pages_server: str) -> str:
     """A server that knows all deployments, and that no worker asks for runs."""
-    own = os.environ | {"PREFECT_API_URL": f"{server}/api", "NO_PROXY": "127.0.0.1"}
+    own = os.environ | {"PREFECT_API_URL": f"{pages_server}/api", "NO_PROXY": "127.0.0.1"}
     command = [sys.executable, "-m", "deployments.bootstrap"]
     made = subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
-    return server
+    return pages_server
 
 
 def opened(page: Page, url: str, ui: str) -> None:
@@ -58,7 +56,9 @@ def field(page: Page, value: str) -> Locator:
 
 
 @pytest.mark.parametrize("ui", [FIRST, SECOND], ids=["first UI", "second UI"])
-def test_the_form_explains_every_option_refuses_a_wrong_one_and_starts_a_run(deployed: str, ui: str) -> None:
+def test_the_form_explains_every_option_refuses_a_wrong_one_and_starts_a_run(
+    deployed: str, browse: Browse, ui: str
+) -> None:
     before = ask(deployed, "flow_runs/count", {})
 
     def look(page: Page) -> None:
@@ -78,7 +78,7 @@ def test_the_form_explains_every_option_refuses_a_wrong_one_and_starts_a_run(dep
         page.get_by_role("button", name="Submit").click()
         until(lambda: ask(deployed, "flow_runs/count", {}) > before)
 
-    browse(deployed, look)
+    browse(look)
     run, *others = ask(deployed, "flow_runs/filter", {"sort": "EXPECTED_START_TIME_DESC"})
     assert len(others) == before
     assert (run["work_pool_name"], run["work_queue_name"], run["state_type"]) == ("gpu", "interactive", "SCHEDULED")

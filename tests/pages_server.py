@@ -1,0 +1,84 @@
+"""A real Prefect server with its pages, without a password, and a real browser that looks at them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from service import free_port, until
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+QUIET = ["headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"]
+QUIET += ["disable-background-networking", "disable-component-update"]
+DEADLINE = 60.0
+"""Seconds after which something that is waited for does not come."""
+Look: TypeAlias = Callable[[Page], None]
+Browse: TypeAlias = Callable[[Look], None]
+"""Lets a new page look."""
+
+
+def launch(playwright: Playwright) -> Browser:
+    """A browser, which must be there."""
+    chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
+    assert chromium, f"these tests need a browser, one of {', '.join(BROWSERS)}: apt-get install chromium"
+    return playwright.chromium.launch(executable_path=chromium, args=[f"--{name}" for name in QUIET])
+
+
+@contextmanager
+def browsing(url: str) -> Iterator[Browse]:
+    """One browser for many looks; in a thread, since Playwright leaves an event loop running, which Prefect minds."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        playwright = thread.submit(lambda: sync_playwright().start()).result()
+        try:
+            browser = thread.submit(launch, playwright).result()
+
+            def look_once(look: Look) -> None:
+                with browser.new_page(base_url=url, viewport={"width": 1400, "height": 1500}) as page:
+                    page.set_default_timeout(DEADLINE * 1000)
+                    look(page)
+
+            yield lambda look: thread.submit(look_once, look).result()
+            thread.submit(browser.close).result()
+        finally:
+            thread.submit(playwright.stop).result()
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[str]:
+    """The address of `prefect server start` with an empty database."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    own = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_UI_API_URL": f"{url}/api",
+        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home / "ui"),
+    }
+    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
+    with (home / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, env=os.environ | own, stdout=log, stderr=log)
+    try:
+        until(lambda: _answers(url) or process.poll() is not None)
+        assert process.poll() is None, (home / "server.log").read_text("utf-8")
+        yield url
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(f"{url}/api/health").close()
+    except (urllib.error.URLError, ConnectionError):
+        return False
+    return True
