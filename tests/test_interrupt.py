@@ -17,7 +17,6 @@ def test_ctrl_c_ends_a_storyboard_and_lets_it_be_written_down(tmp_path: Path) ->
     run = subprocess.Popen(
         [sys.executable, "-m", "flows.storyboard", "--output-dir", str(tmp_path), "--", STORY],
         cwd=ROOT,
-        env=os.environ | {"PREFECT_HOME": str(tmp_path / "prefect")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +22,6 @@ def test_a_sentence_becomes_a_storyboard(tmp_path: Path) -> None:
     done = subprocess.run(
         command,
         cwd=ROOT,
-        env=os.environ | {"PREFECT_HOME": str(tmp_path / "prefect")},
         capture_output=True,
         text=True,
         check=False,
