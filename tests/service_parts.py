@@ -41,10 +41,11 @@ class Parts(Client):
         self.start("server", "server", "start", "--host", "127.0.0.1", "--port", str(self.port))
         until(self.answers)
 
-    def start_worker(self, name: str = "worker-1") -> None:
-        """Start a worker, and wait until the server has heard of it."""
-        self.start(name, "worker", "start", "--pool", POOL, "--limit", "1", "--name", name)
-        until(lambda: name in [worker["name"] for worker in self.ask(f"work_pools/{POOL}/workers/filter")])
+    def start_workers(self, *names: str) -> None:
+        """Start workers, and wait until the server has heard of all of them."""
+        for name in names:
+            self.start(name, "worker", "start", "--pool", POOL, "--limit", "1", "--name", name)
+        until(lambda: {*names} <= {worker["name"] for worker in self.ask(f"work_pools/{POOL}/workers/filter")})
 
     def kill(self, *names: str) -> None:
         """kill -9 these parts, with what they have started in their own session: a worker's run is not among that."""
@@ -56,7 +57,7 @@ class Parts(Client):
         """The worker that started this run's process."""
         [engine] = until(lambda: self.engines(run))
         parent = int(Path(f"/proc/{engine}/stat").read_text().rpartition(")")[2].split()[1])
-        [name] = [name for name, member in self.members.items() if member.pid == parent]
+        [name] = [name for name, member in list(self.members.items()) if member.pid == parent]
         return name
 
     def answers(self) -> bool:
@@ -78,8 +79,7 @@ def in_parts(folder: Path, world: Profile, *workers: str, **environment: str) ->
         service.start_server()
         made = service.command("deployments.bootstrap", "--slots", str(len(workers)))
         assert made.returncode == 0, made.stderr
-        for name in workers:
-            service.start_worker(name)
+        service.start_workers(*workers)
         yield service
     finally:
         service.kill_all()

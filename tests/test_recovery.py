@@ -1,6 +1,6 @@
 """What is killed or cancelled in the middle of a run, and how it goes on: real server, workers and runs.
 
-python -m pytest -rP tests/test_recovery.py   prints how long each took, as docs/operations.md tells it
+python -m pytest -rP tests/test_recovery.py   prints how long each took beside the others
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +23,7 @@ from service_parts import Parts
 
 from models.board.directory import REPORT_FILE, STOPPED_FILE
 
-WORKERS = ("worker-1", "worker-2")
+WORKERS = ("worker-1", "worker-2", "worker-3")
 FRAMES = 4
 MINUTE = 60
 """Seconds, for which the server is gone."""
@@ -56,7 +58,7 @@ class Work:
 
 
 def parameters(folder: Path) -> dict[str, Any]:
-    return {"story": STORY, "options": {**QUICK, "frames": FRAMES, "steps": 150, "output_dir": str(folder)}}
+    return {"story": STORY, "options": {**QUICK, "frames": FRAMES, "steps": 200, "output_dir": str(folder)}}
 
 
 def begin(service: Parts, name: str) -> Work:
@@ -87,35 +89,17 @@ def tell(what: str, began: float, until_when: Callable[[], Any]) -> Any:
     return value
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
-    """A server and two workers, with a slot for each."""
-    folder, world = tmp_path_factory.mktemp("recovery"), tiny_models.made_once(tmp_path_factory)
-    with service_parts.in_parts(folder, world, *WORKERS) as service:
-        yield service
-
-
-@dataclass(frozen=True)
-class Abandoned:
-    """A run that was killed together with its worker."""
-
-    work: Work
-    before: dict[str, int]
-    killed: float
-
-
-@pytest.fixture(scope="module")
-def abandoned(service: Parts) -> Abandoned:
-    """Killed before all tests, since the server waits for its heartbeats; the other slot works on meanwhile."""
+def kill_run_and_worker(service: Parts) -> Abandoned:
+    """A run whose process is killed, and its worker with it, which is there again at once."""
     work = begin(service, "abandoned")
     service.kill(work.worker)
     service.kill_engine(work.run)
     killed, before = time.time(), work.painted()
-    service.start_worker(work.worker)
+    service.start_workers(work.worker)
     return Abandoned(work, before, killed)
 
 
-def test_a_cancelled_run_stops_and_a_new_one_paints_the_rest(service: Parts, abandoned: Abandoned) -> None:
+def cancel(service: Parts) -> None:
     work, began = begin(service, "cancelled"), time.time()
     service.ask(f"flow_runs/{work.run}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
     tell("cancelled: its process is gone after", began, lambda: not service.engines(work.run))
@@ -128,9 +112,7 @@ def test_a_cancelled_run_stops_and_a_new_one_paints_the_rest(service: Parts, aba
     require_the_rest_alone(work, work.painted(), work.again())
 
 
-def test_a_run_whose_process_is_killed_has_crashed_and_its_retry_paints_the_rest(
-    service: Parts, abandoned: Abandoned
-) -> None:
+def kill_run(service: Parts) -> None:
     work, began = begin(service, "engine"), time.time()
     heard = service.reported(work.worker)
     service.kill_engine(work.run)
@@ -141,32 +123,19 @@ def test_a_run_whose_process_is_killed_has_crashed_and_its_retry_paints_the_rest
     require_the_rest_alone(work, before, work.run)
 
 
-def test_a_run_whose_worker_is_killed_ends_well_and_another_worker_takes_the_next(
-    service: Parts, abandoned: Abandoned
-) -> None:
+def kill_worker(service: Parts) -> None:
     work = begin(service, "worker")
     service.kill(work.worker)
     ended = service.until_ended(work.run)
     assert ended["state_name"] == "Completed", ended["state"]["message"]
     assert len(work.painted()) == FRAMES
     began = time.time()
-    service.start_worker(work.worker)
+    service.start_workers(work.worker)
     print(f"worker killed: the new one is there after: {time.time() - began:.1f} s")
     assert service.until_ended(work.again())["state_name"] == "Completed"
 
 
-def test_a_run_that_was_killed_with_its_worker_frees_its_slot(service: Parts, abandoned: Abandoned) -> None:
-    work = abandoned.work
-    ended = service.until_ended(work.run)
-    assert ended["state_name"] == "Crashed"
-    assert "No heartbeat for 90 seconds" in ended["state"]["message"]
-    crashed = datetime.fromisoformat(ended["state"]["timestamp"]).timestamp()
-    print(f"run and worker killed: Crashed after: {crashed - abandoned.killed:.1f} s")
-    service.ask("work_pools/gpu", {"concurrency_limit": 1}, "PATCH")  # a slot that is still held is the only one
-    require_the_rest_alone(work, abandoned.before, work.again())
-
-
-def test_a_run_paints_on_while_the_server_is_gone_and_ends_well_when_it_is_back(service: Parts) -> None:
+def kill_server(service: Parts) -> None:
     work = begin(service, "server")
     service.kill("server")
     before, began = work.painted(), time.time()
@@ -178,3 +147,68 @@ def test_a_run_paints_on_while_the_server_is_gone_and_ends_well_when_it_is_back(
     require_the_rest_alone(work, before, work.run)
     tell("server killed: after it was back its process ended after", began, lambda: not service.engines(work.run))
     assert service.until_ended(work.again())["state_name"] == "Completed"
+
+
+@dataclass(frozen=True)
+class Abandoned:
+    """A run that was killed together with its worker."""
+
+    work: Work
+    before: dict[str, int]
+    killed: float
+
+
+@dataclass(frozen=True)
+class Recoveries:
+    """What goes on at the same time, each with a slot of its own."""
+
+    abandoned: Future[Abandoned]
+    cancelled: Future[None]
+    run_killed: Future[None]
+    worker_killed: Future[None]
+    server_killed: Future[None]
+
+
+@pytest.fixture(scope="module")
+def recoveries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recoveries]:
+    """Most of their time is spent waiting: for heartbeats that do not come, and for a server, which is another one."""
+    world, folders = tiny_models.made_once(tmp_path_factory), [tmp_path_factory.mktemp("recovery") for _ in range(2)]
+    with ExitStack() as ends, ThreadPoolExecutor(4) as people:
+        shared = people.submit(ends.enter_context, service_parts.in_parts(folders[0], world, *WORKERS))
+        alone = people.submit(ends.enter_context, service_parts.in_parts(folders[1], world, "worker"))
+        yield Recoveries(
+            abandoned=people.submit(lambda: kill_run_and_worker(shared.result())),
+            server_killed=people.submit(lambda: kill_server(alone.result())),
+            cancelled=people.submit(lambda: cancel(shared.result())),
+            run_killed=people.submit(lambda: kill_run(shared.result())),
+            worker_killed=people.submit(lambda: kill_worker(shared.result())),
+        )
+
+
+def test_a_cancelled_run_stops_and_a_new_one_paints_the_rest(recoveries: Recoveries) -> None:
+    recoveries.cancelled.result()
+
+
+def test_a_run_whose_process_is_killed_has_crashed_and_its_retry_paints_the_rest(recoveries: Recoveries) -> None:
+    recoveries.run_killed.result()
+
+
+def test_a_run_whose_worker_is_killed_ends_well_and_another_worker_takes_the_next(recoveries: Recoveries) -> None:
+    recoveries.worker_killed.result()
+
+
+def test_a_run_paints_on_while_the_server_is_gone_and_ends_well_when_it_is_back(recoveries: Recoveries) -> None:
+    recoveries.server_killed.result()
+
+
+def test_a_run_that_was_killed_with_its_worker_frees_its_slot(recoveries: Recoveries) -> None:
+    wait([recoveries.cancelled, recoveries.run_killed, recoveries.worker_killed])
+    abandoned = recoveries.abandoned.result()
+    work = abandoned.work
+    ended = work.service.until_ended(work.run)
+    assert ended["state_name"] == "Crashed"
+    assert "No heartbeat for 90 seconds" in ended["state"]["message"]
+    crashed = datetime.fromisoformat(ended["state"]["timestamp"]).timestamp()
+    print(f"run and worker killed: Crashed after: {crashed - abandoned.killed:.1f} s")
+    work.service.ask("work_pools/gpu", {"concurrency_limit": 1}, "PATCH")  # a slot that is still held is the only one
+    require_the_rest_alone(work, abandoned.before, work.again())
