@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import botocore.session
 import numpy as np
 import pytest
+from botocore.loaders import create_loader
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.s3.models import s3_backends
 from safetensors.numpy import save
@@ -204,9 +206,14 @@ def running_server() -> Iterator[S3Server]:
         yield server
 
 
+read_once = functools.cache(create_loader)
+"""botocore's own description of S3, from its files: parsed for every client anew it takes longer than most requests."""
+
+
 @pytest.fixture
 def server(running_server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> S3Server:
     """The module's server, empty and obedient, and no AWS settings but a test's own."""
     forget_aws(monkeypatch, tmp_path)
+    monkeypatch.setattr(botocore.session, "create_loader", read_once)
     running_server.reset()
     return running_server
