@@ -11,7 +11,7 @@ median leaves out the first few. Cards of 24 and 16 GB are proved by letting tor
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import os
 import shutil
 import statistics
 import tempfile
@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,15 +28,17 @@ from PIL import Image
 
 from benchmarks import work
 from benchmarks.figures import Figures, Kernels, card_of, ceiling, choose, parser_for, peak, seconds_of, start_of_peak
-from benchmarks.full_size import known
+from benchmarks.full_size import PROFILES_FILE, known
 from benchmarks.stock_training import Sample, StockTraining
+from benchmarks.training_settings import Setting, settings_for
+from models.lora.accelerate_settings import AccelerateSettings
 from models.lora.config_files import read_training_config
 from models.lora.job import Job, Tick
 from models.lora.latents import encode_set
+from models.lora.launcher import run
 from models.lora.options import MixedPrecision, TrainingOptions
 from models.lora.records import TrainingPicture, TrainingSet
-from models.lora.training import train
-from models.profiles import ROOT, Profile
+from models.profiles import OWN_PROFILES, ROOT, Profile
 from models.storage import sha256_of
 
 CONFIG = ROOT / "configs" / "training_config.yaml"
@@ -45,39 +47,10 @@ LEARNT, HELD_OUT = 8, 1
 CONTEXT_GIB = 1.0
 """Of a card's memory, what CUDA itself takes, and torch does not count."""
 DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+NAMES = ("document, fp16", "plain, fp16")
+"""Settings whose losses are compared."""
 PROFILED = 3
 """Updates."""
-
-
-class Setting(NamedTuple):
-    """One way to train."""
-
-    name: str
-    precision: MixedPrecision
-    changes: dict[str, Any]
-    """From the document's configuration."""
-    card_gib: float | None = None
-    """Of a card that it must fit."""
-
-
-SPARING = {"gradient_checkpointing": True}
-ONE_BY_ONE = {"train_batch_size": 1, "gradient_accumulation_steps": 4}
-SETTINGS = (
-    Setting("document, fp16", "fp16", {}),
-    Setting("document, bf16", "bf16", {}),
-    Setting("bf16, fused optimizer", "bf16", {"optimizer": "adamw_fused"}),
-    Setting("24 GB card, gradient checkpointing", "fp16", SPARING, 24),
-    Setting("24 GB card, batch 2 x 2", "fp16", {"train_batch_size": 2, "gradient_accumulation_steps": 2}, 24),
-    Setting("16 GB card, gradient checkpointing", "fp16", SPARING, 16),
-    Setting("16 GB card, gradient checkpointing, batch 1 x 4", "fp16", {**SPARING, **ONE_BY_ONE}, 16),
-    Setting("16 GB card, batch 1 x 4", "fp16", ONE_BY_ONE, 16),
-    Setting(
-        "16 GB card, gradient checkpointing, batch 1 x 4, 8-bit AdamW",
-        "fp16",
-        {**SPARING, **ONE_BY_ONE, "optimizer": "adamw_8bit"},
-        16,
-    ),
-)
 
 
 @dataclass
@@ -154,6 +127,8 @@ class Bench:
         self.device = figures.device
         self.pictures = Pictures(folder / "pictures", profile)
         self.medians: dict[str, float] = {}
+        self.losses: dict[str, list[float]] = {}
+        os.environ[OWN_PROFILES] = str(Path(profile.base.source).parent / PROFILES_FILE)  # for processes started here
 
     def options(self, **changes: Any) -> TrainingOptions:
         """The document's configuration, of the benchmark's base and length."""
@@ -174,39 +149,47 @@ class Bench:
 
     def ours(self, setting: Setting) -> None:
         """One training by the project's own loop, checkpoint included."""
-        options = self.options(**setting.changes)
+        updates = setting.steps or self.given.steps
+        length = {"max_train_steps": updates, "checkpointing_steps": updates}
+        options = self.options(**(length | setting.changes))
         job = Job(
             options=options,
             training_set=self.pictures.set,
             base="random",
-            updates=self.given.steps,
+            updates=updates,
             mixed_precision=setting.precision,
-            device=self.device,
+            device=self.device if setting.processes == 1 else "cuda",
+            processes=setting.processes,
             run=setting.name,
         )
-        pace = Pace(self.figures, self._kernels(setting), self.given.steps - PROFILED - 1)
+        pace = Pace(self.figures, self._kernels(setting), updates - PROFILED - 1)
         start_of_peak(self.device)
         began = time.perf_counter()
         try:
             with card_of(self.device, None if setting.card_gib is None else setting.card_gib - CONTEXT_GIB):
-                train(job, pace)
+                run(job, pace, AccelerateSettings(mixed_precision=setting.precision, num_processes=setting.processes))
             ended = time.perf_counter()
         finally:
             for checkpoint in (self.folder / "output").glob("checkpoint-*"):
                 shutil.rmtree(checkpoint)
-        self._tell(setting, pace, {"start_s": pace.ends[0] - began, "checkpoint_s": ended - pace.ends[-1]})
+        times = {"start_s": pace.ends[0] - began, "checkpoint_s": ended - pace.ends[-1], "all_s": ended - began}
+        self._tell(setting, pace, times)
 
     def _tell(self, setting: Setting, pace: Pace, times: dict[str, float]) -> None:
+        self.losses[setting.name] = pace.losses
         # What the profiler watched was slower.
         leave_out, watched = self.given.warm_up, PROFILED + 1 if pace.kernels is not None else 0
+        # Processes of their own hold memory of their own, which is not seen from here.
+        held = {} if setting.processes > 1 else pace.before_checkpoint
+        most = {} if setting.processes > 1 else peak(self.device)
         seconds = median_between(pace.ends[leave_out : len(pace.ends) - watched])
         self.medians[setting.name] = seconds
         self.figures.note(
             f"ours: {setting.name}",
             seconds_a_step=seconds,
             steps_a_second=1 / seconds,
-            **pace.before_checkpoint,
-            **{f"{name}_with_checkpoint": value for name, value in peak(self.device).items()},
+            **held,
+            **{f"{name}_with_checkpoint": value for name, value in most.items()},
             **times,
             first_loss=pace.losses[0],
             last_loss=pace.losses[-1],
@@ -240,8 +223,16 @@ class Bench:
             last_loss=losses[-1],
         )
 
+    def compare_losses(self) -> None:
+        """How far the losses of the fast way and the plain one are apart, relative to them."""
+        fast, plain = (next((v for k, v in self.losses.items() if k.startswith(word)), None) for word in NAMES)
+        if fast is not None and plain is not None:
+            apart = max(abs(one - other) / other for one, other in zip(fast, plain, strict=True))
+            self.figures.note("losses, fast and plain", updates=len(fast), largest_relative_difference=apart)
+
     def conclude(self) -> None:
         """Ratios to the peer, and shares of what the device can do."""
+        self.compare_losses()
         rate = ceiling(self.device)
         batch = self.options().train_batch_size
         needed = batch * work.count(self.profile).training_sample()
@@ -250,19 +241,6 @@ class Bench:
             ratio = {"times_stock": self.medians["stock"] / seconds} if "stock" in self.medians else {}
             share = needed / rate / seconds
             self.figures.note(f"training step: {name}", seconds=seconds, **ratio, share_of_ceiling=share)
-
-
-def settings_for(device: str, only: list[str] | None) -> Iterator[Setting]:
-    """What can be measured on this device: on a CPU there is no fp16, no card, and nothing 8-bit."""
-    on_gpu, eight_bit = device.startswith("cuda"), importlib.util.find_spec("bitsandbytes") is not None
-    for setting in SETTINGS:
-        if only is not None and not any(word in setting.name for word in only):
-            continue
-        if setting.changes.get("optimizer") == "adamw_8bit" and not (on_gpu and eight_bit):
-            why = "not on a GPU" if not on_gpu else "bitsandbytes is not installed"
-            print(f"{setting.name}: not measured: {why}", flush=True)
-            continue
-        yield setting if on_gpu or setting.precision != "fp16" else setting._replace(precision="no")
 
 
 def arguments() -> argparse.Namespace:

@@ -30,7 +30,7 @@ from models.board.directory import frame_name, place_frame
 from models.board.report import Weights
 from models.diffusion.loading import load, unload
 from models.diffusion.painter import paint
-from models.diffusion.requests import ControlPicture, PainterSetup, PaintRequest
+from models.diffusion.requests import ControlPicture, PainterSetup, PaintRequest, sampling
 from models.diffusion.weights import torch_dtype
 from models.frames import FrameJob, generate, near_copies, seed_of
 from models.lora.export import write_diffusers_file
@@ -69,6 +69,7 @@ class Ours:
             precision=precision,
             with_controlnet=True,
             batch_size=given.batch_size or (profile.batch_size_on_cpu if on_cpu else profile.batch_size_on_gpu),
+            speed=given.speed,
         )
 
     def told(self, steps: int | None = None) -> Told:
@@ -151,7 +152,7 @@ class Ours:
             base_seed=SEED,
             attempts=1,  # what random weights paint passes no gate
             size=profile.native_size,
-            steps=steps,
+            **sampling(self.setup.speed, steps)._asdict(),
             guidance=profile.guidance,
             control_scale=profile.control_scale,
             control_end=profile.control_end,
@@ -249,6 +250,9 @@ def arguments() -> argparse.Namespace:
         "--models", type=Path, help="folder that benchmarks.full_size made (default: the offline profile's weights)"
     )
     parser.add_argument("--precision", choices=("fp32", "fp16", "bf16"), help="of both (default: the profile's)")
+    parser.add_argument(
+        "--speed", choices=("plain", "exact", "fast"), default="exact", help="of ours (default: %(default)s)"
+    )
     parser.add_argument("--batch-size", type=int, help="frames painted at once by ours (default: the profile's)")
     parser.add_argument("--steps", type=int, help="denoising steps; fewer are not scaled up (default: the profile's)")
     parser.add_argument("--repeats", type=int, default=1, help="boards of each; medians are told (default: 1)")

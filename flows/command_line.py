@@ -42,7 +42,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "sketches",
     ),
     "the pictures": ("size", "steps", "guidance"),
-    "the machine": ("device", "precision", "batch_size"),
+    "the machine": ("device", "precision", "batch_size", "speed"),
 }
 """Every option, in the order in which people look for them."""
 

@@ -67,7 +67,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "publish_to",
         "name",
     ),
-    "the machine": ("accelerate_config", "device"),
+    "the machine": ("accelerate_config", "device", "speed"),
 }
 """Every option, in the order of the configuration file."""
 

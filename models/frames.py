@@ -24,7 +24,6 @@ from models.vision.gate import best, judge
 
 VERSION = 1
 """Raise it when the same inputs would give another picture or other scores: stored candidates are then painted anew."""
-SAMPLER = "Euler"
 
 Progress = Callable[[float], None]
 
@@ -192,6 +191,7 @@ def _key(job: FrameJob, attempt: int) -> str:
         weights=studio.weights,
         precision=studio.setup.precision,
         device=studio.setup.device.partition(":")[0],
+        plain=studio.setup.speed == "plain",
     )
 
 
@@ -203,6 +203,7 @@ def _request(job: FrameJob, attempt: int) -> PaintRequest:
         seed=seed_of(studio.base_seed, job.number, attempt),
         size=studio.size,
         steps=studio.steps,
+        sampler=studio.sampler,
         guidance=studio.guidance,
         control=_control(job),
     )
@@ -230,7 +231,6 @@ def _recipe(job: FrameJob, request: PaintRequest) -> Recipe:
     control = request.control
     return Recipe(
         **request.model_dump(exclude={"control"}),
-        sampler=SAMPLER,
         profile=job.studio.setup.profile,
         base=job.studio.weights.base,
         adapter=job.studio.weights.adapter,

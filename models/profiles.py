@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 GIB = 2**30
 
 Precision = Literal["fp32", "fp16", "bf16"]
+Speed = Literal["plain", "exact", "fast"]
 
 
 class Component(Record):

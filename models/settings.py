@@ -21,7 +21,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.errors import InputError
-from models.profiles import OWN_PROFILES, PROFILES, Precision, Profile, get_profile, valid_profiles
+from models.profiles import OWN_PROFILES, PROFILES, Precision, Profile, Speed, get_profile, valid_profiles
 from models.records import MAX_FRAMES, Story
 
 PREFIX = "STORYBOARD_"
@@ -105,6 +105,8 @@ class StoryboardOptions(BaseModel):
     """fp32, fp16 or bf16. Unset: the profile's on a GPU, fp32 on a CPU."""
     batch_size: int | None = Field(None, ge=1, le=MAX_FRAMES)
     """How many waiting frames are painted at once. Unset: the profile's for this device."""
+    speed: Speed = "exact"
+    """exact (pictures equal up to rounding), fast (like ones in half the steps) or plain (the libraries' own code)."""
 
     def get_profile(self) -> Profile:
         """The profile these options name."""

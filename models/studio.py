@@ -6,7 +6,7 @@ from pathlib import Path
 
 from models.board.report import Weights
 from models.board.store import Store
-from models.diffusion.requests import PainterSetup
+from models.diffusion.requests import PainterSetup, Sampler, sampling
 from models.records import Record
 from models.settings import Pipeline, StoryboardOptions
 from models.storage import sha256_of
@@ -22,6 +22,8 @@ class Studio(Record):
     attempts: int
     size: int
     steps: int
+    """Evaluations of the model."""
+    sampler: Sampler = "Euler"
     guidance: float
     control_scale: float
     control_end: float
@@ -43,6 +45,7 @@ class Sketch(Record):
 def set_up(options: StoryboardOptions, setup: PainterSetup, weights: Weights, *, store: Store, run: str) -> Studio:
     """The studio of these options, with the profile's value wherever an option is unset."""
     profile = options.get_profile()
+    chosen_sampling = sampling(options.speed, options.steps or profile.steps)
 
     def chosen(given: float | None, suggested: float) -> float:
         return suggested if given is None else given
@@ -54,7 +57,8 @@ def set_up(options: StoryboardOptions, setup: PainterSetup, weights: Weights, *,
         base_seed=options.seed,
         attempts=options.attempts,
         size=options.size or profile.native_size,
-        steps=options.steps or profile.steps,
+        steps=chosen_sampling.steps,
+        sampler=chosen_sampling.sampler,
         guidance=chosen(options.guidance, profile.guidance),
         control_scale=chosen(options.control_scale, profile.control_scale),
         control_end=chosen(options.control_end, profile.control_end),

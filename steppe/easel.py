@@ -16,9 +16,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from models.diffusion.loading import Models, load
 from models.diffusion.painter import paint
-from models.diffusion.requests import PainterSetup, PaintRequest
+from models.diffusion.requests import PainterSetup, PaintRequest, sampling
 from models.diffusion.weights import read_model
-from models.profiles import PROFILES, STEPPE, Profile
+from models.profiles import PROFILES, STEPPE, Profile, Speed
 from models.records import Adapter
 from models.settings import Keys
 from models.storage import fetch_adapter
@@ -85,6 +85,7 @@ class Easel:
     device: str
     pictures: int
     """Pictures of the set `plain`; the other three have half as many."""
+    speed: Speed = "exact"
     profile: Profile = field(init=False)
     _painted: dict[str, list[Painted]] = field(init=False, default_factory=dict)
 
@@ -156,7 +157,7 @@ class Easel:
             negative_prompt=profile.negative_prompt,
             seed=seed,
             size=profile.native_size,
-            steps=profile.steps,
+            **sampling(self.speed, profile.steps)._asdict(),
             guidance=profile.guidance,
             control=None,
         )

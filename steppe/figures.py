@@ -202,6 +202,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--only", action="append", choices=list(MEASURES), help="only this; may be given again")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    parser.add_argument(
+        "--speed", choices=("exact", "fast"), default="exact", help="of the painting (default: %(default)s)"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures here too")
     parser.add_argument("--sheet", type=Path, metavar="FOLDER", help="write the pictures with their prompts here")
     given = parser.parse_args(arguments)
@@ -213,7 +216,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     """Measure, and print the table."""
     given = parse(arguments)
-    easel = Easel(given.weights, given.device, given.pictures)
+    easel = Easel(given.weights, given.device, given.pictures, given.speed)
     figures: list[dict[str, Any]] = []
     started = time.monotonic()
     for name in given.only or MEASURES:

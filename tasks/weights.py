@@ -57,6 +57,7 @@ def load_models(options: StoryboardOptions, adapter: Adapter | None, run: str) -
         precision=choose_precision(options, device),
         with_controlnet=options.pipeline == "reference_guided",
         batch_size=choose_batch_size(options, device),
+        speed=options.speed,
     )
     load(setup)
     load_scorer(setup.profile, setup.device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 import pytest
 import tiny_models
@@ -38,7 +38,11 @@ class Studio:
         self.inside = threading.Lock()
 
     def paint(
-        self, _models: object, requests: Sequence[PaintRequest], report: Callable[[float], None]
+        self,
+        _models: object,
+        requests: Sequence[PaintRequest],
+        report: Callable[[float], None],
+        finished: Callable[[int, Painting], None],
     ) -> list[Painting]:
         assert self.inside.acquire(blocking=False), "two paintings at a time on one device"
         try:
@@ -47,7 +51,10 @@ class Studio:
             assert self.may_paint.wait(TIMEOUT)
             self.on_paint(requests)
             report(1.0)
-            return [Painting(Image.new("L", (1, 1), one.seed), True) for one in requests]
+            paintings = [Painting(Image.new("L", (1, 1), one.seed), True) for one in requests]
+            for number, painting in enumerate(paintings):
+                finished(number, painting)
+            return paintings
         finally:
             self.inside.release()
 
@@ -204,7 +211,7 @@ def test_progress_is_the_callers_own(studio: Studio, pool: ThreadPoolExecutor) -
     with pytest.raises(LookupError):
         futures[1].result(TIMEOUT)
     assert [seed_of(futures[number].result(TIMEOUT)) for number in (0, 2)] == [0, 2]
-    assert sorted(heard) == [(0, 0), (1, 1), (2, 2)]
+    assert set(heard) == {(0, 0), (1, 1), (2, 2)}
 
 
 def test_a_thread_that_waits_does_not_see_anothers_batch_as_its_own(studio: Studio, pool: ThreadPoolExecutor) -> None:
@@ -237,3 +244,26 @@ def test_two_names_of_the_first_gpu_are_one_desk(studio: Studio) -> None:
     for device in ("cuda", "cuda:0"):
         paint_together(setup(device=device), request(1))
     assert "cuda" not in batcher._DESKS
+
+
+def test_a_frame_is_handed_over_before_the_others_of_its_batch_are_ready(
+    studio: Studio, pool: ThreadPoolExecutor
+) -> None:
+    """A frame's scores and file need not wait for the last picture of its batch."""
+    may_end = threading.Event()
+
+    def paint(
+        _models: object, requests: Sequence[PaintRequest], _report: object, finished: Callable[[int, Painting], None]
+    ) -> None:
+        for number, one in enumerate(requests):
+            if number == 2:
+                assert may_end.wait(TIMEOUT)
+            finished(number, Painting(Image.new("L", (1, 1), one.seed), True))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batcher, "paint", paint)
+        futures = [pool.submit(paint_together, setup(batch_size=3), request(seed)) for seed in range(3)]
+        ready, _ = wait(futures, TIMEOUT, FIRST_COMPLETED)  # the leader paints on, and the third is not ready
+        assert len(ready) == 1
+        may_end.set()
+        assert sorted(seed_of(future.result(TIMEOUT)) for future in futures) == [0, 1, 2]

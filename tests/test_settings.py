@@ -40,6 +40,7 @@ OTHER_VALUES: dict[str, Any] = {
     "device": "cuda:1",
     "precision": "bf16",
     "batch_size": 2,
+    "speed": "fast",
 }
 """A value of every option that is not its default."""
 

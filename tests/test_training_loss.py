@@ -40,7 +40,7 @@ def begin(job: Job) -> tuple[Learner, Batches]:
     """A learner whose LoRA already says something, and its batches."""
     learner = load_learner(job.options, "cpu", "no")
     with torch.no_grad():
-        for name, weight in learner.named_parameters():
+        for name, weight in learner.masters.named.items():
             if "lora_B" in name:
                 weight.normal_(std=0.1)
     store = encode_set(job.options, job.training_set, "cpu")
@@ -48,7 +48,7 @@ def begin(job: Job) -> tuple[Learner, Batches]:
 
 
 def gradients(learner: Learner, loss: Tensor) -> list[Tensor]:
-    found = torch.autograd.grad(loss, learner.parameters(), allow_unused=True)
+    found = torch.autograd.grad(loss, learner.masters.weights, allow_unused=True)
     return [gradient for gradient in found if gradient is not None]
 
 

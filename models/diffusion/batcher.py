@@ -51,7 +51,7 @@ class _Ticket:
 
     def report(self, share: float) -> None:
         """Tell the caller; what its callback raises is its own failure and nobody else's."""
-        if self.on_progress is None or self.error is not None:
+        if self.on_progress is None or self.done:
             return
         try:
             self.context.run(self.on_progress, share)
@@ -76,7 +76,7 @@ class _Desk:
                 self.waiting.append(ticket)
                 self.changed.notify_all()
             if self._takes_the_lead(ticket):
-                _paint_batch(self._gather(ticket))
+                _paint_batch(self._gather(ticket), self._tell)
         finally:
             self._leave(ticket)
 
@@ -87,6 +87,11 @@ class _Desk:
             if not ticket.done:
                 self.leader = ticket
             return not ticket.done
+
+    def _tell(self) -> None:
+        """Wake those whose pictures are ready, while the others' are still being decoded."""
+        with self.changed:
+            self.changed.notify_all()
 
     def _leave(self, ticket: _Ticket) -> None:
         """Withdraw a ticket, done or not. A leader that was stopped leaves its mates' frames to the next one."""
@@ -143,8 +148,8 @@ def paint_together(setup: PainterSetup, request: PaintRequest, on_progress: Prog
     return ticket.painting
 
 
-def _paint_batch(batch: list[_Ticket]) -> None:
-    """Paint and note each ticket's outcome; an exception goes to all of them, being stopped to none."""
+def _paint_batch(batch: list[_Ticket], tell: Callable[[], None]) -> None:
+    """Paint and note each ticket's outcome as it comes; an exception goes to all of them, being stopped to none."""
 
     def report(share: float) -> None:
         for ticket in batch:
@@ -153,13 +158,16 @@ def _paint_batch(batch: list[_Ticket]) -> None:
         if len(errors) == len(batch):  # nobody waits for these pictures any more
             raise errors[0]
 
+    def finished(number: int, painting: Painting) -> None:
+        batch[number].report(1.0)
+        batch[number].painting = painting
+        tell()
+
     try:
         models = load(batch[0].setup)
         logger.info("painting %d frame(s) of %d px", len(batch), batch[0].request.size)
-        paintings = paint(models, [ticket.request for ticket in batch], report)
+        paint(models, [ticket.request for ticket in batch], report, finished)
     except Exception as error:
         for ticket in batch:
-            ticket.error = ticket.error or error
-        return
-    for ticket, painting in zip(batch, paintings, strict=True):
-        ticket.painting = painting
+            if ticket.painting is None:
+                ticket.error = ticket.error or error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,15 @@ import torch
 from PIL import Image
 
 from models.diffusion.edges import control_image
+from models.diffusion.graphs import as_graphs, replaced_forward
 from models.diffusion.loading import Models
 from models.diffusion.requests import ControlPicture, PaintRequest
 from models.diffusion.weights import first_line, is_out_of_memory
 from models.errors import OutOfMemory, PaintError
 
 Progress = Callable[[float], None]
+FEW_STEPS = 4
+"""Fewer are painted without a graph: recording it would cost more than it saves."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,12 @@ class Painting:
     """False where the model gave numbers that are not finite; the picture then means nothing."""
 
 
-def paint(models: Models, requests: Sequence[PaintRequest], progress: Progress | None = None) -> list[Painting]:
+def paint(
+    models: Models,
+    requests: Sequence[PaintRequest],
+    progress: Progress | None = None,
+    finished: Callable[[int, Painting], None] | None = None,
+) -> list[Painting]:
     """Paint requests that share their `batch_key` as one batch.
 
     Args:
@@ -42,6 +50,7 @@ def paint(models: Models, requests: Sequence[PaintRequest], progress: Progress |
         requests: at least one.
         progress: called with the share done, 0..1, after each step and each decoded picture. What it raises stops
             the painting and reaches the caller; the models can be used again.
+        finished: called with each request's number and painting as soon as it is decoded.
 
     Returns:
         One painting a request, in order.
@@ -56,9 +65,14 @@ def paint(models: Models, requests: Sequence[PaintRequest], progress: Progress |
         raise ValueError("requests of one batch must share their batch_key, and there must be one at least")
     lines = _lines(models, requests)
     report = progress or (lambda share: None)
-    with models.lock, _one_line_errors(len(requests), requests[0].size), torch.inference_mode():
+    with ExitStack() as stack:
+        stack.enter_context(models.lock)
+        stack.enter_context(_one_line_errors(len(requests), requests[0].size))
+        stack.enter_context(torch.inference_mode())
+        if models.device.startswith("cuda"):
+            stack.enter_context(torch.cuda.device(models.device))
         latents = _denoise(models, requests, lines, report)
-        return _decode(models, latents, requests[0].steps, report)
+        return list(_decode(models, latents, requests[0].steps, report, finished or (lambda number, painting: None)))
 
 
 def starting_noise(seed: int, size: int, channels: int = 4) -> torch.Tensor:
@@ -74,7 +88,9 @@ def _lines(models: Models, requests: Sequence[PaintRequest]) -> list[Image.Image
         return None
     if models.controlled is None:
         raise PaintError("a request carries a control picture, but the setup was loaded without its ControlNet")
-    return [control_image(control, requests[0].size) for control in controls]
+    # Frames of one board have one reference: its edges are found once.
+    found = {control: control_image(control, requests[0].size) for control in set(controls)}
+    return [found[control] for control in controls]
 
 
 def _denoise(
@@ -84,9 +100,12 @@ def _denoise(
     _accept_old_array_protocol()
     first = requests[0]
     pipeline: Any = models.plain if lines is None else models.controlled
+    pipeline.scheduler = models.schedulers[first.sampler]
     parts = first.steps + len(requests)
+    pace = _Pace(models.device)
 
     def after_step(_pipeline: Any, index: int, _timestep: Any, _tensors: dict[str, Any]) -> dict[str, Any]:
+        pace.step()
         report((index + 1) / parts)
         return {}
 
@@ -94,20 +113,71 @@ def _denoise(
     noise = torch.cat([starting_noise(request.seed, first.size, channels) for request in requests])
     # None, not "", is how the pipeline is told to use the base's own unconditional embedding.
     negative = [request.negative_prompt for request in requests] if first.negative_prompt else None
-    latents: torch.Tensor = pipeline(
-        prompt=[request.prompt for request in requests],
-        negative_prompt=negative,
-        height=first.size,
-        width=first.size,
-        num_inference_steps=first.steps,
-        guidance_scale=first.guidance,
-        latents=noise.to(models.device, pipeline.unet.dtype),
-        output_type="latent",
-        callback_on_step_end=after_step,
-        callback_on_step_end_tensor_inputs=[],
-        **_control_arguments(first.control, lines),
-    ).images
+    used = [pipeline.unet] if lines is None else [pipeline.unet, pipeline.controlnet]
+    recorded = used if models.speed != "plain" and first.steps > FEW_STEPS else []
+    with as_graphs(models.device, models.warm, *recorded), _skipped_when_off(used[1:]):
+        latents: torch.Tensor = pipeline(
+            prompt=[request.prompt for request in requests],
+            negative_prompt=negative,
+            height=first.size,
+            width=first.size,
+            num_inference_steps=first.steps,
+            guidance_scale=first.guidance,
+            latents=noise.to(models.device, pipeline.unet.dtype),
+            output_type="latent",
+            callback_on_step_end=after_step,
+            callback_on_step_end_tensor_inputs=[],
+            **_control_arguments(first.control, lines),
+        ).images
     return latents
+
+
+@contextmanager
+def _skipped_when_off(controlnets: Sequence[Any]) -> Iterator[None]:
+    """Inside, a ControlNet costs nothing in the steps in which its strength is 0.
+
+    diffusers runs it there all the same and multiplies what it says by 0. After its last step it says zeros instead of
+    nothing, so that the UNet's calls stay of one kind.
+    """
+    with ExitStack() as stack:
+        for controlnet in controlnets:
+            stack.enter_context(replaced_forward(controlnet, _SkippedWhenOff(controlnet.forward)))
+        yield
+
+
+class _SkippedWhenOff:
+    def __init__(self, forward: Callable[..., Any]) -> None:
+        self.forward = forward
+        self.last: tuple[Any, Any] | None = None
+        self.nothing: tuple[Any, Any] = (None, None)
+
+    def __call__(self, *args: Any, conditioning_scale: float = 1.0, **kwargs: Any) -> Any:
+        """The ControlNet's residuals: the blocks', and the middle's."""
+        if conditioning_scale != 0.0:
+            self.last = self.forward(*args, conditioning_scale=conditioning_scale, **kwargs)
+            return self.last
+        if self.last is not None:
+            blocks, middle = self.last
+            self.last, self.nothing = None, ([torch.zeros_like(block) for block in blocks], torch.zeros_like(middle))
+        return self.nothing
+
+
+class _Pace:
+    """Keeps Python one step ahead of a GPU and no more, so that progress is true and a stop comes at once."""
+
+    def __init__(self, device: str) -> None:
+        self.on_gpu = device.startswith("cuda")
+        self.last: Any = None
+
+    def step(self) -> None:
+        """Wait until the step before the one just asked for is done."""
+        if not self.on_gpu:
+            return
+        asked = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        asked.record()
+        if self.last is not None:
+            self.last.synchronize()
+        self.last = asked
 
 
 def _control_arguments(control: ControlPicture | None, lines: list[Image.Image] | None) -> dict[str, Any]:
@@ -116,17 +186,19 @@ def _control_arguments(control: ControlPicture | None, lines: list[Image.Image] 
     return {"image": lines, "controlnet_conditioning_scale": control.scale, "control_guidance_end": control.end}
 
 
-def _decode(models: Models, latents: torch.Tensor, steps: int, report: Progress) -> list[Painting]:
+def _decode(
+    models: Models, latents: torch.Tensor, steps: int, report: Progress, finished: Callable[[int, Painting], None]
+) -> Iterator[Painting]:
     """One picture at a time: SDXL's VAE takes more memory a picture than its UNet."""
-    paintings = []
     for index, latent in enumerate(latents):
         pixels = _decode_one(models.plain.vae, latent[None])
         finite = bool(latent.isfinite().all()) and bool(pixels.isfinite().all())
         # Numbers that are not finite have no bytes; what they become is black, and marked.
         image = models.plain.image_processor.postprocess(pixels.nan_to_num(-1.0, 1.0, -1.0).float().cpu())[0]
-        paintings.append(Painting(image, finite))
+        painting = Painting(image, finite)
+        finished(index, painting)
         report((steps + index + 1) / (steps + len(latents)))
-    return paintings
+        yield painting
 
 
 def _decode_one(vae: Any, latent: torch.Tensor) -> torch.Tensor:

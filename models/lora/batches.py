@@ -68,11 +68,21 @@ class Batches:
         self.options = options
         self.store = store
         self.device = device
+        self.ready: tuple[Place, Batch] | None = None
         self.timesteps: int = learner.scheduler.config.num_train_timesteps
         self.empty = _tokens(learner, [""])
         self.learnt = _Captioned(training_set.learnt, learner)
         self.prior = _Captioned(training_set.prior, learner)
         self.held_out = _Captioned(training_set.held_out, learner)
+
+    def prepare(self, place: Place) -> None:
+        """Draw the batch of this place now, for the `take` that will ask for it."""
+        self.ready = (place, self.draw(place))
+
+    def take(self, place: Place) -> Batch:
+        """The batch of this place: the prepared one, or drawn now."""
+        ready, self.ready = self.ready, None
+        return ready[1] if ready is not None and ready[0] == place else self.draw(place)
 
     def draw(self, place: Place) -> Batch:
         """The batch of this place; the same for the same place."""
@@ -131,13 +141,19 @@ class Batches:
             noises.append(noise + self.options.noise_offset * offset)
         time_ids = torch.tensor([self.store.time_ids(picture) for picture in pictures], dtype=torch.float32)
         return Batch(
-            latents=torch.stack(latents).to(self.device),
-            noise=torch.stack(noises).to(self.device),
-            timesteps=timesteps.to(self.device),
-            tokens=(torch.stack(list(tokens[0])).to(self.device), torch.stack(list(tokens[1])).to(self.device)),
-            time_ids=time_ids.to(self.device),
-            shares=torch.tensor(shares).to(self.device),
+            latents=self._sent(torch.stack(latents)),
+            noise=self._sent(torch.stack(noises)),
+            timesteps=self._sent(timesteps),
+            tokens=(self._sent(torch.stack(list(tokens[0]))), self._sent(torch.stack(list(tokens[1])))),
+            time_ids=self._sent(time_ids),
+            shares=self._sent(torch.tensor(shares)),
         )
+
+    def _sent(self, tensor: Tensor) -> Tensor:
+        """On the device; a GPU gets it without being waited for, so that it can still be at the batch before."""
+        if not self.device.startswith("cuda"):
+            return tensor.to(self.device)
+        return tensor.pin_memory().to(self.device, non_blocking=True)
 
 
 class _Captioned:

@@ -1,7 +1,7 @@
 """The frozen base with a fresh LoRA on it: what learns, its words, and its noise schedule.
 
 LoRA (Hu et al. 2021, https://arxiv.org/abs/2106.09685) on the attention projections of the UNet and of both text
-encoders, by PEFT. The base is kept in the training's precision, the LoRA always in fp32.
+encoders, by PEFT. Base and LoRA compute in the training's precision; what learns are the LoRA's masters, always fp32.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from models.diffusion.adapter_files import LAYOUT
-from models.diffusion.loading import quieten, read_tokenizer, scheduler_config
+from models.diffusion.loading import quicken, quieten, read_tokenizer, scheduler_config
 from models.diffusion.weights import check_device, fetch, read_model, torch_dtype
+from models.lora.layers import merge_sums
+from models.lora.masters import Masters
 from models.lora.options import MixedPrecision, TrainingOptions
 from models.profiles import Precision
 
@@ -38,26 +40,22 @@ class Learner:
     tokenizers: tuple[Any, Any]
     scheduler: Any
     """`diffusers.DDPMScheduler` of the base's own schedule."""
-
-    def parameters(self) -> list[torch.nn.Parameter]:
-        """All weights that learn, in an order that is the same in every process."""
-        return [weight for _, weight in self.named_parameters()]
-
-    def named_parameters(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
-        """Name and weight of all that learns."""
-        for part, module in self.parts.items():
-            for name, weight in module.named_parameters():
-                if weight.requires_grad:
-                    yield f"{part}.{name}", weight
+    masters: Masters
+    """All that learns, as "part.name"."""
 
     def adapters(self) -> dict[str, dict[str, torch.Tensor]]:
         """The LoRA under the names that PEFT gives them in a file, by part."""
         from peft import get_peft_model_state_dict
 
+        def own(part: str) -> dict[str, torch.Tensor]:
+            root = f"{part}."
+            named = self.masters.named.items()
+            return {name.removeprefix(root): weight.detach() for name, weight in named if name.startswith(root)}
+
         return {
             part: {
-                f"{_PEFT_ROOT}{name}": value.detach()
-                for name, value in get_peft_model_state_dict(module, adapter_name="default").items()
+                f"{_PEFT_ROOT}{name}": value
+                for name, value in get_peft_model_state_dict(module, own(part), adapter_name="default").items()
             }
             for part, module in self.parts.items()
         }
@@ -90,19 +88,34 @@ def load_learner(options: TrainingOptions, device: str, precision: MixedPrecisio
     dtype = torch_dtype(BASE_PRECISION[precision])
     parts = {name: read_model(cls, folder / name, base, dtype, device) for name, cls in classes.items()}
     torch.manual_seed(options.seed)
+    quick = device.startswith("cuda") and options.speed != "plain"
     for name, module in parts.items():
         _add_adapter(module, options, list(options.target_modules) if name == "unet" else options.text_targets())
         if options.gradient_checkpointing:
             _checkpoint_gradients(module)
+        elif name == "unet" and quick:
+            quicken(module, device)
+        if quick:
+            merge_sums(module)
     longest = parts["text_encoder"].config.max_position_embeddings
+    masters = Masters(dict(_learning(parts)), dtype)
     learner = Learner(
         parts=parts,
         tokenizers=(read_tokenizer(folder / "tokenizer", longest), read_tokenizer(folder / "tokenizer_2", longest)),
         scheduler=DDPMScheduler.from_config(scheduler_config(folder, DDPMScheduler)),
+        masters=masters,
     )
-    count = sum(weight.numel() for weight in learner.parameters())
+    count = sum(weight.numel() for weight in masters.weights)
     logger.info("LoRA of rank %d: %.2f M weights learn", options.rank, count / 1e6)
     return learner
+
+
+def _learning(parts: dict[str, Any]) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    """Name and weight of all that learns, in an order that is the same in every process."""
+    for part, module in parts.items():
+        for name, weight in module.named_parameters():
+            if weight.requires_grad:
+                yield f"{part}.{name}", weight
 
 
 def _add_adapter(module: Any, options: TrainingOptions, targets: list[str]) -> None:

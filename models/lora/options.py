@@ -113,7 +113,8 @@ class TrainingOptions(BaseModel):
     """Weight of their loss."""
 
     optimizer: Optimizer = "adamw"
-    """adamw, adamw_fused (faster on a GPU) or adamw_8bit (a quarter of the memory; needs bitsandbytes and a GPU)."""
+    """adamw (fused on a GPU), adamw_fused (anywhere) or adamw_8bit (a quarter of the memory; needs bitsandbytes and a
+    GPU)."""
     weight_decay: float = Field(0.01, ge=0, le=1)
     """Weight decay of AdamW."""
     max_grad_norm: float = Field(1.0, gt=0, le=1000)
@@ -126,6 +127,8 @@ class TrainingOptions(BaseModel):
     """Keep a moving average of the LoRA with this decay, and save that. Unset: none."""
     gradient_checkpointing: bool = False
     """Compute activations twice to hold fewer of them: slower, in far less memory."""
+    speed: Literal["plain", "exact"] = "exact"
+    """exact: on a GPU as fast as it goes with the same result up to rounding. plain: the libraries' own code."""
     enable_xformers_memory_efficient_attention: bool = True
     """Accepted; PyTorch's own attention is used, which is as fast and needs no further package."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
-from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
+from accelerate.utils import AutocastKwargs, ProjectConfiguration
 
 from models.lora.job import Job
 
@@ -28,8 +28,10 @@ def make_accelerator(job: Job) -> Accelerator:
             gradient_accumulation_steps=job.options.gradient_accumulation_steps,
             log_with="tensorboard",
             project_config=ProjectConfiguration(project_dir=str(output), logging_dir=str(output / "logs")),
-            # The first text encoder's last layer has no part in SDXL's conditioning, and so no gradient.
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+            kwargs_handlers=[
+                # The model is kept in the precision it computes in (models.lora.masters).
+                AutocastKwargs(enabled=False),
+            ],
         )
 
 

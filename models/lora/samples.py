@@ -20,7 +20,6 @@ from models.board.recipe import Recipe, png_bytes
 from models.board.store import content_key
 from models.diffusion.requests import PainterSetup, PaintRequest
 from models.errors import StorageError
-from models.frames import SAMPLER
 from models.records import Record
 from models.storage import sha256_of, write_atomically
 
@@ -170,7 +169,6 @@ class SampleFolder:
     def _recipe(self, picture: Wanted) -> Recipe:
         return Recipe(
             **picture.request.model_dump(exclude={"control"}),
-            sampler=SAMPLER,
             profile=self.setup.profile,
             base=self.base,
             adapter=self.adapter,

@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from models.lora.objective import NoisePrediction
 from models.lora.optimizers import make_optimizer, make_schedule
 from models.lora.processes import make_accelerator
 from models.lora.records import Checkpoint
+from models.lora.step import Step
 
 logger = logging.getLogger("models.lora")
 
@@ -46,16 +46,18 @@ class Training:
         self.device = str(self.accelerator.device)
         self.learner: Learner = load_learner(options, self.device, job.mixed_precision)
         self.batches = Batches(options, job.training_set, open_store(options), self.learner, self.device)
-        self.weights = self.learner.parameters()
+        self.masters = self.learner.masters
+        self.weights = self.masters.weights
         self.average = _average(self.weights, options.ema_decay)
         optimizer = make_optimizer(options, self.weights)
         self.schedule = make_schedule(options, optimizer, job.updates)
-        objective = NoisePrediction(self.learner, options.min_snr_gamma)
-        self.objective: Any
-        self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
+        self.objective = NoisePrediction(self.learner, options.min_snr_gamma)
+        self.optimizer = self.accelerator.prepare_optimizer(optimizer)
+        self.step = Step(self.accelerator, self.objective, self.masters, recorded=_can_record(job, self.device))
         self.losses = LossLog()
         self.update = 0
         self.watch = Watch()
+        self.scale = 0.0
         self.output = Path(options.output_dir).absolute()
 
     def run(self) -> None:
@@ -76,24 +78,34 @@ class Training:
 
     def _learn(self) -> float:
         """One update; the mean loss of its batches over all processes."""
-        parts, total = self.options.gradient_accumulation_steps, 0.0
+        parts = self.options.gradient_accumulation_steps
+        losses: list[Tensor] = []
         for part in range(parts):
-            place = Place(self.update, part, self.accelerator.process_index, self.accelerator.num_processes)
-            number = place.batch_number(self.options)
-            batch = self.batches.draw(place)
-            torch.manual_seed(seed_of(self.options.seed, "dropout", number))
+            place = self._place(self.update, part)
+            batch = self.batches.take(place)
+            torch.manual_seed(seed_of(self.options.seed, "dropout", place.batch_number(self.options)))
             with self.accelerator.accumulate(self.objective):
-                loss: Tensor = self.objective(batch)
-                self.accelerator.backward(loss)
+                losses.append(self.step(batch))
                 if self.accelerator.sync_gradients:
-                    self.accelerator.clip_grad_norm_(self.weights, self.options.max_grad_norm)
-                self.optimizer.step()
-                self.optimizer.zero_grad(set_to_none=True)
-            total += float(self.accelerator.reduce(loss.detach(), reduction="mean")) / parts
+                    self._update()
+        # A GPU is still computing: what the next update needs is made ready meanwhile, and only then the loss is read.
+        self.batches.prepare(self._place(self.update + 1, 0))
         self.schedule.step()
         if self.average is not None:
             self.average.step(self.weights)
-        return total
+        return sum(float(self.accelerator.reduce(loss, reduction="mean")) / parts for loss in losses)
+
+    def _place(self, update: int, part: int) -> Place:
+        return Place(update, part, self.accelerator.process_index, self.accelerator.num_processes)
+
+    def _update(self) -> None:
+        """Change the weights by the gradients that have gathered, in all processes alike."""
+        if self.accelerator.num_processes > 1:
+            self.masters.share_gradients(self.accelerator.num_processes)
+        self.accelerator.clip_grad_norm_(self.weights, self.options.max_grad_norm)
+        self.optimizer.step()
+        self.masters.clear_gradients()
+        self.masters.give()
 
     def _note(self, loss: float, rate: float, seconds: float) -> None:
         """Refuse a loss that means the end, write the others down, and tell of them."""
@@ -104,13 +116,21 @@ class Training:
             self.report(Tick(step=self.update, loss=loss, learning_rate=rate, seconds_a_step=seconds))
 
     def _go_on_only_if_sound(self, loss: float) -> None:
-        fault = self.watch.fault(loss, skipped=bool(self.accelerator.optimizer_step_was_skipped))
+        fault = self.watch.fault(loss, skipped=self._overflowed())
         if fault is not None:
             rate, precision = self.options.learning_rate, self.job.mixed_precision
             raise TrainingDiverged(
                 f"step {self.update}: {fault}; {checkpoints.last_whole(self.output)}. Lower learning_rate ({rate:g}), "
                 f"or set mixed_precision to bf16 ({precision} now), and run again"
             )
+
+    def _overflowed(self) -> bool:
+        """Whether the scaler found gradients too large for fp16, and left the update out."""
+        scaler = self.accelerator.scaler
+        if scaler is None:
+            return False
+        before, self.scale = self.scale, float(scaler.get_scale())
+        return self.scale < before
 
     def _keep(self) -> None:
         """Write a checkpoint of this update, with its validation loss."""
@@ -144,7 +164,7 @@ class Training:
 
     def _write(self, checkpoint: Checkpoint) -> None:
         tensors = {
-            "weights": {name: weight.detach().clone() for name, weight in self.learner.named_parameters()},
+            "weights": {name: weight.detach().clone() for name, weight in self.masters.named.items()},
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
@@ -158,7 +178,7 @@ class Training:
             checkpoint=checkpoint,
         )
         dtype = torch_dtype(self.options.save_precision)
-        with _averaged(self.average, self.weights):
+        with self.masters.averaged(self.average):
             adapters = {
                 part: {name: value.to(dtype, copy=True) for name, value in own.items()}
                 for part, own in self.learner.adapters().items()
@@ -173,10 +193,17 @@ class Training:
         if not count:
             return None
         self.objective.eval()
-        with _averaged(self.average, self.weights):
-            losses = [float(self.objective(self.batches.validation(index))) for index in range(count)]
+        try:
+            losses = self._held_out_losses(count)
+        except torch.OutOfMemoryError:
+            self.step.forget()
+            losses = self._held_out_losses(count)
         self.objective.train()
         return sum(losses) / count
+
+    def _held_out_losses(self, count: int) -> list[float]:
+        with self.masters.averaged(self.average):
+            return [float(self.objective(self.batches.validation(index))) for index in range(count)]
 
     def _go_on_from(self, folder: Path) -> None:
         """Take over everything that a checkpoint holds.
@@ -188,10 +215,10 @@ class Training:
         state = checkpoints.read_state(folder)
         refuse_other_settings(state, self.job)
         tensors = checkpoints.read_tensors(folder)
-        own = dict(self.learner.named_parameters())
         with torch.no_grad():
             for name, value in tensors["weights"].items():
-                own[name].copy_(value)
+                self.masters.named[name].copy_(value)
+        self.masters.give()
         self.optimizer.load_state_dict(tensors["optimizer"])
         self.schedule.load_state_dict(tensors["schedule"])
         if self.average is not None:
@@ -252,6 +279,11 @@ def refuse_other_settings(state: State, job: Job) -> None:
             )
 
 
+def _can_record(job: Job, device: str) -> bool:
+    """Whether steps may be recorded: gradient checkpointing reads the generator's state, which no graph can."""
+    return device.startswith("cuda") and job.options.speed != "plain" and not job.options.gradient_checkpointing
+
+
 def _average(weights: list[nn.Parameter], decay: float | None) -> Any:
     """diffusers' moving average of the weights, or None."""
     if decay is None:
@@ -259,17 +291,3 @@ def _average(weights: list[nn.Parameter], decay: float | None) -> Any:
     from diffusers.training_utils import EMAModel
 
     return EMAModel(weights, decay=decay)
-
-
-@contextmanager
-def _averaged(average: Any, weights: list[nn.Parameter]) -> Iterator[None]:
-    """Inside, the weights are their moving average, where there is one."""
-    if average is None:
-        yield
-        return
-    average.store(weights)
-    average.copy_to(weights)
-    try:
-        yield
-    finally:
-        average.restore(weights)

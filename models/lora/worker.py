@@ -11,14 +11,18 @@ import json
 import logging
 import os
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import TextIO
 
-from models.errors import StoryboardError, TrainingError
+from models.errors import StoryboardError
 from models.lora.job import Job, Tick
 
 JOB, TICKS, FAILURE = "job.json", "ticks.jsonl", "failure-{rank}.json"
 LAUNCHER = "TRAINING_LAUNCHER_PID"
+_LOOK_EVERY = 2.0
+"""Seconds between two looks at whether the launcher lives."""
 
 
 class _Teller(logging.Handler):
@@ -47,15 +51,29 @@ def main(folder: Path) -> None:
 
         def report(tick: Tick) -> None:
             print(tick.model_dump_json(), file=file, flush=True)
-            if not launcher_lives():
-                raise TrainingError("the process that started the training is gone")
 
+        threading.Thread(target=end_with_launcher, daemon=True).start()
         try:
             train(job, report)
         except StoryboardError as error:
-            failure = {"error": type(error).__name__, "message": str(error)}
-            (folder / FAILURE.format(rank=rank)).write_text(json.dumps(failure), encoding="utf-8")
+            tell_failure(folder, error)
             raise SystemExit(1) from None
+
+
+def tell_failure(folder: Path, error: Exception) -> None:
+    """Leave word of why this process failed."""
+    known = isinstance(error, StoryboardError)
+    message = str(error) if known else f"{type(error).__name__}: {error}".splitlines()[0]
+    name = FAILURE.format(rank=os.environ.get("RANK", "0"))
+    text = json.dumps({"error": type(error).__name__ if known else "TrainingError", "message": message})
+    (folder / name).write_text(text, encoding="utf-8")
+
+
+def end_with_launcher() -> None:
+    """End this process once its launcher is gone, also where it waits for a GPU or another process."""
+    while launcher_lives():
+        time.sleep(_LOOK_EVERY)
+    os._exit(1)
 
 
 def launcher_lives() -> bool:
@@ -68,4 +86,8 @@ def launcher_lives() -> bool:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    try:
+        main(Path(sys.argv[1]))
+    except Exception as failure:
+        tell_failure(Path(sys.argv[1]), failure)
+        raise

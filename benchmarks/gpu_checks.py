@@ -1,0 +1,176 @@
+"""What no CPU can check, on a GPU with the offline profile's weights: fused kernels, CUDA graphs, samplers, training.
+
+    python -m benchmarks.gpu_checks
+
+Exit code 1 if a check fails.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks.figures import Figures, choose, parser_for
+from models.diffusion.loading import Models, load
+from models.diffusion.painter import paint
+from models.diffusion.requests import ControlPicture, PainterSetup, PaintRequest, sampling
+from models.lora.config_files import training_options
+from models.lora.dataset import read_set
+from models.lora.job import Job
+from models.lora.latents import encode_set
+from models.lora.training import train
+from models.profiles import ROOT, STEPPE, Speed
+
+FRAMES, UPDATES = 4, 12
+ROUNDING = 1e-3
+"""Relative difference of losses in fp16: attention's gradients are summed in no fixed order on a GPU."""
+Pixels = NDArray[np.float64]
+
+
+def requests(guide: str | None, **changes: Any) -> list[PaintRequest]:
+    """Frames of one batch, with the edges of a picture or without."""
+    control = None if guide is None else ControlPicture(file=guide, scale=0.5, end=0.4, kind="reference")
+    told = {"negative_prompt": STEPPE.negative_prompt, "size": STEPPE.native_size, "steps": STEPPE.steps}
+    prompt = f"{STEPPE.trigger} is riding on a horse, in the steppe, on a sunny day"
+    return [
+        PaintRequest.model_validate(
+            {"prompt": prompt, "guidance": STEPPE.guidance, "control": control, "seed": seed, **told, **changes}
+        )
+        for seed in range(FRAMES)
+    ]
+
+
+def models_of(device: str, speed: Speed) -> Models:
+    """The offline profile's models, in half precision."""
+    setup = PainterSetup(
+        profile=STEPPE.name,
+        adapter=None,
+        device=device,
+        precision="fp16",
+        with_controlnet=True,
+        batch_size=FRAMES,
+        speed=speed,
+    )
+    return load(setup)
+
+
+def pixels(models: Models, wanted: list[PaintRequest]) -> list[Pixels]:
+    """Pictures, 0..255."""
+    return [np.asarray(one.image, dtype=np.float64) for one in paint(models, wanted)]
+
+
+def apart(ours: list[Pixels], theirs: list[Pixels]) -> dict[str, Any]:
+    """Largest difference of 255, and the least PSNR in dB."""
+    errors = [float(((a - b) ** 2).mean()) for a, b in zip(ours, theirs, strict=True)]
+    least = None if max(errors) == 0 else float(10 * np.log10(255**2 / max(errors)))
+    return {
+        "largest": max(float(np.abs(a - b).max()) for a, b in zip(ours, theirs, strict=True)),
+        "least_psnr_db": least,
+    }
+
+
+def check_painting(figures: Figures, folder: Path) -> None:
+    """exact is plain up to rounding, and the same every time; fast is another way to a like picture."""
+    device, guide = figures.device, folder / "guide.png"
+    plain = pixels(models_of(device, "plain"), requests(None))
+    Image.fromarray(plain[0].astype(np.uint8)).save(guide)
+    guided = pixels(models_of(device, "plain"), requests(str(guide)))
+    exact, exact_guided = (pixels(models_of(device, "exact"), requests(lines)) for lines in (None, str(guide)))
+    figures.note("exact, beside plain", **apart(exact, plain))
+    figures.note("exact with a ControlNet, beside plain", **apart(exact_guided, guided))
+    again = pixels(models_of(device, "exact"), requests(None))
+    assert apart(again, exact)["largest"] == 0, "the same request gave another picture"
+    fast = pixels(models_of(device, "fast"), requests(None, **sampling("fast", STEPPE.steps)._asdict()))
+    figures.note("fast, beside exact", **apart(fast, exact))
+
+
+@contextmanager
+def asking_python(model: Any) -> Iterator[None]:
+    """Inside, a model reads a number back from the GPU, which no graph can record."""
+    forward = model.forward
+
+    def asking(*args: Any, **kwargs: Any) -> Any:
+        output = forward(*args, **kwargs)
+        assert output[0].sum().item() is not None
+        return output
+
+    model.forward = asking
+    try:
+        yield
+    finally:
+        model.forward = forward
+
+
+def check_recording(figures: Figures) -> None:
+    """What can't be recorded is painted all the same."""
+    models = models_of(figures.device, "exact")
+    exact = pixels(models, requests(None))
+    with asking_python(models.plain.unet):
+        figures.note("unrecorded, beside recorded", **apart(pixels(models, requests(None)), exact))
+    figures.note("recorded again", **apart(pixels(models, requests(None)), exact))
+
+
+def check_training(figures: Figures, folder: Path) -> None:
+    """A training that goes on from a checkpoint learns what an uninterrupted one learns, up to the GPU's rounding."""
+    losses = {name: learn(figures, folder / name, half=half) for name, half in (("whole", False), ("resumed", True))}
+    figures.note("training", **losses)
+    whole = losses["whole"][-len(losses["resumed"]) :]
+    difference = max(abs(one - other) / one for one, other in zip(whole, losses["resumed"], strict=True))
+    figures.note("training, gone on with", largest_relative_difference=difference)
+    assert difference < ROUNDING, "a resumed training learnt something else"
+
+
+def learn(figures: Figures, folder: Path, *, half: bool) -> list[float]:
+    """Losses of a training of a few updates; of its second half, after a first one, if asked for."""
+    given = {"output_dir": str(folder), "train_data_dir": str(ROOT / "data" / "images"), "device": figures.device}
+    length = {"max_train_steps": UPDATES, "checkpointing_steps": UPDATES // 2, "warmup_steps": 2}
+    options = training_options({**given, **length}, ROOT / "configs" / "training_steppe.yaml")
+    training_set = read_set(options, lambda text: len(text.split()))
+    encode_set(options, training_set, figures.device)
+    job = Job(
+        options=options,
+        training_set=training_set,
+        base="steppe",
+        updates=UPDATES,
+        mixed_precision="fp16",
+        device=figures.device,
+        run="check",
+    )
+    losses: list[float] = []
+    train(job, lambda tick: losses.append(tick.loss) if tick.loss is not None else None)
+    if half:
+        losses.clear()
+        shutil.rmtree(folder / f"checkpoint-{UPDATES}")
+        begun = str(folder / f"checkpoint-{UPDATES // 2}")
+        again = job.model_copy(update={"start": begun})
+        train(again, lambda tick: losses.append(tick.loss) if tick.loss is not None else None)
+    return losses
+
+
+def main() -> None:
+    """Check everything, and tell."""
+    given = parser_for("gpu_checks", __doc__).parse_args()
+    figures = Figures(given.out, choose(given.device))
+    figures.header("checks on")
+    assert torch.cuda.is_available() or given.device == "cpu", "no GPU was found"
+    with tempfile.TemporaryDirectory() as scratch:
+        with figures.part("painting"):
+            check_painting(figures, Path(scratch))
+        with figures.part("recording"):
+            check_recording(figures)
+        with figures.part("training"):
+            check_training(figures, Path(scratch))
+    raise SystemExit(1 if figures.failed else 0)
+
+
+if __name__ == "__main__":
+    main()

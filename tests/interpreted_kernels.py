@@ -1,0 +1,172 @@
+"""Run by test_fused.py: kernels and fused models beside PyTorch's and diffusers' own code; prints how they differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from peft import LoraConfig
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.diffusion import differentiable, fused
+from models.lora.layers import merge_sums
+from models.profiles import ROOT
+
+WEIGHTS = ROOT / "weights" / "steppe"
+SIDE = 4
+FOUND: dict[str, float] = {}
+
+
+def apart(ours: Tensor, theirs: Tensor) -> float:
+    """Relative difference of two tensors."""
+    return float((ours - theirs).detach().norm() / theirs.detach().norm())
+
+
+def compare(name: str, ours: Callable[..., Any], theirs: Callable[..., Any], *given: Tensor) -> None:
+    """Outputs, and gradients to all that is given, of two functions."""
+    outputs, gradients = [], []
+    for run in (ours, theirs):
+        own = [tensor.clone().requires_grad_() for tensor in given]
+        output = run(*own)
+        output = output if isinstance(output, tuple) else (output,)
+        generator = torch.Generator().manual_seed(3)
+        weighed = [(part * torch.randn(part.shape, generator=generator)).sum() for part in output]
+        gradients.append(torch.autograd.grad(torch.stack(weighed).sum(), own))
+        outputs.append(output)
+    FOUND[name] = max(apart(*pair) for pair in zip(*outputs, strict=True))
+    FOUND[f"gradient of {name}"] = max(apart(*pair) for pair in zip(*gradients, strict=True))
+
+
+def drawn(norm: Any) -> Any:
+    """A norm with weights of its own, frozen."""
+    norm.weight.data.normal_()
+    norm.bias.data.normal_()
+    return norm.requires_grad_(False)
+
+
+def compare_kernels() -> None:
+    rows, groups, bias = drawn(nn.LayerNorm(48)), drawn(nn.GroupNorm(8, 48)), torch.randn(48)
+    tokens, pictures, odd = torch.randn(3, 5, 48), torch.randn(2, 48, 9, 11), torch.randn(2, 48, 5, 6)
+    kernels = differentiable
+
+    def gated(x: Tensor) -> Tensor:
+        value, gate = x.chunk(2, dim=-1)
+        return value * functional.gelu(gate)
+
+    compare("geglu", kernels.geglu, gated, torch.randn(3, 5, 96))
+    compare("layer_norm", lambda x: kernels.layer_norm(x, rows), rows, tokens)
+    compare(
+        "add_layer_norm",
+        lambda x, y: kernels.add_layer_norm(x, y, rows),
+        lambda x, y: (x + y, rows(x + y)),
+        tokens,
+        torch.randn(3, 5, 48),
+    )
+    compare("group_norm", lambda x: kernels.group_norm(x, groups), groups, pictures)
+    compare(
+        "group_norm of 30 pixels by 48 channels, shifted by picture, silu",
+        lambda x, y: kernels.group_norm(x, groups, silu=True, shift=y),
+        lambda x, y: functional.silu(groups(x + y[:, :, None, None])),
+        odd,
+        torch.randn(2, 48),
+    )
+    compare(
+        "group_norm shifted by channel, far from zero",
+        lambda x, y: kernels.group_norm(x, groups, shift=y),
+        lambda x, y: groups(x + y[:, None, None]),
+        pictures + 30,
+        torch.randn(48),
+    )
+    compare("add_bias", lambda x, y: kernels.add_bias(x, bias, y), lambda x, y: x + bias[:, None, None] + y, odd, odd)
+
+
+def load() -> tuple[Any, Any, Any]:
+    """The offline profile's UNet, ControlNet and VAE."""
+    folders = ((UNet2DConditionModel, "unet"), (ControlNetModel, "controlnet"), (AutoencoderKL, "vae"))
+    unet, controlnet, vae = (cls.from_pretrained(WEIGHTS / name).eval() for cls, name in folders)
+    return unet, controlnet, vae
+
+
+def paint(unet: Any, controlnet: Any, vae: Any) -> dict[str, Tensor]:
+    """One step of each, from the same inputs every time."""
+    generator = torch.Generator().manual_seed(1)
+
+    def noise(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    config = unet.config
+    width = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
+    latents, words = noise(2, 4, SIDE, SIDE), noise(2, 77, config.cross_attention_dim)
+    added = {"text_embeds": noise(2, width), "time_ids": noise(2, 6)}
+    lines, picture = noise(2, 3, 8 * SIDE, 8 * SIDE), noise(1, 3, 8 * SIDE, 8 * SIDE)
+    with torch.inference_mode():
+        blocks, middle = controlnet(latents, 500, words, lines, added_cond_kwargs=added, return_dict=False)
+        more = {"down_block_additional_residuals": blocks, "mid_block_additional_residual": middle}
+        return {
+            "controlnet": middle,
+            "unet": unet(latents, 500, words, added_cond_kwargs=added, **more).sample,
+            "vae, decoding": vae.decode(latents[:1]).sample,
+            "vae, encoding": vae.encode(picture).latent_dist.mean,
+        }
+
+
+def compare_models() -> None:
+    models = load()
+    before = paint(*models)
+    working, fused.kernels.geglu = fused.kernels.geglu, broken  # type: ignore[assignment]
+    for model in models:
+        try:
+            fused.fuse(model)
+        except ZeroDivisionError:
+            continue
+        raise AssertionError("a kernel that fails was not noticed")
+    fused.kernels.geglu = working
+    FOUND["after a kernel that fails"] = sum(bool((paint(*models)[name] != before[name]).any()) for name in before)
+    blocks = sum(
+        isinstance(module, ResnetBlock2D | Transformer2DModel) for model in models for module in model.modules()
+    )
+    FOUND["blocks that were left"] = blocks - sum(fused.fuse(model) for model in models)
+    after = paint(*models)
+    FOUND.update({name: apart(after[name], before[name]) for name in before})
+
+
+def broken(_: Tensor) -> Tensor:
+    raise ZeroDivisionError
+
+
+def compare_lora() -> None:
+    unet = load()[0]
+    unet.requires_grad_(False)
+    config = {"r": 8, "lora_alpha": 3, "target_modules": ["to_q", "to_v"], "lora_dropout": 0.1}
+    torch.manual_seed(0)
+    unet.add_adapter(LoraConfig(**config, init_lora_weights=False))
+    unet.train()
+    learning = [weight for weight in unet.parameters() if weight.requires_grad]
+
+    def learn() -> tuple[Tensor, Tensor]:
+        torch.manual_seed(1)
+        width = unet.config.projection_class_embeddings_input_dim - 6 * unet.config.addition_time_embed_dim
+        added = {"text_embeds": torch.randn(2, width), "time_ids": torch.randn(2, 6)}
+        words = torch.randn(2, 77, unet.config.cross_attention_dim)
+        out = unet(torch.randn(2, 4, SIDE, SIDE), 500, words, added_cond_kwargs=added).sample
+        gradients = torch.autograd.grad(out.square().mean(), learning)
+        return out, torch.cat([gradient.flatten() for gradient in gradients])
+
+    before = learn()
+    FOUND["lora layers"] = merge_sums(unet)
+    after = learn()
+    FOUND["lora"], FOUND["gradient of lora"] = (apart(*pair) for pair in zip(after, before, strict=True))
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    compare_kernels()
+    compare_models()
+    compare_lora()
+    print(json.dumps(FOUND))
