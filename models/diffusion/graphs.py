@@ -98,7 +98,8 @@ class Recorder:
         args, kwargs = _put_together(arguments, iter(inputs))
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, pool=self.pool):
+            # Other threads score and write other frames meanwhile, and may ask the GPU for what a recording may not.
+            with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
                 output = self.forward(*args, **kwargs)
         except RuntimeError as error:
             logger.warning("%s without CUDA graphs, which is slower: %s", self.doing, first_line(error))
