@@ -225,7 +225,7 @@ class Bench:
 
     def compare_losses(self) -> None:
         """How far the losses of the fast way and the plain one are apart, relative to them."""
-        fast, plain = (next((v for k, v in self.losses.items() if k.startswith(word)), None) for word in NAMES)
+        fast, plain = (self.losses.get(name) for name in NAMES)
         if fast is not None and plain is not None:
             apart = max(abs(one - other) / other for one, other in zip(fast, plain, strict=True))
             self.figures.note("losses, fast and plain", updates=len(fast), largest_relative_difference=apart)

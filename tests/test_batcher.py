@@ -50,7 +50,6 @@ class Studio:
             self.started.release()
             assert self.may_paint.wait(TIMEOUT)
             self.on_paint(requests)
-            report(1.0)
             paintings = [Painting(Image.new("L", (1, 1), one.seed), True) for one in requests]
             for number, painting in enumerate(paintings):
                 finished(number, painting)
@@ -211,7 +210,7 @@ def test_progress_is_the_callers_own(studio: Studio, pool: ThreadPoolExecutor) -
     with pytest.raises(LookupError):
         futures[1].result(TIMEOUT)
     assert [seed_of(futures[number].result(TIMEOUT)) for number in (0, 2)] == [0, 2]
-    assert set(heard) == {(0, 0), (1, 1), (2, 2)}
+    assert sorted(heard) == [(0, 0), (1, 1), (2, 2)]
 
 
 def test_a_thread_that_waits_does_not_see_anothers_batch_as_its_own(studio: Studio, pool: ThreadPoolExecutor) -> None:
@@ -267,3 +266,20 @@ def test_a_frame_is_handed_over_before_the_others_of_its_batch_are_ready(
         assert len(ready) == 1
         may_end.set()
         assert sorted(seed_of(future.result(TIMEOUT)) for future in futures) == [0, 1, 2]
+
+
+def test_a_batch_that_nobody_waits_for_any_more_is_stopped(studio: Studio) -> None:
+    went_on: list[str] = []
+
+    def paint(_models: object, _requests: object, report: Callable[[float], None], _finished: object) -> None:
+        report(0.5)
+        went_on.append("painting")
+
+    def stop(_share: float) -> None:
+        raise LookupError("cancelled")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batcher, "paint", paint)
+        with pytest.raises(LookupError, match="cancelled"):
+            paint_together(setup(), request(1), stop)
+    assert not went_on

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from training_runs import Told, assert_equal_to_the_bit, draw_pictures, make_job
 
 from models.errors import InputError, TrainingError
 from models.lora import checkpoints, launcher
+from models.lora import worker as training_process
 from models.lora.accelerate_settings import AccelerateSettings
 from models.lora.job import Job, Tick
 from models.lora.latents import encode_set
@@ -135,3 +137,11 @@ launch(job, report, AccelerateSettings(num_processes=2, use_cpu=True), {worker(t
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     expect_no_process_of(output)
+
+
+def test_a_process_leaves_word_of_an_error_that_nobody_foresaw(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        training_process.main(tmp_path)  # a folder without a job
+    said = json.loads((tmp_path / "failure-0.json").read_text())
+    assert said["error"] == "TrainingError"
+    assert said["message"].startswith("FileNotFoundError: ")

@@ -52,8 +52,7 @@ def _back_through_layer_norm(x: Tensor, change: Tensor, passed: Tensor | None, n
         width,
         norm.eps,
         ADD=passed is not None,
-        COLUMNS=triton.next_power_of_2(width),
-        num_warps=4 if width <= 1024 else 8,
+        **kernels.whole_row(width),
     )
     return out
 
@@ -102,8 +101,7 @@ class _GroupNorm(Function):
         x = x.contiguous(memory_format=torch.channels_last)
         out, moments = kernels.group_norm_with_moments(x, norm, silu=silu, shift=shift)
         ctx.norm, ctx.silu = norm, silu
-        ctx.save_for_backward(x, x if shift is None else shift, *moments)
-        ctx.shifted = shift is not None
+        ctx.save_for_backward(x, shift, *moments)
         return out
 
     @staticmethod
@@ -113,9 +111,8 @@ class _GroupNorm(Function):
         batch, channels, height, width = x.shape
         pixels, groups, own = height * width, ctx.norm.num_groups, channels // ctx.norm.num_groups
         grid = (batch, triton.cdiv(pixels, PIXELS), triton.cdiv(channels, CHANNELS))
-        given, out = shift.contiguous() if ctx.shifted else x, torch.empty_like(x)
-        stride = channels if ctx.shifted and shift.dim() == 2 else 0
-        shape = {"SHIFT": ctx.shifted, "SILU": ctx.silu, "PIXELS": PIXELS, "CHANNELS": CHANNELS}
+        out, (given, stride) = torch.empty_like(x), kernels.as_argument(shift, x)
+        shape = {"SHIFT": shift is not None, "SILU": ctx.silu, "PIXELS": PIXELS, "CHANNELS": CHANNELS}
         sums = x.new_empty((batch, grid[1], groups, own, 2), dtype=torch.float32)
         about = (x, given, change, scale, offset, means, ctx.norm.weight)
         size = (pixels, channels, stride, own, groups)

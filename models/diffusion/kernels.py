@@ -61,9 +61,23 @@ def _run_layer_norm(
         width,
         norm.eps,
         ADD=residual is not None,
-        COLUMNS=triton.next_power_of_2(width),
-        num_warps=4 if width <= 1024 else 8,
+        **whole_row(width),
     )
+
+
+def whole_row(width: int) -> dict[str, int]:
+    """How a program is started that takes a whole row."""
+    return {"COLUMNS": triton.next_power_of_2(width), "num_warps": 4 if width <= 1024 else 8}
+
+
+def as_argument(shift: Tensor | None, x: Tensor) -> tuple[Tensor, int]:
+    """A group norm's shift as its programs take it, with the distance from one picture's to the next one's.
+
+    Where there is none, `x` stands for it, and is not read.
+    """
+    if shift is None:
+        return x, 0
+    return shift.contiguous(), x.shape[1] if shift.dim() == 2 else 0
 
 
 def group_norm_with_moments(
@@ -85,8 +99,7 @@ def group_norm_with_moments(
     means, squares = x.new_empty((2, batch, tiles, channels), dtype=torch.float32)
     scale, offset = x.new_empty((2, batch, channels), dtype=torch.float32)
     moments = x.new_empty((batch, norm.num_groups, 2), dtype=torch.float32)
-    stride = 0 if shift is None or shift.dim() == 1 else channels
-    given = x if shift is None else shift.contiguous()
+    given, stride = as_argument(shift, x)
     shape = {"SHIFT": shift is not None, "PIXELS": PIXELS, "CHANNELS": CHANNELS}
     programs.moments[(batch, tiles, blocks)](x, given, means, squares, pixels, channels, stride, **shape)
     own = channels // norm.num_groups

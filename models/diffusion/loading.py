@@ -120,10 +120,13 @@ def _load_base(profile: Profile, setup: PainterSetup, report: Progress) -> Model
         quicken(parts[name], setup.device)
     zeros = index.get("force_zeros_for_empty_prompt", True)
     # A watermark would be added where its package happens to be installed.
-    plain = StableDiffusionXLPipeline(**parts, force_zeros_for_empty_prompt=zeros, add_watermarker=False)
+    schedulers = _schedulers(folder)
+    plain = StableDiffusionXLPipeline(
+        **parts, scheduler=schedulers["Euler"], force_zeros_for_empty_prompt=zeros, add_watermarker=False
+    )
     plain.set_progress_bar_config(disable=True)
     report("base", 1.0)
-    return Models(plain, None, device=setup.device, schedulers=_schedulers(folder), speed=setup.speed)
+    return Models(plain, None, device=setup.device, schedulers=schedulers, speed=setup.speed)
 
 
 def _read_parts(folder: Path, base: Component, setup: PainterSetup, report: Progress) -> dict[str, Any]:
@@ -144,7 +147,6 @@ def _read_parts(folder: Path, base: Component, setup: PainterSetup, report: Prog
     for name in ("tokenizer", "tokenizer_2"):
         longest = parts[name.replace("tokenizer", "text_encoder")].config.max_position_embeddings
         parts[name] = read_tokenizer(folder / name, longest)
-    parts["scheduler"] = _schedulers(folder)["Euler"]
     return parts
 
 

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from models.errors import StoryboardError
+from models.errors import StoryboardError, TrainingError
 from models.lora.job import Job, Tick
 
 JOB, TICKS, FAILURE = "job.json", "ticks.jsonl", "failure-{rank}.json"
@@ -38,7 +38,18 @@ class _Teller(logging.Handler):
 
 
 def main(folder: Path) -> None:
-    """Train; exit code 1 and a failure file if it fails for a reason that explains itself."""
+    """Train; a failure file if it fails, and exit code 1 alone where the reason explains itself."""
+    try:
+        _train(folder)
+    except StoryboardError as error:
+        _tell_failure(folder, type(error).__name__, str(error))
+        raise SystemExit(1) from None
+    except Exception as error:
+        _tell_failure(folder, TrainingError.__name__, f"{type(error).__name__}: {error}".splitlines()[0])
+        raise
+
+
+def _train(folder: Path) -> None:
     from models.lora.training import train
 
     job = Job.model_validate_json((folder / JOB).read_bytes())
@@ -53,20 +64,13 @@ def main(folder: Path) -> None:
             print(tick.model_dump_json(), file=file, flush=True)
 
         threading.Thread(target=end_with_launcher, daemon=True).start()
-        try:
-            train(job, report)
-        except StoryboardError as error:
-            tell_failure(folder, error)
-            raise SystemExit(1) from None
+        train(job, report)
 
 
-def tell_failure(folder: Path, error: Exception) -> None:
+def _tell_failure(folder: Path, error: str, message: str) -> None:
     """Leave word of why this process failed."""
-    known = isinstance(error, StoryboardError)
-    message = str(error) if known else f"{type(error).__name__}: {error}".splitlines()[0]
     name = FAILURE.format(rank=os.environ.get("RANK", "0"))
-    text = json.dumps({"error": type(error).__name__ if known else "TrainingError", "message": message})
-    (folder / name).write_text(text, encoding="utf-8")
+    (folder / name).write_text(json.dumps({"error": error, "message": message}), encoding="utf-8")
 
 
 def end_with_launcher() -> None:
@@ -86,8 +90,4 @@ def launcher_lives() -> bool:
 
 
 if __name__ == "__main__":
-    try:
-        main(Path(sys.argv[1]))
-    except Exception as failure:
-        tell_failure(Path(sys.argv[1]), failure)
-        raise
+    main(Path(sys.argv[1]))
