@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import sleep
 from typing import Any
 
 from prefect.cache_policies import NO_CACHE
@@ -42,5 +42,5 @@ def patience() -> Iterator[None]:
         if error.retryable and error.retry_after:
             seconds = min(error.retry_after, LONGEST_WAIT)
             get_run_logger().info("asked to wait: trying again in %.0f s", seconds)
-            time.sleep(seconds)
+            sleep(seconds)
         raise

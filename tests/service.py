@@ -40,9 +40,9 @@ AWS_KEY = "canary/Vt44rAws"
 T = TypeVar("T")
 
 
-def until(what: Callable[[], T | None]) -> T:
-    """The first true value of `what`."""
-    end = time.monotonic() + DEADLINE
+def until(what: Callable[[], T | None], within: float | None = None) -> T:
+    """The first true value of `what`, which comes within so many seconds: `DEADLINE` unless told."""
+    end = time.monotonic() + (DEADLINE if within is None else within)
     while not (value := what()):
         assert time.monotonic() < end, "it never came"
         time.sleep(0.2)

@@ -142,9 +142,9 @@ def test_a_wrong_variable_is_named(stage: Stage, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that the scenes' task was asked to wait; Prefect's own pauses are left out."""
+    """The seconds that the scenes' task was asked to wait; pauses of all others are left out."""
     seconds: list[float] = []
-    monkeypatch.setattr(retries.time, "sleep", seconds.append)
+    monkeypatch.setattr(retries, "sleep", seconds.append)
     monkeypatch.setattr(flows.storyboard, "write_scenes", story.write_scenes.with_options(retry_delay_seconds=0))
     return seconds
 
