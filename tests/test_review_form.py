@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from flow_runs import Stage, scenes_of
 from pages_server import DEADLINE, Browse
 from playwright.sync_api import Locator, Page, expect
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from service import until
 from test_review import Question, talk
@@ -49,9 +50,18 @@ def reply(page: Page, ui: str, question: Question, fill: Callable[[Locator], obj
     raise AssertionError(f"the form was not taken:\n{form.aria_snapshot()}")
 
 
+@pytest.fixture
+def client(pages_server: str) -> Iterator[SyncPrefectClient]:
+    """A client of the server with pages, which is told of all that happens meanwhile; the tests' own is not."""
+    EventsWorker.drain_all()
+    with temporary_settings({PREFECT_API_URL: f"{pages_server}/api"}), get_client(sync_client=True) as client:
+        yield client
+        EventsWorker.drain_all()
+
+
 @pytest.mark.parametrize("ui", [FIRST, SECOND], ids=["first UI", "second UI"])
 def test_scenes_and_frames_are_approved_in_the_browser(
-    stage: Stage, pages_server: str, browse: Browse, ui: str
+    stage: Stage, client: SyncPrefectClient, browse: Browse, ui: str
 ) -> None:
     def edit(form: Locator, question: Question) -> None:
         caption = form.locator("textarea").nth(1)
@@ -74,7 +84,6 @@ def test_scenes_and_frames_are_approved_in_the_browser(
     def in_browser(fill: Callable[[Locator, Question], None]) -> Callable[[Question], None]:
         return lambda question: browse(lambda page: reply(page, ui, question, lambda form: fill(form, question)))
 
-    with temporary_settings({PREFECT_API_URL: f"{pages_server}/api"}), get_client(sync_client=True) as client:
-        ran = talk(stage, client, *map(in_browser, (edit, redo, accept)), review="all")
-        assert scenes_of(ran).scenes[0].caption == "He sleeps."
-        assert [frame.seed for frame in ran.report.frames] == [42, 2052, 3042]
+    ran = talk(stage, client, *map(in_browser, (edit, redo, accept)), review="all")
+    assert scenes_of(ran).scenes[0].caption == "He sleeps."
+    assert [frame.seed for frame in ran.report.frames] == [42, 2052, 3042]
