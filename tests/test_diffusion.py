@@ -172,6 +172,34 @@ def test_skipping_the_controlnet_paints_what_multiplying_by_zero_paints(
     assert bytes_of(models, wanted) == skipped
 
 
+def test_lines_are_read_once_a_painting_and_the_picture_is_the_same(
+    tiny_world: profiles.Profile, square_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = load(setup(with_controlnet=True))
+    assert models.controlled is not None
+    reads: list[int] = []
+    first_of_it = models.controlled.controlnet.controlnet_cond_embedding.conv_in
+    hook = first_of_it.register_forward_hook(lambda *_: reads.append(1))
+    wanted = request(steps=5, control=control(square_file))
+    once = [bytes_of(models, wanted), bytes_of(models, wanted)]
+    assert len(reads) == 2
+    monkeypatch.setattr(painter, "_lines_read_once", lambda controlnets: nullcontext())
+    assert [bytes_of(models, wanted)] * 2 == once
+    hook.remove()
+    assert len(reads) == 2 + 5
+
+
+def test_lines_of_another_picture_are_read_anew(
+    tiny_world: profiles.Profile, square_file: Path, tmp_path: Path
+) -> None:
+    models = load(setup(with_controlnet=True))
+    blank = tmp_path / "blank.png"
+    Image.new("RGB", (64, 64)).save(blank)
+    square, empty = (bytes_of(models, request(steps=3, control=control(file))) for file in (square_file, blank))
+    assert square != empty
+    assert bytes_of(models, request(steps=3, control=control(square_file))) == square
+
+
 def test_lines_without_a_controlnet_are_refused(tiny_world: profiles.Profile, square_file: Path) -> None:
     unload()
     with pytest.raises(PaintError, match="without its ControlNet"):

@@ -115,7 +115,9 @@ def _denoise(
     negative = [request.negative_prompt for request in requests] if first.negative_prompt else None
     used = [pipeline.unet] if lines is None else [pipeline.unet, pipeline.controlnet]
     recorded = used if models.speed != "plain" and first.steps > FEW_STEPS else []
-    with as_graphs(models.device, models.warm, *recorded), _skipped_when_off(used[1:]):
+    # What is computed once must be so outside a graph: with lines, the first step of each painting runs as ever.
+    warm = models.warm if lines is None else set()
+    with as_graphs(models.device, warm, *recorded), _skipped_when_off(used[1:]), _lines_read_once(used[1:]):
         latents: torch.Tensor = pipeline(
             prompt=[request.prompt for request in requests],
             negative_prompt=negative,
@@ -143,6 +145,32 @@ def _skipped_when_off(controlnets: Sequence[Any]) -> Iterator[None]:
         for controlnet in controlnets:
             stack.enter_context(replaced_forward(controlnet, _SkippedWhenOff(controlnet.forward)))
         yield
+
+
+@contextmanager
+def _lines_read_once(controlnets: Sequence[Any]) -> Iterator[None]:
+    """Inside, which is one painting, a ControlNet reads its lines in the first step only: they stay the same.
+
+    diffusers has it read them in every step. On the offline profile that is a third of a step: 70 ms, and 47 without.
+    """
+    with ExitStack() as stack:
+        for controlnet in controlnets:
+            reader = controlnet.controlnet_cond_embedding
+            stack.enter_context(replaced_forward(reader, _Once(reader.forward)))
+        yield
+
+
+class _Once:
+    """A forward whose first output serves all its calls."""
+
+    def __init__(self, forward: Callable[..., Any]) -> None:
+        self.forward = forward
+        self.output: Any = None
+
+    def __call__(self, *args: Any) -> Any:
+        if self.output is None:
+            self.output = self.forward(*args)
+        return self.output
 
 
 class _SkippedWhenOff:
