@@ -22,6 +22,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 GIB = 2**30
+CONTEXT_GIB = 1.0
+"""Of a card's memory, what CUDA itself takes, and torch does not count."""
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate")
 
 
@@ -134,12 +136,12 @@ def peak(device: str) -> dict[str, float]:
 
 @contextmanager
 def card_of(device: str, gib: float | None) -> Iterator[None]:
-    """Inside, torch may take no more of the device than a card of that size could give it. None is no limit."""
+    """Inside, torch may take no more of the device than a card of so many GiB could give it. None is no limit."""
     if gib is None or not device.startswith("cuda"):
         yield
         return
     total = torch.cuda.get_device_properties(device).total_memory
-    torch.cuda.set_per_process_memory_fraction(min(1.0, gib * GIB / total), device)
+    torch.cuda.set_per_process_memory_fraction(min(1.0, (gib - CONTEXT_GIB) * GIB / total), device)
     try:
         yield
     finally:
@@ -161,6 +163,15 @@ def ceiling(device: str, side: int | None = None) -> float:
 
     multiply(3)
     return count * 2 * side**3 / seconds_of(device, lambda: multiply(count)) / 1e12
+
+
+def sustained_ceiling(device: str) -> float:
+    """The same after some seconds of nothing else, when a GPU has lowered its clock to keep to its power."""
+    until = time.perf_counter() + (5.0 if device.startswith("cuda") else 0.0)
+    while True:
+        rate = ceiling(device)
+        if time.perf_counter() > until:
+            return rate
 
 
 class Kernels:

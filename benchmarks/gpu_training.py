@@ -44,8 +44,6 @@ from models.storage import sha256_of
 CONFIG = ROOT / "configs" / "training_config.yaml"
 OF_OTHER_PLACES = ("base_model_name_or_path", "pretrained_model_name_or_path", "accelerate_config")
 LEARNT, HELD_OUT = 8, 1
-CONTEXT_GIB = 1.0
-"""Of a card's memory, what CUDA itself takes, and torch does not count."""
 DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 NAMES = ("document, fp16", "plain, fp16")
 """Settings whose losses are compared."""
@@ -142,7 +140,7 @@ class Bench:
     def encode(self) -> None:
         """Latents, on a card of 16 GB: so they can be made on every card that is trained on here."""
         start_of_peak(self.device)
-        with card_of(self.device, 16 - CONTEXT_GIB):
+        with card_of(self.device, 16):
             seconds = seconds_of(self.device, lambda: encode_set(self.options(), self.pictures.set, self.device))
         count = LEARNT + HELD_OUT
         self.figures.note("latents, 16 GB card", pictures=count, seconds_with_loading=seconds, **peak(self.device))
@@ -166,7 +164,7 @@ class Bench:
         start_of_peak(self.device)
         began = time.perf_counter()
         try:
-            with card_of(self.device, None if setting.card_gib is None else setting.card_gib - CONTEXT_GIB):
+            with card_of(self.device, setting.card_gib):
                 run(job, pace, AccelerateSettings(mixed_precision=setting.precision, num_processes=setting.processes))
             ended = time.perf_counter()
         finally:

@@ -17,26 +17,36 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from PIL import Image
 
 from benchmarks import work
-from benchmarks.figures import Figures, Kernels, ceiling, choose, parser_for, peak, seconds_of, start_of_peak
+from benchmarks.difference import compare
+from benchmarks.figures import (
+    Figures,
+    Kernels,
+    card_of,
+    ceiling,
+    choose,
+    parser_for,
+    peak,
+    seconds_of,
+    start_of_peak,
+    sustained_ceiling,
+)
 from benchmarks.full_size import known, lora_of
-from benchmarks.stock_storyboard import NAME, StockStoryboard, Told
+from benchmarks.stock_storyboard import StockStoryboard, Told
 from models.board.directory import frame_name, place_frame
 from models.board.report import Weights
+from models.checks import choose_batch_size, choose_low_memory, choose_precision
+from models.compute import compute
 from models.diffusion.loading import load, unload
 from models.diffusion.painter import paint
 from models.diffusion.requests import ControlPicture, PainterSetup, PaintRequest, sampling
 from models.diffusion.weights import torch_dtype
 from models.frames import FrameJob, generate, near_copies, seed_of
 from models.lora.export import write_diffusers_file
-from models.profiles import STEPPE, Precision, Profile
+from models.profiles import STEPPE, Profile
 from models.records import Adapter, FramePrompt, FrameResult, Scene
-from models.settings import Keys
+from models.settings import Keys, StoryboardOptions
 from models.storage import SINGLE_FILE, fetch_adapter
 from models.studio import Studio
 from models.vision.clip import load_scorer, unload_scorer
@@ -59,17 +69,18 @@ class Ours:
 
     def __init__(self, profile: Profile, adapter: Adapter, device: str, given: argparse.Namespace) -> None:
         self.profile, self.steps = profile, int(given.steps or profile.steps)
-        on_cpu = device == "cpu"
-        precision: Precision = given.precision or ("fp32" if on_cpu else profile.precision_on_gpu)
+        named = {name: getattr(given, name) for name in ("precision", "batch_size", "speed")}
+        options = StoryboardOptions(profile=profile.name, device=device, low_memory=given.low_memory or None, **named)
         self.adapter = adapter
         self.setup = PainterSetup(
             profile=profile.name,
             adapter=adapter,
             device=device,
-            precision=precision,
+            precision=choose_precision(options, device),
             with_controlnet=True,
-            batch_size=given.batch_size or (profile.batch_size_on_cpu if on_cpu else profile.batch_size_on_gpu),
-            speed=given.speed,
+            batch_size=choose_batch_size(options, device),
+            speed=options.speed,
+            low_memory=choose_low_memory(options, device),
         )
 
     def told(self, steps: int | None = None) -> Told:
@@ -86,7 +97,7 @@ class Ours:
     def load(self) -> None:
         """Everything into memory."""
         load(self.setup)
-        load_scorer(self.setup.profile, self.setup.device)
+        load_scorer(self.setup.profile, self.setup.scoring_device)
 
     def tell(self, folder: Path, steps: int | None = None) -> tuple[list[FrameResult], dict[str, float]]:
         """Paint all frames as the flow does: frame 1, then the others at once, each in its own thread.
@@ -100,7 +111,8 @@ class Ours:
 
         def frame(number: int, reference: FrameResult | None) -> FrameResult:
             earlier = () if reference is None else (reference.file,)
-            job = FrameJob(studio=studio, prompt=self._prompt(number), reference=reference, earlier=earlier)
+            own = studio.for_one() if reference is None else studio
+            job = FrameJob(studio=own, prompt=self._prompt(number), reference=reference, earlier=earlier)
             result = generate(job)
             place_frame(board, result)
             return result
@@ -212,27 +224,15 @@ def measure_stock(ours: Ours, figures: Figures, folder: Path, given: argparse.Na
     return statistics.median(totals)
 
 
-def compare(first: Path, second: Path) -> dict[str, Any]:
-    """How far the pictures of two boards are apart: PSNR in dB, and the largest difference of 255, by frame."""
-    ratios, largest = [], []
-    for number in range(1, len(ACTIONS) + 1):
-        pair = (first / frame_name(number), second / NAME.format(number=number))
-        a, b = (np.asarray(Image.open(file).convert("RGB"), dtype=np.float64) for file in pair)
-        error = float(((a - b) ** 2).mean())
-        ratios.append(round(float(10 * np.log10(255**2 / error)), 1) if error else None)
-        largest.append(int(np.abs(a - b).max()))
-    return {"psnr_db": ratios, "largest_difference": largest}
-
-
 def conclude(figures: Figures, ours: Ours, seconds: dict[str, float]) -> None:
     """Ratio and share of what the device can do."""
     device, profile = ours.setup.device, ours.profile
-    peak_rate = ceiling(device)
+    peak_rate, sustained = ceiling(device), sustained_ceiling(device)
     needed = work.count(profile)
     total = needed.storyboard(profile, len(ACTIONS), ours.steps)
     scaled = {} if ours.steps == profile.steps else {"note": f"{ours.steps} of {profile.steps} steps, not scaled"}
     figures.note("work in TFLOP", **vars(needed), storyboard=total)
-    figures.note("ceiling", bf16_tflops=peak_rate, least_s=total / peak_rate)
+    figures.note("ceiling", bf16_tflops=peak_rate, least_s=total / peak_rate, sustained_bf16_tflops=sustained)
     shares = {f"{who}_share_of_ceiling": total / peak_rate / value for who, value in seconds.items()}
     ratio = {"times_stock": seconds["stock"] / seconds["ours"]} if len(seconds) == 2 else {}
     figures.note("storyboard", **{f"{who}_s": value for who, value in seconds.items()}, **ratio, **shares, **scaled)
@@ -254,6 +254,8 @@ def arguments() -> argparse.Namespace:
         "--speed", choices=("plain", "exact", "fast"), default="exact", help="of ours (default: %(default)s)"
     )
     parser.add_argument("--batch-size", type=int, help="frames painted at once by ours (default: the profile's)")
+    parser.add_argument("--low-memory", action="store_true", help="ours keeps in the GPU's memory only what paints")
+    parser.add_argument("--card", type=float, metavar="GIB", help="let ours have no more memory than such a card has")
     parser.add_argument("--steps", type=int, help="denoising steps; fewer are not scaled up (default: the profile's)")
     parser.add_argument("--repeats", type=int, default=1, help="boards of each; medians are told (default: 1)")
     parser.add_argument("--only", choices=("ours", "stock"), help="leave the other out")
@@ -273,15 +275,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         if given.only != "stock":
-            with figures.part("ours"):
+            with figures.part("ours"), card_of(device, given.card):
                 seconds["ours"] = measure_ours(ours, figures, place / "ours", given)
         if given.only != "ours":
             with figures.part("stock"):
-                seconds["stock"] = measure_stock(ours, figures, place / "stock", given)
+                # In the thread that has computed so far: on a CPU another would be slowed down beside its workers.
+                seconds["stock"] = compute(device, lambda: measure_stock(ours, figures, place / "stock", given))
         if len(seconds) == 2:
             with figures.part("difference"):
                 last = place / "ours" / f"board{given.repeats - 1}"
-                figures.note("difference", **compare(last, place / "stock" / "board"))
+                figures.note("difference", **compare(last, place / "stock" / "board", len(ACTIONS)))
         with figures.part("conclusion"):
             conclude(figures, ours, seconds)
     raise SystemExit(1 if figures.failed else 0)

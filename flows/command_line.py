@@ -42,7 +42,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "sketches",
     ),
     "the pictures": ("size", "steps", "guidance"),
-    "the machine": ("device", "precision", "batch_size", "speed"),
+    "the machine": ("device", "precision", "batch_size", "low_memory", "speed"),
 }
 """Every option, in the order in which people look for them."""
 

@@ -157,7 +157,7 @@ def paint_frames(
     frame = generate_frame.with_options(retries=studio.attempts - 1 + SPARE_RETRIES)
     sketches: dict[int, Sketch] = read_sketches(options)
 
-    def job(prompt: FramePrompt, reference: FrameResult | None, **more: Any) -> FrameJob:
+    def job(prompt: FramePrompt, reference: FrameResult | None, studio: Studio = studio, **more: Any) -> FrameJob:
         own = starting_from(studio, prompt.number, seeds.get(prompt.number))
         sketch = sketches.get(prompt.number)
         return FrameJob(
@@ -165,11 +165,11 @@ def paint_frames(
         )
 
     with stopping(studio.run):
-        first = frame(job(prompts[0], None), board)
+        first = frame(job(prompts[0], None, studio.for_one()), board)
         later = [frame.submit(job(prompt, first, earlier=(first.file,)), board) for prompt in prompts[1:]]
         results = [first, *(future.result() for future in later)]
         for number, earlier in find_near_copies(results).items():
-            again = job(prompts[number - 1], first, earlier=earlier, repaint=False)
+            again = job(prompts[number - 1], first, studio.for_one(), earlier=earlier, repaint=False)
             results[number - 1] = frame(again, board)
     return results
 

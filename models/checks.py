@@ -15,13 +15,26 @@ from importlib import metadata
 from pathlib import Path
 
 from models.components import find_component_problems, find_room_problems
-from models.devices import choose_batch_size, choose_device, choose_precision, find_device_problems
+from models.devices import (
+    choose_batch_size,
+    choose_device,
+    choose_low_memory,
+    choose_precision,
+    find_device_problems,
+)
 from models.errors import ChecksFailed, StoryboardError
 from models.profiles import ROOT
 from models.settings import Keys, StoryboardOptions
 from models.storage import local_path, locate_adapter
 
-__all__ = ["choose_batch_size", "choose_device", "choose_precision", "find_problems", "require"]
+__all__ = [
+    "choose_batch_size",
+    "choose_device",
+    "choose_low_memory",
+    "choose_precision",
+    "find_problems",
+    "require",
+]
 
 DISTRIBUTION = "aldar-kose-storyboard"
 INSTALL = "pip install -e ."

@@ -8,6 +8,8 @@ from typing import Protocol
 from models.profiles import GIB, STEPPE, Precision
 from models.settings import StoryboardOptions
 
+LOW_MEMORY_BATCH = 2
+"""Frames that are painted at once, at most, where memory is low."""
 HEAVY = 4 * GIB
 """A profile that takes more device memory than this is not run on a CPU unless the CPU is asked for by name."""
 
@@ -43,7 +45,19 @@ def choose_precision(options: StoryboardOptions, device: str) -> Precision:
 def choose_batch_size(options: StoryboardOptions, device: str) -> int:
     """How many frames are painted at once: what was asked for, else the profile's for this kind of device."""
     profile = options.get_profile()
-    return options.batch_size or (profile.batch_size_on_cpu if _is_cpu(device) else profile.batch_size_on_gpu)
+    if options.batch_size or _is_cpu(device):
+        return options.batch_size or profile.batch_size_on_cpu
+    most = LOW_MEMORY_BATCH if choose_low_memory(options, device) else profile.batch_size_on_gpu
+    return min(most, profile.batch_size_on_gpu)
+
+
+def choose_low_memory(options: StoryboardOptions, device: str) -> bool:
+    """Whether to keep in the device's memory only what paints: if asked for, else where there is no room for all."""
+    if options.low_memory is not None or not device.startswith("cuda"):
+        return bool(options.low_memory) and not _is_cpu(device)
+    import torch
+
+    return torch.cuda.mem_get_info(device)[1] < options.get_profile().memory
 
 
 def device_name(device: str) -> str:
@@ -73,7 +87,13 @@ def find_device_problems(options: StoryboardOptions) -> Iterator[str]:
     if absent:
         yield absent
     elif device.startswith("cuda"):
-        yield from find_memory_problems(device, options.get_profile().memory, f"profile {options.profile}")
+        profile, what = options.get_profile(), f"profile {options.profile}"
+        if choose_low_memory(options, device):
+            yield from find_memory_problems(device, profile.low_memory, what)
+        else:
+            yield from find_memory_problems(
+                device, profile.memory, what, "close what else uses it, or use --low-memory"
+            )
 
 
 def why_absent(device: str) -> str | None:
@@ -106,7 +126,9 @@ def _cpu_problems(options: StoryboardOptions) -> Iterator[str]:
         yield "precision fp16 does not work on a CPU: use --precision fp32 or bf16, or a GPU"
 
 
-def find_memory_problems(device: str, memory: int, what: str) -> Iterator[str]:
+def find_memory_problems(
+    device: str, memory: int, what: str, remedy: str = "close what else uses it, or wait"
+) -> Iterator[str]:
     """Whether a CUDA device has this many bytes free for what is to run on it, one line if not."""
     import torch
 
@@ -117,4 +139,4 @@ def find_memory_problems(device: str, memory: int, what: str) -> Iterator[str]:
     if total < memory:
         yield f"{needed}, which has {total / GIB:.1f} GiB: use --profile {STEPPE.name}, or a larger GPU"
     elif usable < memory:
-        yield f"{needed}, {usable / GIB:.1f} of {total / GIB:.1f} GiB are free: close what else uses it, or wait"
+        yield f"{needed}, {usable / GIB:.1f} of {total / GIB:.1f} GiB are free: {remedy}"

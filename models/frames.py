@@ -16,6 +16,7 @@ from PIL import Image
 
 from models.board.recipe import Control, Recipe, png_bytes
 from models.board.store import PICTURES, Painted, Store, content_key
+from models.compute import compute
 from models.diffusion.requests import ControlPicture, PaintRequest
 from models.errors import FrameRejected
 from models.records import Candidate, FramePrompt, FrameResult, Record, Scores
@@ -130,13 +131,16 @@ def _measure(job: FrameJob, image: Image.Image, finite: bool) -> Scores:
     from models.vision.anomalies import find_flaws
     from models.vision.clip import load_scorer
 
-    scorer = load_scorer(job.studio.setup.profile, job.studio.setup.device)
+    setup = job.studio.setup
     reference = None if job.reference is None else _open(job.reference.file)
-    return Scores(
-        consistency=None if reference is None else scorer.similarity(image, reference),
-        prompt=scorer.agreement(image, job.prompt.prompt),
-        anomalies=find_flaws(image, finite),
-    )
+
+    def measured() -> Scores:
+        scorer = load_scorer(setup.profile, setup.scoring_device)
+        consistency, prompt = scorer.scores(image, job.prompt.prompt, reference)
+        return Scores(consistency=consistency, prompt=prompt, anomalies=find_flaws(image, finite))
+
+    # On a CPU all of it in one turn, between two frames' paintings; on a GPU only CLIP, while the next is decoded.
+    return compute("cpu", measured) if setup.scoring_device == "cpu" else measured()
 
 
 def _verdict(job: FrameJob, attempt: int, painted: Painted) -> Candidate:

@@ -72,7 +72,9 @@ class Profile(Record):
     """JSON file of the words the base knows, or None where it knows them all."""
     precision_on_gpu: Precision
     memory: int
-    """Bytes of device memory that loading and painting one frame takes."""
+    """Bytes of device memory that loading and painting takes."""
+    low_memory: int
+    """The same where the text encoders and CLIP stay in main memory."""
     batch_size_on_gpu: int
     batch_size_on_cpu: int
 
@@ -117,6 +119,7 @@ SDXL = Profile(
     vocabulary=None,
     precision_on_gpu="fp16",
     memory=14 * GIB,
+    low_memory=23 * GIB // 2,
     batch_size_on_gpu=5,
     batch_size_on_cpu=1,
 )
@@ -143,6 +146,7 @@ STEPPE = Profile(
     vocabulary=str(_STEPPE / "vocabulary.json"),
     precision_on_gpu="fp32",
     memory=GIB // 2,
+    low_memory=GIB // 2,
     batch_size_on_gpu=8,
     batch_size_on_cpu=1,
 )

@@ -134,7 +134,7 @@ def prepare_frame(redo: Redo, studio: Studio) -> FrameJob:
     _refuse_other_weights(redo.board.report.weights, studio.weights)
     folder, number = Path(redo.board.folder), redo.number
     return FrameJob(
-        studio=studio.model_copy(update={"base_seed": redo.seed - seed_of(0, number, 0)}),
+        studio=studio.for_one().model_copy(update={"base_seed": redo.seed - seed_of(0, number, 0)}),
         prompt=_prompt(redo),
         reference=None if number == 1 else _reference(redo.board),
         sketch=read_sketches(redo.painting).get(number),

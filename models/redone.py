@@ -114,7 +114,7 @@ def _judge_again(frame: FrameReport, board: Board, job: FrameJob) -> FrameReport
 def _likeness(image: Image.Image, reference: Image.Image, studio: Studio) -> float:
     from models.vision.clip import load_scorer
 
-    return load_scorer(studio.setup.profile, studio.setup.device).similarity(image, reference)
+    return load_scorer(studio.setup.profile, studio.setup.scoring_device).similarity(image, reference)
 
 
 def redo_lines(report: Report, number: int) -> Iterator[str]:

@@ -105,8 +105,10 @@ class StoryboardOptions(BaseModel):
     """fp32, fp16 or bf16. Unset: the profile's on a GPU, fp32 on a CPU."""
     batch_size: int | None = Field(None, ge=1, le=MAX_FRAMES)
     """How many waiting frames are painted at once. Unset: the profile's for this device."""
+    low_memory: bool | None = None
+    """On a GPU: keep there only what paints, for cards of 12 GB. Unset: where the card has too little for all."""
     speed: Speed = "exact"
-    """exact (pictures equal up to rounding), fast (like ones in half the steps) or plain (the libraries' own code)."""
+    """exact (pictures equal up to rounding), fast (like ones in fewer steps) or plain (the libraries' own code)."""
 
     def get_profile(self) -> Profile:
         """The profile these options name."""

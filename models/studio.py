@@ -34,6 +34,10 @@ class Studio(Record):
     run: str
     """Name of this run, by which the report tells what it painted from what it found."""
 
+    def for_one(self) -> Studio:
+        """The same for a frame that is painted by itself: it does not wait for others to share its batch with."""
+        return self.model_copy(update={"setup": self.setup.model_copy(update={"batch_size": 1})})
+
 
 class Sketch(Record):
     """A drawing that a person gave for one frame."""

@@ -9,7 +9,7 @@ from prefect.logging import get_run_logger
 
 from models.board.report import Weights
 from models.board.store import Store
-from models.checks import choose_batch_size, choose_device, choose_precision
+from models.checks import choose_batch_size, choose_device, choose_low_memory, choose_precision
 from models.diffusion.requests import PainterSetup
 from models.records import Adapter
 from models.settings import Keys, StoryboardOptions
@@ -58,9 +58,11 @@ def load_models(options: StoryboardOptions, adapter: Adapter | None, run: str) -
         with_controlnet=options.pipeline == "reference_guided",
         batch_size=choose_batch_size(options, device),
         speed=options.speed,
+        low_memory=choose_low_memory(options, device),
     )
     load(setup)
-    load_scorer(setup.profile, setup.device)
+    load_scorer(setup.profile, setup.scoring_device)
     weights = Weights(**fingerprints(setup), adapter=adapter.fingerprint if adapter else None)
-    get_run_logger().info("models of %s on %s in %s", setup.profile, setup.device, setup.precision)
+    spared = ", text encoders and CLIP in main memory" if setup.low_memory else ""
+    get_run_logger().info("models of %s on %s in %s%s", setup.profile, setup.device, setup.precision, spared)
     return set_up(options, setup, weights, store=Store.within(options.output_dir), run=run)

@@ -15,10 +15,10 @@ from PIL import Image
 from s3_server import ACCESS_KEY, SECRET_KEY, adapter, forget_aws, make_keys, tensors
 
 from models import checks
-from models.checks import choose_batch_size, choose_device, choose_precision, find_problems, require
+from models.checks import choose_device, find_problems, require
 from models.components import bytes_to_fetch
 from models.errors import ChecksFailed
-from models.profiles import GIB, PROFILES, SDXL, STEPPE, Component, Profile
+from models.profiles import GIB, PROFILES, STEPPE, Component, Profile
 from models.settings import StoryboardOptions
 
 WITH_KEY = make_keys(openai_api_key="sk-steppe")
@@ -217,16 +217,6 @@ def test_a_gpu_must_be_there_and_large_enough(profile: Profile, monkeypatch: pyt
     assert f"device cuda:{count}: there are {count} GPUs, counted from 0" in problems(device=f"cuda:{count}")
     use(monkeypatch, profile, memory=10**6 * GIB)
     assert "use --profile steppe, or a larger GPU" in problems(device="cuda")
-
-
-def test_what_is_unset_is_chosen_by_the_device() -> None:
-    sdxl = StoryboardOptions(profile="sdxl")
-    assert choose_device(StoryboardOptions(device="cuda:1")) == "cuda:1"
-    assert choose_precision(sdxl, "cuda:1") == SDXL.precision_on_gpu == "fp16"
-    assert choose_precision(sdxl, "cpu") == "fp32"
-    assert choose_precision(StoryboardOptions(precision="bf16"), "cpu") == "bf16"
-    assert (choose_batch_size(sdxl, "cuda"), choose_batch_size(sdxl, "cpu")) == (5, 1)
-    assert choose_batch_size(StoryboardOptions(batch_size=3), "cpu") == 3
 
 
 def test_sketches_must_be_pictures_of_frames(profile: Profile, home: Path) -> None:

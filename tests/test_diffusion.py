@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -168,7 +169,7 @@ def test_skipping_the_controlnet_paints_what_multiplying_by_zero_paints(
     models = load(setup(with_controlnet=True))
     wanted = request(steps=5, control=control(square_file, end=0.5))
     skipped = bytes_of(models, wanted)
-    monkeypatch.setattr(painter, "_skipped_when_off", lambda controlnets: nullcontext())
+    monkeypatch.setattr(painter, "skipped_when_off", lambda controlnets: nullcontext())
     assert bytes_of(models, wanted) == skipped
 
 
@@ -183,10 +184,39 @@ def test_lines_are_read_once_a_painting_and_the_picture_is_the_same(
     wanted = request(steps=5, control=control(square_file))
     once = [bytes_of(models, wanted), bytes_of(models, wanted)]
     assert len(reads) == 2
-    monkeypatch.setattr(painter, "_lines_read_once", lambda controlnets: nullcontext())
+    monkeypatch.setattr(painter, "lines_read_once", lambda controlnets, alike: nullcontext())
     assert [bytes_of(models, wanted)] * 2 == once
     hook.remove()
     assert len(reads) == 2 + 5
+
+
+def test_lines_of_one_reference_are_read_for_one_picture_of_a_batch(
+    tiny_world: profiles.Profile, square_file: Path, tmp_path: Path
+) -> None:
+    models = load(setup(with_controlnet=True))
+    assert models.controlled is not None
+    reads: list[int] = []
+    first_of_it = models.controlled.controlnet.controlnet_cond_embedding.conv_in
+    hook = first_of_it.register_forward_hook(lambda _module, inputs, _output: reads.append(len(inputs[0])))
+    copy = tmp_path / "copy.png"
+    shutil.copy(square_file, copy)
+    alike, unlike = (
+        paint(models, [request(1, control=control(square_file)), request(2, control=control(second))])
+        for second in (square_file, copy)
+    )
+    hook.remove()
+    assert reads == [1, 4]  # two pictures, each with guidance and without
+    for one, other in zip(alike, unlike, strict=True):
+        difference = np.asarray(one.image, dtype=int) - np.asarray(other.image, dtype=int)
+        assert np.abs(difference).max() <= 1
+
+
+def test_pixels_are_rounded_as_diffusers_rounds_them(tiny_world: profiles.Profile) -> None:
+    pixels = torch.randn((1, 3, 64, 64), generator=torch.Generator().manual_seed(1))
+    processor = load(setup()).plain.image_processor
+    for dtype in (torch.float32, torch.bfloat16):
+        theirs = processor.postprocess(pixels.to(dtype).float())[0]
+        assert painter._image(pixels.to(dtype)).tobytes() == theirs.tobytes()
 
 
 def test_lines_of_another_picture_are_read_anew(

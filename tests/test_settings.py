@@ -40,6 +40,7 @@ OTHER_VALUES: dict[str, Any] = {
     "device": "cuda:1",
     "precision": "bf16",
     "batch_size": 2,
+    "low_memory": True,
     "speed": "fast",
 }
 """A value of every option that is not its default."""
@@ -92,9 +93,8 @@ def test_what_was_set_nowhere_stays_unset(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    Path(".env").write_text("STORYBOARD_STEPS=\nSTORYBOARD_SEED=8\nOPENAI_API_KEY=\n")
+    Path(".env").write_text("STORYBOARD_STEPS=\nSTORYBOARD_SEED=8\nOPENAI_API_KEY=\nSTORYBOARD_LORA_PATH=\n")
     monkeypatch.setenv("STORYBOARD_SEED", "")
-    monkeypatch.setenv("STORYBOARD_LORA_PATH", "")
     assert with_environment(StoryboardOptions()) == StoryboardOptions(seed=8)
     assert Keys().openai_api_key is None
 

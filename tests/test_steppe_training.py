@@ -113,7 +113,7 @@ class TestStages:
         scorer = load_scorer("steppe", "cpu")
         picture = Image.fromarray(everybody(1)[0].picture)
         assert scorer.similarity(picture, picture) == pytest.approx(1.0, abs=1e-5)
-        assert -1 <= scorer.agreement(picture, "a khan stands") <= 1
+        assert -1 <= scorer.scores(picture, "a khan stands")[1] <= 1
 
     def test_latents_have_unit_size(self, trained: Path) -> None:
         means, stds = torch.load(trained.parent / "work" / material.LATENTS, weights_only=True)

@@ -80,7 +80,13 @@ def test_a_storyboard_that_was_made_alone_is_found_and_one_that_was_harmed_is_no
 
 def test_the_key_is_the_story_and_what_decides_its_pictures() -> None:
     plain = StoryboardOptions()
-    changes: list[dict[str, Any]] = [{"output_dir": "x"}, {"device": "cpu"}, {"batch_size": 2}, {"refresh": True}]
+    changes: list[dict[str, Any]] = [
+        {"output_dir": "x"},
+        {"device": "cpu"},
+        {"batch_size": 2},
+        {"low_memory": True},
+        {"refresh": True},
+    ]
     for same in changes:
         assert story_key(STORY, plain.model_copy(update=same)) == story_key(STORY, plain)
     for other in ({"seed": 1}, {"steps": 3}, {"lora_path": "none"}, {"writer": "offline"}):

@@ -159,11 +159,11 @@ def test_scores_are_the_cosines_that_clip_itself_computes(scorer: clip.ClipScore
     }
     with torch.inference_mode():
         output = scorer.model(**inputs)
-    assert scorer.agreement(image, text) == pytest.approx(
-        float(output.logits_per_image[0, 0] / scorer.model.logit_scale.exp()), abs=1e-5
-    )
-    expected = float(output.image_embeds[0] @ output.image_embeds[1])
-    assert scorer.similarity(image, noise()) == pytest.approx(expected, abs=1e-5)
+    agreement = float(output.logits_per_image[0, 0] / scorer.model.logit_scale.exp())
+    likeness = float(output.image_embeds[0] @ output.image_embeds[1])
+    assert scorer.scores(image, text, noise()) == pytest.approx((likeness, agreement), abs=1e-5)
+    assert scorer.scores(image, text) == (None, pytest.approx(agreement, abs=1e-5))
+    assert scorer.similarity(image, noise()) == pytest.approx(likeness, abs=1e-5)
     assert scorer.similarity(image, image) == pytest.approx(1.0, abs=1e-5)
 
 
@@ -174,7 +174,7 @@ def test_a_long_prompt_keeps_its_trigger(scorer: clip.ClipScorer) -> None:
     assert set(short[:-1]) == {"steppe"}
     assert len(scorer.tokenizer(" ".join(short)).input_ids) <= 77
     assert scorer.shorten("aldar rides") == "aldar rides"
-    assert -1 <= scorer.agreement(scene(), " ".join(words)) <= 1
+    assert -1 <= scorer.scores(scene(), " ".join(words))[1] <= 1
 
 
 def test_a_score_that_cannot_be_computed_is_an_error(scorer: clip.ClipScorer) -> None:

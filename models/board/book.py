@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 BOOK_PREFIX = "storybook_"
 INDEX_PAGE, INDEX_DATA = "index.html", "index.json"
-NO_MATTER = {"output_dir", "refresh", "device", "batch_size", "review"}
+NO_MATTER = {"output_dir", "refresh", "device", "batch_size", "low_memory", "review"}
 """Options that do not decide what a storyboard is."""
 
 State = Literal["waiting", "made", "found", "failed"]

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from models.compute import compute
 from models.diffusion.adapters import fuse_adapter
 from models.diffusion.requests import PainterSetup, Sampler
 from models.diffusion.weights import check_device, fetch, first_line, read_json, read_model, torch_dtype
@@ -74,9 +75,12 @@ def load(setup: PainterSetup, progress: Progress | None = None) -> Models:
         InputError: unknown profile or device.
         WeightsInvalid, AdapterMismatch, ConnectionFailed, OutOfMemory: see `models.errors`. Nothing is cached then.
     """
+    return compute(setup.device, lambda: _load(setup, _reporter(progress)))
+
+
+def _load(setup: PainterSetup, report: Progress) -> Models:
     profile = get_profile(setup.profile)
-    key = (profile, setup.adapter, setup.device, setup.precision, setup.speed)
-    report = _reporter(progress)
+    key = (profile, setup.adapter, setup.device, setup.precision, setup.speed, setup.low_memory)
     with _SHELF.lock:
         if _SHELF.models is None or _SHELF.key != key:
             _SHELF.clear()
@@ -86,6 +90,19 @@ def load(setup: PainterSetup, progress: Progress | None = None) -> Models:
             controlled = _load_controlled(profile.controlnet, setup, _SHELF.models.plain, report)
             _SHELF.models = replace(_SHELF.models, controlled=controlled)
         return _SHELF.models
+
+
+def import_libraries() -> None:
+    """Import what loading and painting import, which takes seconds; nothing is loaded.
+
+    Raises:
+        Exception: whatever a broken installation raises.
+    """
+    quieten()
+    from diffusers import StableDiffusionXLControlNetPipeline, StableDiffusionXLPipeline  # noqa: F401
+    from transformers import CLIPModel, CLIPTokenizer  # noqa: F401
+
+    from models.diffusion import painter  # noqa: F401
 
 
 def unload() -> None:
@@ -118,6 +135,8 @@ def _load_base(profile: Profile, setup: PainterSetup, report: Progress) -> Model
         fuse_adapter(setup.adapter, parts)
     for name in ("unet", "vae") if setup.speed != "plain" else ():
         quicken(parts[name], setup.device)
+    if setup.low_memory and setup.device != "cpu":
+        _keep_in_main_memory(setup.device, parts["text_encoder"], parts["text_encoder_2"])
     zeros = index.get("force_zeros_for_empty_prompt", True)
     # A watermark would be added where its package happens to be installed.
     schedulers = _schedulers(folder)
@@ -127,6 +146,15 @@ def _load_base(profile: Profile, setup: PainterSetup, report: Progress) -> Model
     plain.set_progress_bar_config(disable=True)
     report("base", 1.0)
     return Models(plain, None, device=setup.device, schedulers=schedulers, speed=setup.speed)
+
+
+def _keep_in_main_memory(device: str, *models: Any) -> None:
+    """Let models lie in main memory, and compute on the device all the same."""
+    from accelerate import cpu_offload
+
+    for model in models:
+        cpu_offload(model, device)
+    _empty_gpu_cache()
 
 
 def _read_parts(folder: Path, base: Component, setup: PainterSetup, report: Progress) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from models.compute import compute
 from models.diffusion.loading import quieten, read_tokenizer
 from models.diffusion.weights import check_device, fetch, is_out_of_memory, read_json, read_model
 from models.errors import OutOfMemory, ScoreUnavailable
@@ -44,23 +45,28 @@ class ClipScorer:
             OutOfMemory: retryable.
         """
         pixels = self.processor(images=[image.convert("RGB") for image in images], return_tensors="pt").pixel_values
-        return self._features(self.model.get_image_features, pixel_values=pixels)
+        return self._compute(lambda: self._features(self.model.get_image_features, pixel_values=pixels))
 
     def text_features(self, text: str) -> torch.Tensor:
         """Unit vector of a text, float32 [1, features]. What is over the model's length is cut, the trigger kept."""
         tokens = self.tokenizer(self.shorten(text), truncation=True, return_tensors="pt")
-        return self._features(
-            self.model.get_text_features, input_ids=tokens.input_ids, attention_mask=tokens.attention_mask
-        )
+        words = {"input_ids": tokens.input_ids, "attention_mask": tokens.attention_mask}
+        return self._compute(lambda: self._features(self.model.get_text_features, **words))
+
+    def _compute(self, work: Callable[[], torch.Tensor]) -> torch.Tensor:
+        return compute(str(self.model.device), work, beside=True)
 
     def similarity(self, a: Image.Image, b: Image.Image) -> float:
         """Cosine of two pictures, -1..1."""
         first, second = self.image_features([a, b])
         return float(first @ second)
 
-    def agreement(self, image: Image.Image, prompt: str) -> float:
-        """Cosine of a picture and its prompt, -1..1."""
-        return float(self.image_features([image])[0] @ self.text_features(prompt)[0])
+    def scores(
+        self, image: Image.Image, prompt: str, reference: Image.Image | None = None
+    ) -> tuple[float | None, float]:
+        """Cosines of a picture with the reference, if there is one, and with its prompt, -1..1 each."""
+        own, *others = self.image_features([image] if reference is None else [image, reference])
+        return next((float(own @ other) for other in others), None), float(own @ self.text_features(prompt)[0])
 
     def shorten(self, text: str) -> str:
         """The text without the last words that the model has no room for; the trigger word stays."""
@@ -115,7 +121,11 @@ def load_scorer(profile: str, device: str) -> ClipScorer:
         InputError: unknown profile or device.
         WeightsInvalid, ConnectionFailed, OutOfMemory: see `models.errors`. Nothing is cached then.
     """
-    key = (get_profile(profile), device)
+    return compute(device, lambda: _shelved(get_profile(profile), device), beside=True)
+
+
+def _shelved(profile: Profile, device: str) -> ClipScorer:
+    key = (profile, device)
     with _SHELF.lock:
         if _SHELF.scorer is None or _SHELF.key != key:
             _SHELF.scorer = _SHELF.key = None
