@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from prefect import task
@@ -60,9 +61,12 @@ def load_models(options: StoryboardOptions, adapter: Adapter | None, run: str) -
         speed=options.speed,
         low_memory=choose_low_memory(options, device),
     )
-    load(setup)
-    load_scorer(setup.profile, setup.scoring_device)
-    weights = Weights(**fingerprints(setup), adapter=adapter.fingerprint if adapter else None)
+    with ThreadPoolExecutor(1) as aside:
+        # Of local folders every byte is read, which takes longer than loading.
+        told = aside.submit(fingerprints, setup)
+        load(setup)
+        load_scorer(setup.profile, setup.scoring_device)
+    weights = Weights(**told.result(), adapter=adapter.fingerprint if adapter else None)
     spared = ", text encoders and CLIP in main memory" if setup.low_memory else ""
     get_run_logger().info("models of %s on %s in %s%s", setup.profile, setup.device, setup.precision, spared)
     return set_up(options, setup, weights, store=Store.within(options.output_dir), run=run)

@@ -69,6 +69,17 @@ def test_the_trainings_of_both_are_measured_and_the_losses_of_both_ways_agree(
     assert figures["losses, fast and plain"]["largest_relative_difference"] == 0  # on a CPU there is one way
 
 
+def test_every_way_to_a_first_picture_is_measured(small: str, measured: Callable[..., Figures]) -> None:
+    figures = measured("cold_start", "--models", small, "--steps", "2", "--only", "script", "command")
+    assert {"script_s", "command_s", "command_times_script"} <= figures["cold start"].keys()
+
+
+def test_a_start_that_paints_nothing_is_told_and_ends_with_1(small: str) -> None:
+    ran = run("cold_start", "--models", small, "--device", "cpu", "--steps=-1", "--only", "command")
+    assert ran.returncode == 1
+    assert "steps" in ran.stdout
+
+
 def test_a_part_that_fails_is_told_and_ends_with_1(tmp_path: Path) -> None:
     ran = run("storyboard", "--models", str(tmp_path / "nothing"), "--device", "cpu")
     assert ran.returncode != 0

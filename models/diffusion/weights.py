@@ -7,6 +7,7 @@ Here both are `WeightsInvalid`, in one line that names the file and the way out.
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -189,10 +190,12 @@ def fingerprints(setup: PainterSetup) -> dict[str, str | None]:
     """What tells the setup's base, ControlNet (None where there is none) and CLIP from any others."""
     profile = get_profile(setup.profile)
     parts = {"base": profile.base, "controlnet": profile.controlnet if setup.with_controlnet else None}
-    return {
-        name: None if part is None else component_fingerprint(part, fetch(part))
-        for name, part in {**parts, "clip": profile.clip}.items()
-    }
+    with ThreadPoolExecutor() as threads:
+        found = {
+            name: None if part is None else threads.submit(component_fingerprint, part, fetch(part))
+            for name, part in {**parts, "clip": profile.clip}.items()
+        }
+        return {name: None if told is None else told.result() for name, told in found.items()}
 
 
 def base_fingerprint(profile: Profile) -> str:
