@@ -28,11 +28,13 @@ up: $(INSTALLED)  ## Prefect server, work pool, all deployments and a worker; Ct
 test: $(INSTALLED_DEV)  ## The whole test suite
 	$(BIN)/python -m pytest
 
-bench-gpu: $(INSTALLED)  ## Storyboard and training beside stock diffusers at SDXL's full size; needs an 80 GB GPU
+bench-gpu: $(INSTALLED)  ## Storyboard, start and training beside stock diffusers at SDXL's full size; needs an 80 GB GPU
 	$(BIN)/python -m benchmarks.gpu_checks
 	$(BIN)/python -m benchmarks.full_size outputs/full-size
 	$(BIN)/python -m benchmarks.storyboard --models outputs/full-size --out outputs/bench-gpu.jsonl
 	$(BIN)/python -m benchmarks.storyboard --models outputs/full-size --only ours --speed fast --out outputs/bench-gpu.jsonl
+	$(BIN)/python -m benchmarks.storyboard --models outputs/full-size --only ours --low-memory --card 12 --out outputs/bench-gpu.jsonl
+	$(BIN)/python -m benchmarks.cold_start --models outputs/full-size --out outputs/bench-gpu.jsonl
 	$(BIN)/python -m benchmarks.gpu_training --models outputs/full-size --out outputs/bench-gpu.jsonl
 
 check: $(INSTALLED_DEV)  ## Lint, format and types, as CI runs them

@@ -119,7 +119,7 @@ SDXL = Profile(
     vocabulary=None,
     precision_on_gpu="fp16",
     memory=14 * GIB,
-    low_memory=23 * GIB // 2,
+    low_memory=45 * GIB // 4,
     batch_size_on_gpu=5,
     batch_size_on_cpu=1,
 )

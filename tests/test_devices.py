@@ -46,5 +46,5 @@ def test_a_card_too_small_for_everything_keeps_only_what_paints(monkeypatch: pyt
     assert lines(12.5, 24).endswith("12.5 of 24.0 GiB are free: close what else uses it, or use --low-memory")
     assert lines(12.5, 24, low_memory=True) == "True: "
     assert lines(11, 11.9, low_memory=False).endswith("which has 11.9 GiB: use --profile steppe, or a larger GPU")
-    assert lines(7, 8).startswith("True: profile sdxl needs 11.5 GiB of memory on cuda, which has 8.0 GiB")
+    assert lines(7, 8).startswith("True: profile sdxl needs 11.2 GiB of memory on cuda, which has 8.0 GiB")
     assert not choose_low_memory(StoryboardOptions(low_memory=True), "cpu")
