@@ -33,13 +33,13 @@ from typing import IO, Any
 from benchmarks.figures import Figures, choose, parser_for
 from benchmarks.full_size import PROFILES_FILE, known, lora_of
 from benchmarks.offline_storyboard import STORY
+from benchmarks.storyboard import own_adapter
 from models.board.directory import frame_name
 from models.checks import choose_precision
 from models.lora.export import write_diffusers_file
 from models.profiles import OWN_PROFILES, ROOT, STEPPE
-from models.records import Adapter
-from models.settings import Keys, StoryboardOptions
-from models.storage import SINGLE_FILE, fetch_adapter
+from models.settings import StoryboardOptions
+from models.storage import SINGLE_FILE
 
 WAYS = ("script", "first", "command", "deployment")
 PATIENCE = 300.0
@@ -61,7 +61,7 @@ class Starts:
 
     def __init__(self, models: Path | None, device: str, folder: Path, steps: int | None) -> None:
         profile = known(models) if models else STEPPE
-        adapter = lora_of(models) if models else _own_adapter(folder)
+        adapter = lora_of(models) if models else own_adapter(profile)
         self.folder, self.device, self.compiled = folder, device, folder / "compiled"
         self.steps = steps or profile.steps
         self.options = {"profile": profile.name, "frames": 1, "attempts": 1, "steps": self.steps, "device": device}
@@ -180,10 +180,6 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _own_adapter(folder: Path) -> Adapter:
-    return fetch_adapter(str(STEPPE.adapter), cache_dir=folder, keys=Keys())
 
 
 def _with_root() -> str:
