@@ -25,7 +25,8 @@ class Sampling(NamedTuple):
 def sampling(speed: Speed, steps: int) -> Sampling:
     """Sampler and steps that come to a picture of `steps` steps of Euler's.
 
-    A solver of the second order gets as far in two fifths of them (Lu et al. 2022, https://arxiv.org/abs/2211.01095).
+    A solver of the second order needs fewer (Lu et al. 2022, https://arxiv.org/abs/2211.01095). Two fifths paint as
+    many attributes on the offline profile: docs/performance.md.
     """
     return Sampling("DPM++ 2M", math.ceil(2 * steps / 5)) if speed == "fast" else Sampling("Euler", steps)
 
