@@ -52,7 +52,7 @@ def requests(guide: str | None, **changes: Any) -> list[PaintRequest]:
 def models_of(device: str, speed: Speed, **changes: Any) -> Models:
     """The offline profile's models, in half precision."""
     setup = PainterSetup(
-        profile=STEPPE.name,
+        profile=STEPPE,
         adapter=None,
         device=device,
         precision="fp16",

@@ -73,7 +73,7 @@ class Ours:
         options = StoryboardOptions(profile=profile.name, device=device, low_memory=given.low_memory or None, **named)
         self.adapter = adapter
         self.setup = PainterSetup(
-            profile=profile.name,
+            profile=profile,
             adapter=adapter,
             device=device,
             precision=choose_precision(options, device),

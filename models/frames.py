@@ -191,7 +191,7 @@ def _key(job: FrameJob, attempt: int) -> str:
         control=_control_sha256(job),
         reference=None if job.reference is None else job.reference.sha256,
         frame=job.number,
-        profile=studio.setup.profile,
+        profile=studio.setup.profile.name,
         weights=studio.weights,
         precision=studio.setup.precision,
         device=studio.setup.device.partition(":")[0],
@@ -235,7 +235,7 @@ def _recipe(job: FrameJob, request: PaintRequest) -> Recipe:
     control = request.control
     return Recipe(
         **request.model_dump(exclude={"control"}),
-        profile=job.studio.setup.profile,
+        profile=job.studio.setup.profile.name,
         base=job.studio.weights.base,
         adapter=job.studio.weights.adapter,
         control=None if control is None else Control(**control.model_dump(exclude={"file"})),

@@ -108,7 +108,7 @@ class Easel:
         """The product's loaded pipelines, with or without Aldar's LoRA."""
         on_gpu = self.device.startswith("cuda")
         setup = PainterSetup(
-            profile=self.profile.name,
+            profile=self.profile,
             adapter=self._adapter() if with_lora else None,
             device=self.device,
             precision=self.profile.precision_on_gpu if on_gpu else "fp32",

@@ -26,7 +26,7 @@ Make = Callable[[random.Random], Scene]
 
 def clip_figures(easel: Easel, drawings: int) -> list[Figure]:
     """Figures on held-out drawings: who is who, whose caption is whose, and how the cosines spread."""
-    scorer = load_scorer(easel.profile.name, easel.device)
+    scorer = load_scorer(easel.profile, easel.device)
     likeness = [*_people(scorer, drawings), *_aldar(scorer, drawings)]
     tell("  drawings compared with each other")
     cases = everybody(drawings)
@@ -44,7 +44,7 @@ def clip_figures(easel: Easel, drawings: int) -> list[Figure]:
 
 def threshold_figures(easel: Easel, _drawings: int) -> list[Figure]:
     """The same cosines on painted pictures with the LoRA: what the gate will meet."""
-    scorer = load_scorer(easel.profile.name, easel.device)
+    scorer = load_scorer(easel.profile, easel.device)
     heroes, others = easel.painted("aldar"), easel.painted("unrelated")
     seen = [_see(scorer, [picture.image for picture in part]) for part in (heroes, others)]
     read = [_read(scorer, [picture.case for picture in part]) for part in (heroes, others)]

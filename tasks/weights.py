@@ -52,7 +52,7 @@ def load_models(options: StoryboardOptions, adapter: Adapter | None, run: str) -
 
     device = choose_device(options)
     setup = PainterSetup(
-        profile=options.profile,
+        profile=options.get_profile(),
         adapter=adapter,
         device=device,
         precision=choose_precision(options, device),
@@ -68,5 +68,5 @@ def load_models(options: StoryboardOptions, adapter: Adapter | None, run: str) -
         load_scorer(setup.profile, setup.scoring_device)
     weights = Weights(**told.result(), adapter=adapter.fingerprint if adapter else None)
     spared = ", text encoders and CLIP in main memory" if setup.low_memory else ""
-    get_run_logger().info("models of %s on %s in %s%s", setup.profile, setup.device, setup.precision, spared)
+    get_run_logger().info("models of %s on %s in %s%s", setup.profile.name, setup.device, setup.precision, spared)
     return set_up(options, setup, weights, store=Store.within(options.output_dir), run=run)

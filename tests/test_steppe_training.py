@@ -20,7 +20,7 @@ from training_runs import make_job, run
 from models.diffusion.loading import load, unload
 from models.diffusion.painter import paint
 from models.diffusion.requests import ControlPicture, PainterSetup, PaintRequest
-from models.profiles import PROFILES
+from models.profiles import PROFILES, get_profile
 from models.settings import Keys
 from models.storage import ADAPTER_FOLDERS, fetch_adapter
 from models.vision.clip import load_scorer, unload_scorer
@@ -77,7 +77,12 @@ def _train_lora(setup: Setup) -> None:
 def setup_of(adapter: Path | None = None) -> PainterSetup:
     found = fetch_adapter(str(adapter), cache_dir=adapter, keys=Keys()) if adapter else None
     return PainterSetup(
-        profile="steppe", adapter=found, device="cpu", precision="fp32", with_controlnet=adapter is None, batch_size=1
+        profile=get_profile("steppe"),
+        adapter=found,
+        device="cpu",
+        precision="fp32",
+        with_controlnet=adapter is None,
+        batch_size=1,
     )
 
 
@@ -110,7 +115,7 @@ class TestStages:
         assert paint(load(setup_of(adapter)), [request()])[0].finite
 
     def test_the_product_scores_with_clip(self, trained: Path) -> None:
-        scorer = load_scorer("steppe", "cpu")
+        scorer = load_scorer(get_profile("steppe"), "cpu")
         picture = Image.fromarray(everybody(1)[0].picture)
         assert scorer.similarity(picture, picture) == pytest.approx(1.0, abs=1e-5)
         assert -1 <= scorer.scores(picture, "a khan stands")[1] <= 1

@@ -26,7 +26,7 @@ from models.lora import scores
 from models.lora.comparison import NO_DRIFT, RULE
 from models.lora.records import Checkpoint
 from models.lora.trials import read_adapter
-from models.profiles import ROOT
+from models.profiles import ROOT, get_profile
 from models.vision.clip import load_scorer
 
 tiny_world = tiny_models.tiny_world
@@ -90,7 +90,7 @@ def test_scores_are_those_of_the_pictures_on_disk_and_the_choice_is_theirs(
 ) -> None:
     trials = compared.trials
     comparison = trials.run([row.checkpoint for row in compared.comparison.rows], lambda *_: None)
-    scorer = load_scorer("tiny", "cpu")
+    scorer = load_scorer(get_profile("tiny"), "cpu")
     squares = [Image.open(each.file).resize((77, 64), Image.Resampling.LANCZOS) for each in trials.training_set.learnt]
     training = scorer.image_features([square.crop((6, 0, 70, 64)) for square in squares]).numpy().astype(float)
     mean = training.mean(0) / np.linalg.norm(training.mean(0))

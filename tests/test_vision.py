@@ -141,7 +141,7 @@ def test_the_best_candidate_is_chosen_by_the_written_rule() -> None:
 
 @pytest.fixture
 def scorer(tiny_world: profiles.Profile) -> clip.ClipScorer:
-    return clip.load_scorer(tiny_world.name, "cpu")
+    return clip.load_scorer(tiny_world, "cpu")
 
 
 def test_features_are_projected_unit_vectors(scorer: clip.ClipScorer) -> None:
@@ -197,13 +197,10 @@ def test_features_before_the_projection_are_refused(scorer: clip.ClipScorer, mon
         scorer.image_features([scene()])
 
 
-def test_the_scorer_is_loaded_once_and_refuses_what_is_not_there(
-    tiny_world: profiles.Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert clip.load_scorer(tiny_world.name, "cpu") is clip.load_scorer(tiny_world.name, "cpu")
-    monkeypatch.setitem(profiles.PROFILES, "gone", tiny_models.profile(tmp_path, "gone"))
+def test_the_scorer_is_loaded_once_and_refuses_what_is_not_there(tiny_world: profiles.Profile, tmp_path: Path) -> None:
+    assert clip.load_scorer(tiny_world, "cpu") is clip.load_scorer(tiny_world, "cpu")
     with pytest.raises(WeightsInvalid, match="clip: no such folder"):
-        clip.load_scorer("gone", "cpu")
+        clip.load_scorer(tiny_models.profile(tmp_path, "gone"), "cpu")
     with pytest.raises(InputError, match="device 'cuda:7' is not on this machine; there is: cpu"):
-        clip.load_scorer(tiny_world.name, "cuda:7")
+        clip.load_scorer(tiny_world, "cuda:7")
     clip.unload_scorer()

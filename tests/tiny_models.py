@@ -50,8 +50,10 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Profile:
 
 
 def setup(**changes: Any) -> PainterSetup:
-    """A setup of the profile "tiny" on the CPU."""
-    plain = {"profile": "tiny", "adapter": None, "device": "cpu", "precision": "fp32", "with_controlnet": False}
+    """A setup on the CPU, of the profile that is named; one of "tiny" may be made where there is no such world."""
+    name = changes.pop("profile", "tiny")
+    named = PROFILES.get(name) or profile(Path("/absent"), name)
+    plain = {"profile": named, "adapter": None, "device": "cpu", "precision": "fp32", "with_controlnet": False}
     return PainterSetup.model_validate({**plain, "batch_size": 1, **changes})
 
 

@@ -22,7 +22,7 @@ from models.diffusion.adapters import fuse_adapter
 from models.diffusion.requests import PainterSetup, Sampler
 from models.diffusion.weights import check_device, fetch, first_line, read_json, read_model, torch_dtype
 from models.errors import WeightsInvalid
-from models.profiles import Component, Profile, Speed, get_profile
+from models.profiles import Component, Speed
 
 logger = logging.getLogger("models.diffusion")
 
@@ -72,22 +72,21 @@ def load(setup: PainterSetup, progress: Progress | None = None) -> Models:
         progress: called as (what is being loaded, share done 0..1) while loading; not at all for a cached setup.
 
     Raises:
-        InputError: unknown profile or device.
+        InputError: unknown device.
         WeightsInvalid, AdapterMismatch, ConnectionFailed, OutOfMemory: see `models.errors`. Nothing is cached then.
     """
     return compute(setup.device, lambda: _load(setup, _reporter(progress)))
 
 
 def _load(setup: PainterSetup, report: Progress) -> Models:
-    profile = get_profile(setup.profile)
-    key = (profile, setup.adapter, setup.device, setup.precision, setup.speed, setup.low_memory)
+    key = (setup.profile, setup.adapter, setup.device, setup.precision, setup.speed, setup.low_memory)
     with _SHELF.lock:
         if _SHELF.models is None or _SHELF.key != key:
             _SHELF.clear()
             check_device(setup.device)
-            _SHELF.models, _SHELF.key = _load_base(profile, setup, report), key
+            _SHELF.models, _SHELF.key = _load_base(setup, report), key
         if setup.with_controlnet and _SHELF.models.controlled is None:
-            controlled = _load_controlled(profile.controlnet, setup, _SHELF.models.plain, report)
+            controlled = _load_controlled(setup.profile.controlnet, setup, _SHELF.models.plain, report)
             _SHELF.models = replace(_SHELF.models, controlled=controlled)
         return _SHELF.models
 
@@ -120,16 +119,17 @@ def _reporter(progress: Progress | None) -> Progress:
     return report
 
 
-def _load_base(profile: Profile, setup: PainterSetup, report: Progress) -> Models:
+def _load_base(setup: PainterSetup, report: Progress) -> Models:
     quieten()
     from diffusers import StableDiffusionXLPipeline
 
-    report(f"base {profile.base.source}", 0.0)
-    folder = fetch(profile.base)
+    base = setup.profile.base
+    report(f"base {base.source}", 0.0)
+    folder = fetch(base)
     index = read_json(folder / "model_index.json")
     if not str(index.get("_class_name")).startswith("StableDiffusionXL"):
         raise WeightsInvalid(f"{folder / 'model_index.json'}: holds {index.get('_class_name')}, needed SDXL")
-    parts = _read_parts(folder, profile.base, setup, report)
+    parts = _read_parts(folder, base, setup, report)
     if setup.adapter is not None:
         report(f"adapter {setup.adapter.source}", 0.8)
         fuse_adapter(setup.adapter, parts)

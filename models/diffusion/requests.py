@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field
 
-from models.profiles import Precision, Speed
+from models.profiles import Precision, Profile, Speed
 from models.records import Adapter, Record
 
 BatchKey = tuple[object, ...]
@@ -34,8 +34,8 @@ def sampling(speed: Speed, steps: int) -> Sampling:
 class PainterSetup(Record):
     """Which models paint, and where. Hashable: equal setups share what is loaded."""
 
-    profile: str
-    """Name of a profile in `models.profiles.PROFILES`."""
+    profile: Profile
+    """The profile itself, with what the options changed of it: nobody looks it up again."""
     adapter: Adapter | None
     """The character LoRA, or None for the bare base."""
     device: str

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from models.components import component_fingerprint
 from models.diffusion.requests import PainterSetup
 from models.errors import ConnectionFailed, InputError, OutOfMemory, WeightsInvalid
-from models.profiles import Component, Precision, Profile, get_profile
+from models.profiles import Component, Precision, Profile
 
 if TYPE_CHECKING:
     import torch
@@ -188,7 +188,7 @@ def _check_files(folder: Path, component: Component) -> None:
 
 def fingerprints(setup: PainterSetup) -> dict[str, str | None]:
     """What tells the setup's base, ControlNet (None where there is none) and CLIP from any others."""
-    profile = get_profile(setup.profile)
+    profile = setup.profile
     parts = {"base": profile.base, "controlnet": profile.controlnet if setup.with_controlnet else None}
     with ThreadPoolExecutor() as threads:
         found = {

@@ -66,7 +66,7 @@ def measure_all(
 
     report("measuring: loading CLIP")
     try:
-        loaded = load_scorer(options.get_profile().name, device)
+        loaded = load_scorer(options.get_profile(), device)
         scorer = dataclasses.replace(loaded, trigger=options.trigger_word())
         report("measuring: the training pictures")
         training = _training_features(options, training_set, scorer)

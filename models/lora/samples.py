@@ -159,7 +159,7 @@ class SampleFolder:
             KIND,
             version=VERSION,
             request=request,
-            profile=self.setup.profile,
+            profile=self.setup.profile.name,
             base=self.base,
             adapter=self.adapter,
             precision=self.setup.precision,
@@ -169,7 +169,7 @@ class SampleFolder:
     def _recipe(self, picture: Wanted) -> Recipe:
         return Recipe(
             **picture.request.model_dump(exclude={"control"}),
-            profile=self.setup.profile,
+            profile=self.setup.profile.name,
             base=self.base,
             adapter=self.adapter,
             control=None,

@@ -150,7 +150,7 @@ def _painter_setup(options: TrainingOptions, setup: TrialSetup, adapter: Adapter
     profile = options.get_profile()
     on_cpu = setup.device.partition(":")[0] == "cpu"
     return PainterSetup(
-        profile=profile.name,
+        profile=profile,
         adapter=adapter,
         device=setup.device,
         precision=setup.precision,

@@ -16,7 +16,7 @@ from models.compute import compute
 from models.diffusion.loading import quieten, read_tokenizer
 from models.diffusion.weights import check_device, fetch, is_out_of_memory, read_json, read_model
 from models.errors import OutOfMemory, ScoreUnavailable
-from models.profiles import Profile, get_profile
+from models.profiles import Profile
 
 if TYPE_CHECKING:
     import torch
@@ -114,14 +114,14 @@ class _Shelf:
 _SHELF = _Shelf()
 
 
-def load_scorer(profile: str, device: str) -> ClipScorer:
+def load_scorer(profile: Profile, device: str) -> ClipScorer:
     """A profile's CLIP, loaded by the first caller and shared with all later ones.
 
     Raises:
-        InputError: unknown profile or device.
+        InputError: unknown device.
         WeightsInvalid, ConnectionFailed, OutOfMemory: see `models.errors`. Nothing is cached then.
     """
-    return compute(device, lambda: _shelved(get_profile(profile), device), beside=True)
+    return compute(device, lambda: _shelved(profile, device), beside=True)
 
 
 def _shelved(profile: Profile, device: str) -> ClipScorer:
