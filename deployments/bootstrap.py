@@ -25,6 +25,7 @@ from deployments.gpus import visible_gpus
 from deployments.pool import POOL, POOL_DESCRIPTION, POOL_TYPE, QUEUES, job_template, watchdog
 from deployments.terminal import say, whole_number
 from flows.option_parser import FAILURE, Parser, stop
+from models.addresses import without_credentials
 from models.errors import InputError, StoryboardError
 from models.profiles import ROOT
 
@@ -52,6 +53,7 @@ def bootstrap(slots: int | None = None) -> Iterator[str]:
             "PREFECT_API_URL is not set: start a server with make up, or name yours: "
             "export PREFECT_API_URL=http://127.0.0.1:4200/api"
         )
+    shown = without_credentials(url)
     try:
         with get_client(sync_client=True) as client:
             yield f"work pool {POOL}: {_put_pool(client, slots)}"
@@ -61,10 +63,10 @@ def bootstrap(slots: int | None = None) -> Iterator[str]:
     except PrefectHTTPStatusError as error:
         if error.response.status_code != httpx.codes.UNAUTHORIZED:
             raise
-        raise InputError(f"{url} wants another password: set PREFECT_API_AUTH_STRING to the server's") from None
+        raise InputError(f"{shown} wants another password: set PREFECT_API_AUTH_STRING to the server's") from None
     except httpx.TransportError as error:
         raise InputError(
-            f"no Prefect server answers at {url} ({type(error).__name__}): start it, or name another"
+            f"no Prefect server answers at {shown} ({type(error).__name__}): start it, or name another"
         ) from None
 
 

@@ -14,9 +14,10 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 from pydantic import BaseModel, ValidationError
 
+from models.addresses import without_credentials
 from models.checksums import ALGORITHMS, etag_of, stored_checksum_of
 from models.errors import InputError, ObjectNotFound, WeightsInvalid
-from models.s3_client import status_of, without_password
+from models.s3_client import status_of
 from models.storage import EXPECTED, Progress, flush_to_disk, sha256_of
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def parse_location(source: str) -> Location:
     bucket, _, prefix = rest.partition("/")
     prefix = prefix.strip("/")
     if scheme != "s3" or not _BUCKET.fullmatch(bucket) or not prefix:
-        raise InputError(f"{without_password(source)!r} is no S3 address; expected s3://bucket/prefix")
+        raise InputError(f"{without_credentials(source)!r} is no S3 address; expected s3://bucket/prefix")
     return Location(bucket, prefix)
 
 

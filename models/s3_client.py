@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from botocore import exceptions as boto
 from botocore.config import Config
 from s3transfer.exceptions import RetriesExceededError, S3DownloadFailedError, S3ValidationError
 
+from models.addresses import without_credentials
 from models.errors import (
     AccessDenied,
     BucketNotFound,
@@ -126,7 +126,7 @@ def make_client(keys: Keys) -> S3Client:
     except boto.InvalidRegionError:
         raise InputError("AWS_REGION is no region's name; expected one like eu-central-1") from None
     except ValueError:
-        endpoint = without_password(keys.aws_endpoint_url or "")
+        endpoint = without_credentials(keys.aws_endpoint_url or "")
         raise InputError(f"AWS_ENDPOINT_URL: {endpoint!r} is no URL; expected https://host[:port]") from None
 
 
@@ -198,11 +198,6 @@ def error_code(error: boto.ClientError) -> str:
 
 def _host_of(endpoint: str | None) -> str:
     try:
-        return urlsplit(endpoint or "").netloc.rpartition("@")[2] or "S3"
+        return urlsplit(without_credentials(endpoint or "")).netloc or "S3"
     except ValueError:
         return "S3"
-
-
-def without_password(text: str) -> str:
-    """An address without the user and password before its host, also where the address is malformed."""
-    return re.sub(r"[^/]*@", "", text)
