@@ -34,6 +34,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "the pictures": (
         "train_data_dir",
         "caption_column",
+        "caption_mode",
         "resolution",
         "center_crop",
         "random_flip",

@@ -52,7 +52,7 @@ def read_pictures(options: TrainingOptions, settings: AccelerateSettings | None)
         markdown=set_markdown(training_set, set_sheet(training_set)),
         description="What is learnt from",
     )
-    for note in notes(options, len(training_set.learnt), settings.num_processes if settings else 1):
+    for note in notes(options, training_set.shown_in_a_pass, settings.num_processes if settings else 1):
         get_run_logger().info("%s", note)
     get_run_logger().info(
         "%d pictures to learn from, %d held out, %d for prior preservation",
@@ -103,7 +103,7 @@ def train_character(
         options=options,
         training_set=training_set,
         base=base_fingerprint(options.get_profile()),
-        updates=updates_of(options, len(training_set.learnt), processes),
+        updates=updates_of(options, training_set.shown_in_a_pass, processes),
         mixed_precision=preflight.choose_mixed_precision(settings, device),
         device=device,
         processes=processes,

@@ -110,7 +110,8 @@ def test_captions_lie_beside_pictures_of_every_kind_and_any_name(
         learnt = {Path(one.file).name: one.caption for one in read(tmp_path).learnt + read(tmp_path).held_out}
     assert set(learnt) == set(names)
     assert (learnt["b.jpg"], learnt["d.webp"]) == ("hero rides a horse", "hero 🐎 Көсе, «қу»")
-    assert "1 .txt files have no picture of the same name: notes.txt" in caplog.text
+    assert "1 not used (no picture has its name): notes.txt" in caplog.text
+    assert "1 not used (no picture and no caption): readme.md" in caplog.text
 
 
 def test_a_metadata_file_lists_pictures_also_in_subfolders(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -130,7 +131,7 @@ def test_a_metadata_file_lists_pictures_also_in_subfolders(tmp_path: Path, caplo
     names = [Path(one.file).relative_to(tmp_path).as_posix() for one in learnt]
     assert [unicodedata.normalize("NFC", name) for name in names] == ["b.png", "sub/a.png", "той.png"]
     assert [one.caption for one in learnt] == ["hero rides", "hero sits 🐎", "hero"]
-    assert "1 pictures are not in its metadata.jsonl, such as spare/x.png" in caplog.text
+    assert "1 not used (not listed in metadata.jsonl): spare/x.png" in caplog.text
 
 
 def test_all_faults_of_a_folder_are_told_at_once(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -118,10 +119,13 @@ class Batches:
     def _rows(
         self, captioned: _Captioned, number: int, purpose: str
     ) -> list[tuple[TrainingPicture, tuple[Tensor, Tensor]]]:
-        size, total = self.options.train_batch_size, len(captioned.pictures)
+        size, total = self.options.train_batch_size, len(captioned.shown)
         seed = seed_of(self.options.seed, purpose)
-        chosen = pictures_at(number * size, size, total, seed)
-        return [(captioned.pictures[index], captioned.words(index)) for index in chosen]
+        chosen = [captioned.shown[place] for place in pictures_at(number * size, size, total, seed)]
+        lots = torch.rand(size, generator=generator_of(seed, "caption", number)).tolist()
+        return [
+            (captioned.pictures[index], captioned.words(index, lot)) for index, lot in zip(chosen, lots, strict=True)
+        ]
 
     def _batch(
         self,
@@ -161,12 +165,22 @@ class _Captioned:
 
     def __init__(self, pictures: Sequence[TrainingPicture], learner: Learner) -> None:
         self.pictures = tuple(pictures)
-        self._tokens = _tokens(learner, [picture.caption for picture in pictures]) if pictures else None
+        self.shown = [index for index, picture in enumerate(pictures) for _ in range(picture.repeats)]
+        """Numbers of the pictures that a pass shows."""
+        self._first = list(accumulate((len(picture.captions) for picture in pictures), initial=0))
+        captions = [caption for picture in pictures for caption in picture.captions]
+        self._tokens = _tokens(learner, captions) if captions else None
 
-    def words(self, index: int) -> tuple[Tensor, Tensor]:
-        """Tokens of one caption, int64 [77] of either tokenizer."""
+    def words(self, index: int, lot: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Tokens of one caption of a picture, int64 [77] of either tokenizer.
+
+        Args:
+            index: number of the picture.
+            lot: in [0, 1), chooses among its captions; 0 is the first.
+        """
         assert self._tokens is not None
-        return self._tokens[0][index], self._tokens[1][index]
+        row = self._first[index] + int(lot * len(self.pictures[index].captions))
+        return self._tokens[0][row], self._tokens[1][row]
 
 
 def _tokens(learner: Learner, captions: list[str]) -> tuple[Tensor, Tensor]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from models.errors import DatasetInvalid, InputError, StorageError
 from models.language.prompts import MAX_TOKENS
-from models.lora.captions import KINDS, Listed, PictureFolder, is_picture
+from models.lora.captions import KINDS, list_pictures
+from models.lora.folder_files import HIDDEN, grouped, is_picture, printable
 from models.lora.options import TrainingOptions
+from models.lora.picture_folder import Listed, PictureFolder
 from models.lora.pictures import open_picture
 from models.lora.records import TrainingPicture, TrainingSet
 from models.storage import sha256_of
+
+log = logging.getLogger("models.lora")
 
 TOLD = 20
 """Faults that an error's message holds; its `faults` has them all."""
@@ -50,7 +55,9 @@ def read_set(options: TrainingOptions, count_tokens: CountTokens, *, progress: P
     if options.prior_data_dir is not None:
         folders.append(PictureFolder(options.prior_data_dir, "prior_data_dir", " (in prior_data_dir)"))
     for folder in folders:
-        folder.list_pictures(options.caption_column)
+        list_pictures(folder, options.caption_column, options.caption_mode)
+        for reason, line in grouped(folder.passed_over).items():
+            log.log(logging.INFO if reason == HIDDEN else logging.WARNING, "%s: %s", folder.path, line)
     work = [(folder, listed) for folder in folders for listed in folder.listed]
     read: list[_Read] = []
     for done, (folder, listed) in enumerate(work, 1):
@@ -64,7 +71,15 @@ def read_set(options: TrainingOptions, count_tokens: CountTokens, *, progress: P
         raise _invalid(faults)
     learnt, held_out = hold_out(_pictures_of(folders[0], read), options.held_out, options.seed)
     prior = _pictures_of(folders[-1], read) if len(folders) > 1 else ()
-    return TrainingSet(folder=str(folders[0].path), learnt=learnt, held_out=held_out, prior=prior)
+    return TrainingSet(
+        folder=str(folders[0].path),
+        learnt=learnt,
+        held_out=held_out,
+        prior=prior,
+        passed_over=tuple(
+            printable(f"{one.name}{folder.mark}: {one.reason}") for folder in folders for one in folder.passed_over
+        ),
+    )
 
 
 def hold_out(
@@ -95,7 +110,9 @@ def _pictures_of(folder: PictureFolder, read: Sequence[_Read]) -> tuple[Training
         TrainingPicture(
             file=str(one.listed.path),
             sha256=one.sha256,
-            caption=one.listed.caption or "",
+            caption=(one.listed.captions or ("",))[0],
+            alternatives=(one.listed.captions or ())[1:],
+            repeats=one.listed.repeats,
             width=one.size[0],
             height=one.size[1],
         )
@@ -107,7 +124,7 @@ def _pictures_of(folder: PictureFolder, read: Sequence[_Read]) -> tuple[Training
 def _read_picture(folder: PictureFolder, listed: Listed, side: int) -> Iterator[_Read]:
     """The picture, unless it can't be read; its faults are told."""
     name, path = listed.name, listed.path
-    if not is_picture(path):
+    if not is_picture(path.name):
         folder.tell(name, f"not a kind of picture that is read ({KINDS}); save it as PNG or JPEG")
         return
     try:
@@ -130,16 +147,20 @@ def _caption_faults(listed: Listed, trigger: str, count_tokens: CountTokens, *, 
         trigger: the word that the character is painted on.
         wanted: it must be in the caption; else it must not.
     """
-    if listed.caption is None:
-        return
-    where = f"its caption in {listed.source}"
-    if not listed.caption:
+    captions = listed.captions or ()
+    for number, caption in enumerate(captions, 1):
+        which = "its caption" if len(captions) == 1 else f"line {number} of its caption"
+        yield from _faults_of(caption, f"{which} in {listed.source}", trigger, count_tokens, wanted=wanted)
+
+
+def _faults_of(caption: str, where: str, trigger: str, count_tokens: CountTokens, *, wanted: bool) -> Iterator[str]:
+    if not caption:
         yield f"{where} is empty; describe the picture"
         return
-    tokens = count_tokens(listed.caption)
+    tokens = count_tokens(caption)
     if tokens > MAX_TOKENS:
         yield f"{where} has {tokens} tokens with start and end, of which {MAX_TOKENS} are read; shorten it"
-    found = re.findall(rf"(?<!\w){re.escape(trigger)}(?!\w)", listed.caption, re.IGNORECASE)
+    found = re.findall(rf"(?<!\w){re.escape(trigger)}(?!\w)", caption, re.IGNORECASE)
     if wanted and not found:
         yield f"{where} lacks the trigger word {trigger}; add it, or set trigger to the word that it has"
     elif wanted and trigger not in found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from models.lora.options import MixedPrecision, TrainingOptions
-from models.lora.records import Checkpoint, TrainingSet
+from models.lora.records import Checkpoint, TrainingPicture, TrainingSet
 from models.records import Record
 
 WITHOUT_EFFECT = (
@@ -16,6 +16,7 @@ WITHOUT_EFFECT = (
     "max_train_steps",
     "train_data_dir",
     "caption_column",
+    "caption_mode",
     "trigger",
     "prior_data_dir",
     "held_out",
@@ -66,10 +67,15 @@ class Job(Record):
             "updates": self.updates,
             "mixed_precision": self.mixed_precision,
             "processes": self.processes,
-            "pictures": [[picture.sha256, picture.caption] for picture in pictures.learnt],
-            "prior pictures": [[picture.sha256, picture.caption] for picture in pictures.prior],
+            "pictures": [_shown(picture) for picture in pictures.learnt],
+            "prior pictures": [_shown(picture) for picture in pictures.prior],
             "held-out pictures": [picture.sha256 for picture in pictures.held_out],
         }
+
+
+def _shown(picture: TrainingPicture) -> list[str | int]:
+    """What a training sees of a picture; repeats count only where there are any, as in checkpoints of before."""
+    return [picture.sha256, *picture.captions, *([picture.repeats] if picture.repeats > 1 else [])]
 
 
 class Tick(Record):

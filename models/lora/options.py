@@ -17,6 +17,7 @@ from models.settings import DEVICES
 LoraInit = Literal["gaussian", "kaiming"]
 Schedule = Literal["cosine", "linear", "constant", "constant_with_warmup", "cosine_with_restarts", "polynomial"]
 Optimizer = Literal["adamw", "adamw_fused", "adamw_8bit"]
+CaptionMode = Literal["joined", "first", "alternatives"]
 SavePrecision = Literal["fp32", "fp16", "bf16"]
 MixedPrecision = Literal["no", "fp16", "bf16"]
 Prompt = Annotated[str, Field(min_length=1, max_length=300)]
@@ -91,9 +92,13 @@ class TrainingOptions(BaseModel):
     """Seed of the order, the noise, the dropout and the start."""
 
     train_data_dir: str = Field("data/images", min_length=1, max_length=1024)
-    """Folder of pictures, each with a .txt caption, or all in a metadata.jsonl."""
+    """Folder of pictures, each with a .txt or .caption beside it, or all in a metadata.jsonl or metadata.csv; kohya's
+    folders such as 10_name are read with their repeats."""
     caption_column: str = Field("text", min_length=1, max_length=100)
-    """Name of the caption in metadata.jsonl."""
+    """Name of the caption in metadata.jsonl or metadata.csv."""
+    caption_mode: CaptionMode = "joined"
+    """What several lines of a caption are: joined to one, the first alone, or alternatives, of which each showing draws
+    one."""
     resolution: Annotated[int | None, BeforeValidator(_one_side)] = Field(None, ge=64, le=2048, multiple_of=8)
     """Side of the square that pictures are scaled and cropped to, in pixels. Unset: the profile's."""
     center_crop: bool = True

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
 import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from models.errors import InputError
 from models.lora.records import Crop
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-"""Endings of the files that count as pictures, in any case of letters."""
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
-"""What such a file may hold, whatever its ending says."""
+HEIC = (".heic", ".heif", ".hif")
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif", ".jfif", ".jpe", ".jif"),
+    *(".apng", ".jp2", ".j2k", ".jpx", ".dib"),
+    *HEIC,
+)
+"""Endings of files that count as pictures, in any case of letters."""
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "DIB", "TIFF", "GIF", "JPEG2000")
+"""What such a file may hold, whatever its ending says; HEIF too where pillow-heif is installed."""
+NO_HEIC = "HEIC needs the package pillow-heif: pip install pillow-heif; or save it as PNG or JPEG"
 
+# Pillow reads at most 1 MB of a text or of a colour profile by default. Programs that paint write their whole graph
+# into a picture, and cameras' profiles are as large; these limits still keep a bomb out.
+PngImagePlugin.MAX_TEXT_CHUNK = 2**26
+PngImagePlugin.MAX_TEXT_MEMORY = 2**28
+
+_TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _DAMAGED = (
     OSError,
     EOFError,
@@ -25,8 +38,7 @@ _DAMAGED = (
     ValueError,
     struct.error,
     zlib.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
+    *_TOO_LARGE,
 )
 """What Pillow raises over a file's bytes; the last is a warning that some people turn into an error."""
 _WHITE = (255, 255, 255)
@@ -44,7 +56,7 @@ def open_picture(file: Path) -> Image.Image:
         InputError: it is missing, empty, truncated, too large or no picture; one line with the file.
     """
     try:
-        with Image.open(file, formats=FORMATS) as opened:
+        with Image.open(file, formats=_formats()) as opened:
             _check_pixels(opened)
             seen = _as_seen(ImageOps.exif_transpose(opened))
     except InputError as error:
@@ -53,6 +65,25 @@ def open_picture(file: Path) -> Image.Image:
         raise InputError(f"{file}: {_reason(file, error)}") from error
     seen.info.clear()  # Pillow would write an old profile or transparency into files made of it
     return seen
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """What can be read here."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return FORMATS
+    pillow_heif.register_heif_opener()
+    return (*FORMATS, "HEIF")
+
+
+def _is_heic(file: Path) -> bool:
+    """Whether it begins as a HEIF file of HEVC pictures does, or is called so: box ftyp and its brands."""
+    with file.open("rb") as stream:
+        head = stream.read(64)
+    brands = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"hevc")
+    return file.suffix.lower() in HEIC or (head[4:8] == b"ftyp" and any(brand in head for brand in brands))
 
 
 def _check_pixels(opened: Image.Image) -> None:
@@ -67,20 +98,25 @@ def _reason(file: Path, error: Exception) -> str:
         return "no such picture"
     if isinstance(error, PermissionError):
         return "permission denied; check the file's owner and mode"
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return f"it has more than {Image.MAX_IMAGE_PIXELS} pixels; save it smaller"
-    if file.is_file() and file.stat().st_size == 0:
-        return "the file is empty; copy it again, or remove it"
-    if isinstance(error, UnidentifiedImageError):
-        return "not a picture of a kind that is read; save it as PNG or JPEG"
     detail = " ".join(str(error).split()) or type(error).__name__
-    return f"a picture that can't be read ({detail}); copy it again, or save it as PNG or JPEG"
+    reasons = {
+        f"it has more than {Image.MAX_IMAGE_PIXELS} pixels; save it smaller": isinstance(error, _TOO_LARGE),
+        "its text or colour profile unpacks to more than 64 MB; save it without metadata": "MAX_TEXT" in detail,
+        "the file is empty; copy it again, or remove it": file.is_file() and file.stat().st_size == 0,
+        NO_HEIC: file.is_file() and _formats() == FORMATS and _is_heic(file),
+        "not a picture of a kind that is read; save it as PNG or JPEG": isinstance(error, UnidentifiedImageError),
+    }
+    broken = f"a picture that can't be read ({detail}); copy it again, or save it as PNG or JPEG"
+    return next((reason for reason, holds in reasons.items() if holds), broken)
 
 
 def _as_seen(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
-        levels = np.asarray(image, dtype=np.float32) / 257  # 65535 / 255
-        return Image.fromarray(np.rint(levels).astype(np.uint8)).convert("RGB")
+        stored = np.asarray(image)
+        levels = np.rint(stored.astype(np.float32) / 257).astype(np.uint8)  # 65535 / 255
+        if isinstance(clear := image.info.get("transparency"), int):
+            levels[stored == clear] = 255  # that grey is declared transparent, and white paper shows
+        return Image.fromarray(levels).convert("RGB")
     if image.mode in ("I", "F"):
         raise InputError("its greys have 32 bits and no fixed white; save it with 8 or 16 bits")
     profile = image.info.get("icc_profile")
@@ -93,13 +129,15 @@ def _as_seen(image: Image.Image) -> Image.Image:
 
 
 def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """The colours that the profile says they are; a profile that is broken or another mode's is none, as in browsers.
+    """The colours that the profile says they are; a profile that is broken or another mode's is none.
+
+    Broken is also one with much behind the length that its first four bytes tell (ICC.1, 7.2.2).
 
     Args:
         image: of a mode in `_PROFILED`.
         profile: an ICC profile.
     """
-    if profile:
+    if profile and len(profile) - int.from_bytes(profile[:4], "big") < 4:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             if source.profile.xcolor_space.strip() == _PROFILED[image.mode]:

@@ -18,9 +18,18 @@ class TrainingPicture(Record):
     sha256: str
     """Of the file's bytes."""
     caption: str = Field(min_length=1)
+    alternatives: tuple[str, ...] = ()
+    """More captions: each showing draws one of them all. Held-out pictures are measured with the first."""
+    repeats: int = Field(1, ge=1)
+    """How often a pass shows it."""
     width: int = Field(ge=1)
     """Pixels, after the camera's rotation was undone."""
     height: int = Field(ge=1)
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """All captions, the first one first."""
+        return (self.caption, *self.alternatives)
 
 
 class TrainingSet(Record):
@@ -34,6 +43,13 @@ class TrainingSet(Record):
     """Those that are only measured: the validation loss."""
     prior: tuple[TrainingPicture, ...] = ()
     """Pictures for prior preservation."""
+    passed_over: tuple[str, ...] = ()
+    """Files of the folders that are not used, each with the reason."""
+
+    @property
+    def shown_in_a_pass(self) -> int:
+        """How many pictures a pass over the learnt ones shows, repeats counted."""
+        return sum(picture.repeats for picture in self.learnt)
 
 
 class Crop(Record):

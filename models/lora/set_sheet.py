@@ -114,8 +114,8 @@ def set_markdown(training_set: TrainingSet, sheet: bytes) -> str:
         training_set: its first `SHOWN` pictures have a row in the table.
         sheet: what `set_sheet` returned.
     """
-    parts = (_facts(training_set, sheet), _table(training_set))
-    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+    parts = (_facts(training_set, sheet), _table(training_set), _passed_over(training_set))
+    return "\n\n".join(text for part in parts if (text := "\n".join(part))) + "\n"
 
 
 def _facts(training_set: TrainingSet, sheet: bytes) -> Iterator[str]:
@@ -132,10 +132,26 @@ def _table(training_set: TrainingSet) -> Iterator[str]:
     yield "| --- | --- | ---: | --- |"
     for kind, picture in shown:
         use = kind.name if kind.name == "learnt" else f"**{kind.name}**"
+        use += f" x {picture.repeats}" if picture.repeats > 1 else ""
         name = " ".join(_name(picture, training_set.folder).split())  # a line's end would end the row
-        yield f"| {_plain(name)} | {use} | {picture.width}x{picture.height} | {_plain(picture.caption)} |"
+        yield f"| {_plain(name)} | {use} | {picture.width}x{picture.height} | {_plain(_caption(picture))} |"
     if more := _more(kinds, len(shown)):
         yield f"\n{more}"
+
+
+def _passed_over(training_set: TrainingSet) -> Iterator[str]:
+    """The files that are not used, each with the reason."""
+    names = training_set.passed_over
+    if names:
+        yield f"**{len(names)} files are not used:**\n"
+        yield from (f"- {_plain(name)}" for name in names[:SHOWN])
+    if len(names) > SHOWN:
+        yield f"\nand {len(names) - SHOWN} more, not shown"
+
+
+def _caption(picture: TrainingPicture) -> str:
+    more = f" (or {len(picture.alternatives)} others)" if picture.alternatives else ""
+    return f"{picture.caption}{more}"
 
 
 def _name(picture: TrainingPicture, folder: str) -> str:
