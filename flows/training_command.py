@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from flows.option_parser import Parser, add_help, add_option, make_parser, option_name, refuse_rest, run, stop
-from models.errors import StoryboardError
+from models.errors import InputError, StoryboardError
 from models.lora.accelerate_settings import read_accelerate_config
 from models.lora.config_files import training_options
+from models.lora.foreign_names import foreign_option
 from models.lora.options import TrainingOptions
 
 PROGRAM = "python -m flows.training"
@@ -128,6 +129,7 @@ def parse(arguments: list[str]) -> TrainingOptions:
     parser, properties = _parser(), _properties()
     given, rest = parser.parse_known_args(arguments)
     try:
+        _refuse_foreign(rest)
         refuse_rest(rest, parser, "there are only options, and {} is none; a configuration file is --config FILE")
         config = Path(given.config) if given.config is not None else None
         values = {name: _value(name, vars(given)[name], properties) for name in properties if name in given}
@@ -136,6 +138,17 @@ def parse(arguments: list[str]) -> TrainingOptions:
     except StoryboardError as error:
         stop(str(error))
     return options
+
+
+def _refuse_foreign(rest: list[str]) -> None:
+    """Say what another trainer's option is here.
+
+    Raises:
+        InputError: there is such an option.
+    """
+    for argument in rest:
+        if argument.startswith("--") and (here := foreign_option(argument)):
+            raise InputError(f"{argument.partition('=')[0]} is another trainer's option; here: {here}")
 
 
 def _properties() -> dict[str, dict[str, Any]]:

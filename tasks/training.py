@@ -33,6 +33,8 @@ def check_training(options: TrainingOptions, settings: AccelerateSettings | None
         ChecksFailed: holds all that is wrong.
     """
     preflight.require(options, settings, Keys(), run)
+    if fallback := preflight.find_fallback(options, settings):
+        get_run_logger().warning("%s", fallback)
     get_run_logger().info("all checks passed: profile %s", options.get_profile().name)
 
 

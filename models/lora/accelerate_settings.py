@@ -56,6 +56,8 @@ NOT_OFFERED = {
     "parallelism_config": "splitting a model over GPUs",
     "fp8_config": "fp8",
     "mpirun_config": "MPI",
+    "tp_config": "splitting a model over GPUs",
+    "use_xpu": "a GPU of Intel's",
     "tpu_name": "a TPU",
     "tpu_zone": "a TPU",
     "tpu_vm": "a TPU",
@@ -63,7 +65,9 @@ NOT_OFFERED = {
     "commands": "a TPU's commands",
 }
 """Sections that must be absent or empty, and what they would ask for."""
-NAMES = (*HONOURED, *OF_THE_DOCUMENT, *IGNORED, *NOT_OFFERED)
+OF_EARLIER_RELEASES = ("fp16", "ipex_config", "use_mps_device")
+"""Names that accelerate no longer writes; its files of before have them."""
+NAMES = (*HONOURED, *OF_THE_DOCUMENT, *IGNORED, *NOT_OFFERED, *OF_EARLIER_RELEASES)
 
 Gpus = Annotated[tuple[Annotated[StrictInt, Field(ge=0)], ...], Field(min_length=1)]
 
@@ -76,6 +80,9 @@ class AccelerateSettings(Record):
     gpu_ids: Gpus | None = None
     """Numbers of the GPUs, one a process; None for the first ones."""
     use_cpu: StrictBool = False
+    needs_gpu: StrictBool = False
+    """A GPU was asked for by name. accelerate's own `use_cpu: false` asks for none: its questionnaire writes it on
+    every machine, and it means the CPU where there is no GPU."""
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -108,6 +115,8 @@ def read_accelerate_config(file: Path | None) -> AccelerateSettings | None:
     if file is None:
         return None
     config = read_yaml(file)
+    if config.values.get("compute_environment") not in (None, "LOCAL_MACHINE"):
+        raise _refused(config, "compute_environment", "a training runs on this machine; write LOCAL_MACHINE")
     for name in config.values:
         if name not in NAMES:
             raise InputError(f"{config.at(name)}: unknown name {name!r}{suggest(name, list(NAMES))}")
@@ -119,7 +128,7 @@ def read_accelerate_config(file: Path | None) -> AccelerateSettings | None:
             raise InputError(f"{file}: {explain(error)}") from None
         raise InputError(explain(error, lambda name: f"{config.at(name)}: {name}")) from None
     _check_distributed_type(config, settings)
-    ignored = [name for name in config.values if name in IGNORED]
+    ignored = [name for name in config.values if name in (*IGNORED, "ipex_config")]
     if ignored:
         logger.info("%s: makes no difference here: %s", file, ", ".join(ignored))
     return settings
@@ -130,11 +139,14 @@ def _refuse_what_is_not_offered(config: YamlFile) -> None:
     for name, what in NOT_OFFERED.items():
         if values.get(name):
             raise InputError(f"{config.at(name)}: {name}: {what} is not offered; remove it")
-    if values.get("compute_environment") not in (None, "LOCAL_MACHINE"):
-        raise _refused(config, "compute_environment", "a training runs on this machine; write LOCAL_MACHINE")
+    section = values.get("ipex_config") or {}
+    if not isinstance(section, dict):
+        raise _refused(config, "ipex_config", "names and values were expected")
+    if section.get("use_xpu"):
+        raise _refused(config, "ipex_config", "a GPU of Intel's is not offered; remove use_xpu")
     if values.get("num_machines") not in (None, 1):
         raise _refused(config, "num_machines", "a training runs on one machine; write 1")
-    if _distributed_type(config) not in (None, "NO", "MULTI_GPU", "MULTI_CPU"):
+    if _distributed_type(config) not in (None, "NO", "MULTI_GPU", "MULTI_CPU", "MPS"):
         raise _refused(config, "distributed_type", "write NO, MULTI_GPU or MULTI_CPU")
     if values.get("mixed_precision") == "fp8":
         raise _refused(config, "mixed_precision", "fp8 does not train a LoRA here; write bf16, fp16 or no")
@@ -172,9 +184,14 @@ def _settings(config: YamlFile) -> dict[str, Any]:
         "num_processes": config.values.get("num_processes"),
         "gpu_ids": ids,
         "use_cpu": use_cpu,
+        "needs_gpu": config.values.get("accelerator") == "gpu",
     }
     if settings["mixed_precision"] is False:  # a bare no
         settings["mixed_precision"] = "no"
+    if config.values.get("fp16") and settings["mixed_precision"] in (None, "fp16"):
+        settings["mixed_precision"] = "fp16"
+    elif config.values.get("fp16"):
+        raise InputError(f"{config.at('fp16')}: fp16 and mixed_precision contradict each other; keep one")
     if settings["num_processes"] is None and isinstance(ids, list | tuple):
         settings["num_processes"] = len(ids)
     return {name: value for name, value in settings.items() if value is not None}
@@ -201,7 +218,9 @@ def _use_cpu(config: YamlFile) -> Any:
         if accelerator not in ("gpu", "cpu"):
             raise _refused(config, "accelerator", "write gpu or cpu")
         said["accelerator"] = accelerator == "cpu"
-    if (kind := _distributed_type(config)) in ("MULTI_CPU", "MULTI_GPU"):
+    if config.values.get("use_mps_device"):
+        said["use_mps_device"] = False
+    if (kind := _distributed_type(config)) in ("MULTI_CPU", "MULTI_GPU", "MPS"):
         said["distributed_type"] = kind == "MULTI_CPU"
     said = {name: value for name, value in said.items() if value is not None}
     if len(set(map(repr, said.values()))) > 1:
@@ -212,7 +231,7 @@ def _use_cpu(config: YamlFile) -> Any:
 
 def _check_distributed_type(config: YamlFile, settings: AccelerateSettings) -> None:
     kind, processes = _distributed_type(config), settings.num_processes
-    if kind == "NO" and processes > 1:
+    if kind in ("NO", "MPS") and processes > 1:
         rule = f"that is one process, and {processes} are asked for; write MULTI_GPU or MULTI_CPU"
         raise _refused(config, "distributed_type", rule)
     if kind in ("MULTI_GPU", "MULTI_CPU") and processes == 1:

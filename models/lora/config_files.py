@@ -13,12 +13,15 @@ from pydantic import ValidationError
 
 from models.errors import InputError
 from models.lora import accelerate_settings
+from models.lora.foreign_names import FOREIGN, names_in, parse_toml, translation
 from models.lora.options import TrainingOptions
 from models.lora.yaml_files import YamlFile, read_yaml
 from models.settings import explain, suggest
 
 SECTIONS = ("model", "lora", "training", "data", "optimization", "checkpointing")
 OPTIONS = tuple(TrainingOptions.model_fields)
+ELSEWHERE = (*accelerate_settings.HONOURED, *accelerate_settings.OF_THE_DOCUMENT)
+"""Names that belong in the file of accelerate_config."""
 SWITCHES = tuple(name for name, field in TrainingOptions.model_fields.items() if field.annotation is bool)
 
 
@@ -31,7 +34,9 @@ def read_training_config(file: Path) -> dict[str, Any]:
         InputError: the file can't be read, or holds an unknown section or name, or one twice; the message names file
             and line.
     """
+    _refuse_toml(file)
     config = read_yaml(file)
+    _refuse_foreign(config)
     places: dict[str, str] = {}
     values: dict[str, Any] = {}
     for place, name, value in _entries(config):
@@ -42,6 +47,27 @@ def read_training_config(file: Path) -> dict[str, Any]:
     if isinstance(accelerate := values.get("accelerate_config"), str):
         values["accelerate_config"] = str(file.parent / Path(accelerate).expanduser())
     return values
+
+
+def _refuse_toml(file: Path) -> None:
+    """Say what a TOML file's names are here. What is no TOML, or can't be read, is left to YAML's reader."""
+    try:
+        values = parse_toml(file.read_bytes().decode("utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return
+    if values is not None:
+        raise InputError(f"{file}: {translation('TOML', values, OPTIONS, ELSEWHERE)}")
+
+
+def _refuse_foreign(config: YamlFile) -> None:
+    """Say what another trainer's names are here: of one that of the name, of several that of the file."""
+    foreign = [name for name in names_in(config.values) if name in FOREIGN]
+    if len(foreign) > 1:
+        kind = "JSON" if config.file.suffix.lower() == ".json" else "YAML"
+        raise InputError(f"{config.file}: {translation(kind, config.values, OPTIONS, ELSEWHERE)}")
+    for place, name, _ in _entries(config):
+        if name in FOREIGN:
+            raise InputError(f"{config.at(place)}: {name} is another trainer's name; here: {FOREIGN[name]}")
 
 
 def _entries(config: YamlFile) -> Iterator[tuple[str, str, Any]]:
@@ -59,7 +85,7 @@ def _check(config: YamlFile, place: str, name: str, value: Any) -> None:
     where = config.at(place)
     if name in SECTIONS:
         raise InputError(f"{where}: section {name} stands inside another; move it to the left margin")
-    if name in (*accelerate_settings.HONOURED, *accelerate_settings.OF_THE_DOCUMENT):
+    if name in ELSEWHERE:
         raise InputError(f"{where}: {name} belongs in a file of its own; name that file as accelerate_config")
     if name not in OPTIONS:
         what = "section or name" if place == name else "name"

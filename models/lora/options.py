@@ -6,6 +6,7 @@ here and nowhere else; what can't be honoured is refused in one line.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -39,7 +40,9 @@ def _is_a_target(name: str) -> str:
 
 
 def _one_side(value: Any) -> Any:
-    """`[1024, 1024]` as 1024: training pictures are square."""
+    """`[1024, 1024]`, `1024,1024` and `1024x1024` as 1024: training pictures are square."""
+    if isinstance(value, str) and (sides := re.fullmatch(r"\s*(\d+)\s*[,x×]\s*(\d+)\s*", value, re.IGNORECASE)):
+        value = [int(side) for side in sides.groups()]
     if isinstance(value, list | tuple):
         if len(value) != 2 or value[0] != value[1]:
             raise ValueError("write one side or two equal ones: training pictures are square")

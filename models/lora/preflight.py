@@ -19,7 +19,7 @@ from models.lora.sample_prompts import check_prompts
 from models.profiles import GIB, STEPPE, Precision
 from models.settings import Keys
 
-__all__ = ["choose_mixed_precision", "choose_training_device", "find_training_problems", "require"]
+__all__ = ["choose_mixed_precision", "choose_training_device", "find_fallback", "find_training_problems", "require"]
 
 BYTES_A_WEIGHT = 4 + 4 + 8
 """In a checkpoint: the saved weight (at most), the whole one, and AdamW's two moments."""
@@ -75,7 +75,18 @@ def choose_training_device(options: TrainingOptions, settings: AccelerateSetting
         return "cpu"
     if settings is not None and settings.num_processes == 1 and settings.gpu_ids:
         return f"cuda:{settings.gpu_ids[0]}"
-    return choose_device(options) if settings is None else "cuda"
+    if settings is not None and not settings.use_cpu and (settings.needs_gpu or settings.num_processes > 1):
+        return "cuda"
+    return choose_device(options)
+
+
+def find_fallback(options: TrainingOptions, settings: AccelerateSettings | None) -> str | None:
+    """That the CPU trains though accelerate's settings do not say so, in one line, or None."""
+    if settings is None or settings.use_cpu or choose_training_device(options, settings) != "cpu":
+        return None
+    if options.device is not None:
+        return None
+    return f"{options.accelerate_config}: use_cpu is not true, and there is no GPU: the CPU trains"
 
 
 def choose_mixed_precision(settings: AccelerateSettings | None, device: str) -> MixedPrecision:
