@@ -43,10 +43,11 @@ from models.diffusion.painter import paint
 from models.diffusion.requests import ControlPicture, PainterSetup, PaintRequest, sampling
 from models.diffusion.weights import torch_dtype
 from models.frames import FrameJob, generate, near_copies, seed_of
+from models.keys import Keys
 from models.lora.export import write_diffusers_file
 from models.profiles import STEPPE, Profile
 from models.records import Adapter, FramePrompt, FrameResult, Scene
-from models.settings import Keys, StoryboardOptions
+from models.settings import StoryboardOptions
 from models.storage import SINGLE_FILE, fetch_adapter
 from models.studio import Studio
 from models.vision.clip import load_scorer, unload_scorer

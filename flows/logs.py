@@ -1,12 +1,21 @@
-"""Logs of a run: an error that explains itself is one line, and a run does not end because nobody reads them."""
+"""What a run tells: no secret, an own error in one line; and it does not end because nobody reads it."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
+import httpx
+from prefect.client.base import PrefectHttpxAsyncClient, PrefectHttpxSyncClient
+from prefect.events import Event
+from prefect.events.clients import EventsClient
 from rich.console import Console
 
+from models import redaction
 from models.errors import StoryboardError
+from models.keys import learn_environment
 
 RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 
@@ -23,12 +32,55 @@ def _say_no_more(console: Console) -> None:
     console.quiet = True
 
 
+def hide_secrets() -> None:
+    """Let nothing that this process prints, logs or sends to Prefect's server hold a secret: a run's states, logs,
+    artifacts, parameters and events.
+
+    Prefect stores what it is sent in clear. Its server and its worker are other processes: they hold nothing of a run
+    but what comes from here.
+    """
+    learn_environment()
+    redaction.install()
+    for client in (PrefectHttpxSyncClient, PrefectHttpxAsyncClient):
+        client.send = _filtered(client.send, _redact_request)  # type: ignore[method-assign]
+    EventsClient.emit = _filtered(EventsClient.emit, _redact_event)  # type: ignore[method-assign]
+
+
+def _filtered(send: Callable[..., Any], redact: Callable[[Any], Any]) -> Callable[..., Any]:
+    """A method whose first argument passes this filter."""
+    if hasattr(send, "__wrapped__"):
+        return send
+
+    @wraps(send)
+    def filtered(self: Any, sent: Any, *rest: Any, **more: Any) -> Any:
+        return send(self, redact(sent), *rest, **more)
+
+    return filtered
+
+
+def _redact_request(request: httpx.Request) -> httpx.Request:
+    text = request.content.decode("utf-8", "surrogateescape")
+    clean = redaction.redact(text)
+    if clean == text:
+        return request
+    headers = [(name, value) for name, value in request.headers.raw if name.lower() != b"content-length"]
+    content = clean.encode("utf-8", "surrogateescape")
+    return httpx.Request(request.method, request.url, headers=headers, content=content, extensions=request.extensions)
+
+
+def _redact_event(event: Event) -> Event:
+    text = event.model_dump_json()
+    clean = redaction.redact(text)
+    return event if clean == text else Event.model_validate_json(clean)
+
+
 def prepare_logs() -> None:
     """Apply this to all runs in this process: to their logs in the terminal and in the dashboard.
 
     Prefect prints a run's log with rich, which ends the process at the first line that nobody takes: a run whose worker
     was killed would die of its next one.
     """
+    hide_secrets()
     Console.on_broken_pipe = _say_no_more  # type: ignore[assignment, method-assign]
     for name in RUN_LOGGERS:
         logger = logging.getLogger(name)

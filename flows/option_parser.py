@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from models.errors import InputError, StoryboardError
+from models.keys import learn_environment
+from models.redaction import install, redact
 from models.settings import suggest
 
 USAGE_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
@@ -41,7 +43,8 @@ class Help(argparse.RawDescriptionHelpFormatter):
 
 def stop(message: str, code: int = USAGE_ERROR) -> NoReturn:
     """Exit with this code and the message as one line on stderr."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    learn_environment()
+    print(f"error: {' '.join(redact(message).split())}", file=sys.stderr)
     raise SystemExit(code)
 
 
@@ -168,6 +171,8 @@ def run(make: Callable[[], str], to_go_on: str) -> None:
         make: imports and runs the flow; returns the location.
         to_go_on: what to do after an interruption.
     """
+    learn_environment()
+    install()
     said: list[str] = []
     # Registered before Prefect starts its temporary server, and so run after it has said that it stopped.
     atexit.register(lambda: print(*said, sep="\n", end="\n" if said else "", flush=True))

@@ -23,8 +23,9 @@ from models.devices import (
     find_device_problems,
 )
 from models.errors import ChecksFailed, StoryboardError
+from models.keys import Keys, find_key_problem
 from models.profiles import ROOT
-from models.settings import Keys, StoryboardOptions
+from models.settings import StoryboardOptions
 from models.storage import local_path, locate_adapter
 
 __all__ = [
@@ -134,8 +135,12 @@ def find_output_problems(directory: str) -> Iterator[str]:
 
 
 def _writer_problems(options: StoryboardOptions, keys: Keys) -> Iterator[str]:
-    key = keys.openai_api_key.get_secret_value().strip() if keys.openai_api_key else ""
-    if options.writer_name() == "openai" and not key:
+    if options.writer_name() != "openai":
+        return
+    problem = find_key_problem(keys, ["openai_api_key"])
+    if problem:
+        yield problem
+    elif not keys.reveal("openai_api_key"):
         yield "the openai writer needs a key: Set OPENAI_API_KEY in .env, or use --writer offline"
 
 

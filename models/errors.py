@@ -33,12 +33,17 @@ to wait (``retry_after``, seconds). Prefect's retries go by these two attributes
 
 from typing import Self
 
+from models.redaction import redact
+
 
 class StoryboardError(Exception):
-    """Base of all. The message is one line that a person can act on."""
+    """Base of all. The message is one line that a person can act on; secrets in it are hidden (models/redaction.py)."""
 
     retryable: bool = False
     retry_after: float | None = None
+
+    def __init__(self, *said: object) -> None:
+        super().__init__(*(redact(part) if isinstance(part, str) else part for part in said))
 
 
 class InputError(StoryboardError):
@@ -53,7 +58,7 @@ class ChecksFailed(StoryboardError):
     """
 
     def __init__(self, problems: list[str] | tuple[str, ...]) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(map(redact, problems))
         super().__init__("; ".join(self.problems))
 
     def __reduce__(self) -> tuple[type[Self], tuple[tuple[str, ...]]]:
@@ -68,7 +73,7 @@ class DatasetInvalid(StoryboardError):
     """
 
     def __init__(self, faults: list[str] | tuple[str, ...]) -> None:
-        self.faults = tuple(faults)
+        self.faults = tuple(map(redact, faults))
         super().__init__("; ".join(self.faults))
 
     def __reduce__(self) -> tuple[type[Self], tuple[tuple[str, ...]]]:

@@ -21,9 +21,9 @@ from typing import Any, cast
 from filelock import FileLock
 
 from models.errors import CorruptFile, WeightsInvalid
+from models.keys import Keys
 from models.s3_bucket import MANIFEST, Bucket, Counter, Location, ManifestEntry, RemoteFile, parse_location
 from models.s3_client import errors_told_apart, make_client
-from models.settings import Keys
 from models.storage import Progress, local_errors, sha256_of, write_atomically
 
 RECORD = ".fetched.json"

@@ -23,11 +23,10 @@ from models.errors import (
     ObjectNotFound,
     StorageError,
 )
-from models.settings import Keys
+from models.keys import AWS_KEYS, Keys, find_key_problem
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from pydantic import SecretStr
 
 # boto3's own retries are off: Prefect's retries show in the dashboard, and two layers would multiply.
 _CONFIG = Config(
@@ -94,24 +93,22 @@ def make_session(keys: Keys) -> boto3.Session:
     """A boto3 session: credentials of the keys where they are set, else boto3's own chain.
 
     Raises:
-        CredentialsMissing: one half of the pair is set and not the other.
+        CredentialsMissing: one half of the pair is set and not the other, or a key can't be sent.
         botocore.exceptions.BotoCoreError: the profile does not exist.
     """
-    key, secret = _reveal(keys.aws_access_key_id), _reveal(keys.aws_secret_access_key)
+    if problem := find_key_problem(keys, AWS_KEYS):
+        raise CredentialsMissing(problem)
+    key, secret, token = map(keys.reveal, AWS_KEYS)
     if bool(key) != bool(secret):
         absent = "AWS_SECRET_ACCESS_KEY" if key else "AWS_ACCESS_KEY_ID"
         raise CredentialsMissing(f"{absent} is not set and its other half is. {CREDENTIALS_WAY_OUT}")
     return boto3.Session(
         aws_access_key_id=key,
         aws_secret_access_key=secret,
-        aws_session_token=_reveal(keys.aws_session_token) if key else None,
+        aws_session_token=token if key else None,
         region_name=keys.aws_region or keys.aws_default_region,
         profile_name=keys.aws_profile,
     )
-
-
-def _reveal(secret: SecretStr | None) -> str | None:
-    return secret.get_secret_value() or None if secret else None
 
 
 def make_client(keys: Keys) -> S3Client:

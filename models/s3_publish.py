@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from models.checksums import stored_checksum_of
+from models.keys import Keys
 from models.s3_bucket import MANIFEST, PARALLEL, Counter, Location, parse_location
 from models.s3_client import TO_WRITE, errors_told_apart, make_client, status_of
-from models.settings import Keys
 from models.storage import ADAPTER_CONFIG, ADAPTER_FOLDERS, Progress, local_errors
 
 if TYPE_CHECKING:

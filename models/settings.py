@@ -1,10 +1,10 @@
-"""What a person may set: the storyboard's options, and the keys.
+"""What a person may set: the storyboard's options.
 
 One record describes the options, and everything is made from it: the form in Prefect's dashboard, the command line,
 `STORYBOARD_…` environment variables and the same names in `.env`. What is given explicitly wins over the environment,
 the environment over `.env`, and that over the default. A variable that is there but empty counts as not set.
 
-Keys are read from the environment or `.env` where they are needed, and never become parameters.
+Keys never become parameters: models/keys.py.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv.parser import Original, parse_stream
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.errors import InputError
+from models.keys import ENV_FILE, Keys
 from models.profiles import OWN_PROFILES, PROFILES, Precision, Profile, Speed, get_profile, valid_profiles
 from models.records import MAX_FRAMES, Story
 
 PREFIX = "STORYBOARD_"
 SHOWN_CHARACTERS = 80
 """How much of a wrong value is repeated."""
-ENV_FILE = ".env"
 DEVICES = r"^(cpu|mps|cuda(:[0-9]+)?)$"
 Pipeline = Literal["reference_guided", "simplified"]
 WriterName = Literal["openai", "offline"]
@@ -123,22 +123,6 @@ class _EnvironmentOptions(StoryboardOptions, BaseSettings):
     """The options as the environment and `.env` set them."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ENV_FILE, env_ignore_empty=True, extra="ignore")
-
-
-class Keys(BaseSettings):
-    """Keys and endpoints of outside services. Read where they are used; never parameters, never logged."""
-
-    model_config = SettingsConfigDict(env_file=ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True)
-
-    openai_api_key: SecretStr | None = None
-    openai_base_url: str | None = None
-    aws_access_key_id: SecretStr | None = None
-    aws_secret_access_key: SecretStr | None = None
-    aws_session_token: SecretStr | None = None
-    aws_endpoint_url: str | None = None
-    aws_region: str | None = None
-    aws_default_region: str | None = None
-    aws_profile: str | None = None
 
 
 def read_story(text: str) -> Story:

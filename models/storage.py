@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from models.errors import InputError, ObjectNotFound, StorageError, WeightsInvalid
+from models.keys import Keys
 from models.records import Adapter
-from models.settings import Keys
 
 ADAPTER_FOLDERS = ("unet_lora", "text_encoder_one_lora", "text_encoder_two_lora")
 ADAPTER_CONFIG = "adapter_config.json"

@@ -18,9 +18,9 @@ from models.diffusion.loading import Models, load
 from models.diffusion.painter import paint
 from models.diffusion.requests import PainterSetup, PaintRequest, sampling
 from models.diffusion.weights import read_model
+from models.keys import Keys
 from models.profiles import PROFILES, STEPPE, Profile, Speed
 from models.records import Adapter
-from models.settings import Keys
 from models.storage import fetch_adapter
 from steppe.held_out import Case, aldars, everybody
 from steppe.judge import Judge, load_judge, verdicts

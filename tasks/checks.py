@@ -6,7 +6,8 @@ from prefect import task
 from prefect.logging import get_run_logger
 
 from models.checks import require
-from models.settings import Keys, StoryboardOptions
+from models.keys import Keys
+from models.settings import StoryboardOptions
 from tasks.retries import RETRYING
 
 

@@ -9,10 +9,11 @@ from prefect.logging import get_run_logger
 
 from models.board.directory import PROMPTS_FILE, SCENES_FILE, write_json
 from models.board.store import Store
+from models.keys import Keys
 from models.language.prompts import refine, token_counter
 from models.language.writer import find_or_write_scenes
 from models.records import FramePrompt, SceneBreakdown, Story
-from models.settings import Keys, StoryboardOptions
+from models.settings import StoryboardOptions
 from tasks.retries import RETRYING, patience
 
 

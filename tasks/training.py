@@ -10,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run, task_run
 
+from models.keys import Keys
 from models.language.prompts import token_counter
 from models.lora import checkpoints, pages, preflight
 from models.lora.accelerate_settings import AccelerateSettings
@@ -17,7 +18,6 @@ from models.lora.config_files import notes
 from models.lora.job import Job, Tick, updates_of
 from models.lora.options import TrainingOptions
 from models.lora.records import Checkpoint, Comparison, Published, TrainingSet
-from models.settings import Keys
 from tasks.progress import InQuarters, Show, showing
 from tasks.retries import RETRYING
 

@@ -12,8 +12,9 @@ from models.board.report import Weights
 from models.board.store import Store
 from models.checks import choose_batch_size, choose_device, choose_low_memory, choose_precision
 from models.diffusion.requests import PainterSetup
+from models.keys import Keys
 from models.records import Adapter
-from models.settings import Keys, StoryboardOptions
+from models.settings import StoryboardOptions
 from models.storage import fetch_adapter
 from models.studio import Studio, set_up
 from tasks.progress import InQuarters

@@ -21,9 +21,10 @@ from prefect.client.schemas.objects import Artifact, FlowRun, State, TaskRun
 from flows.storyboard import storyboard
 from models.board.report import Report
 from models.board.store import Store
+from models.keys import Keys
 from models.language import writer
 from models.records import SceneBreakdown
-from models.settings import Keys, StoryboardOptions
+from models.settings import StoryboardOptions
 
 STORY = "Aldar Köse tricks a greedy merchant in the bazaar"
 DEADLINE = 60.0

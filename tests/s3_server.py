@@ -21,7 +21,7 @@ from moto.s3.models import s3_backends
 from safetensors.numpy import save
 from werkzeug.serving import make_server
 
-from models.settings import Keys
+from models.keys import Keys
 from models.storage import ADAPTER_FOLDERS
 
 if TYPE_CHECKING:

@@ -100,6 +100,19 @@ def test_the_key_is_asked_for_by_the_writer_that_needs_it(profile: Profile) -> N
     assert find_problems(asks, make_keys(openai_base_url="http://localhost:1", openai_api_key="any")) == ()
 
 
+def test_a_key_that_cannot_be_sent_is_named_and_not_shown(profile: Profile) -> None:
+    asks = StoryboardOptions(writer="openai", device="cpu")
+    assert find_problems(asks, make_keys(openai_api_key='"sk-steppe"\r\n')) == ()
+    line = "OPENAI_API_KEY holds a character that no key has, at position 11: copy the key anew"
+    assert find_problems(asks, make_keys(openai_api_key="sk-steppe-ё4f9d")) == (line,)
+    assert find_problems(StoryboardOptions(device="cpu"), make_keys(openai_api_key="sk-steppe-ё4f9d")) == ()
+    keys = make_keys(aws_access_key_id=ACCESS_KEY, aws_secret_access_key=f"{SECRET_KEY}\x07")
+    at_s3 = find_problems(StoryboardOptions(device="cpu", lora_path="s3://steppe/aldar"), keys)
+    assert at_s3
+    assert "AWS_SECRET_ACCESS_KEY holds a character that no key has" in at_s3[0]
+    assert SECRET_KEY not in str(at_s3)
+
+
 def test_credentials_are_asked_for_by_s3_alone(profile: Profile) -> None:
     where = {"lora_path": "s3://steppe/aldar"}
     assert "s3://steppe/aldar: no AWS credentials found. Run: aws configure" in problems(**where)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import WeightsInvalid
+from models.keys import Keys
 from models.language import offline
 from models.language.grammar import lexemes
 from models.language.kazakh import noun as kazakh_noun
@@ -17,7 +18,7 @@ from models.language.vocabulary import PLAIN, Vocabulary
 from models.language.writer import write_scenes, writer_version
 from models.profiles import PROFILES
 from models.records import Scene, SceneBreakdown, Story
-from models.settings import Keys, StoryboardOptions
+from models.settings import StoryboardOptions
 
 STORIES = (
     "Aldar Köse tricks a greedy merchant at the bazaar with a coat full of holes",

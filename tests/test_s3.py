@@ -33,8 +33,8 @@ from models.errors import (
     CorruptFile,
     WeightsInvalid,
 )
+from models.keys import Keys
 from models.records import Adapter
-from models.settings import Keys
 from models.storage import fetch_adapter, list_names, sha256_of
 
 MIB = 2**20

@@ -24,9 +24,9 @@ from models.errors import (
     StoryboardError,
     WeightsInvalid,
 )
+from models.keys import Keys
 from models.records import Adapter
 from models.s3_client import find_credentials_problem
-from models.settings import Keys
 from models.storage import fetch_adapter, fingerprint
 
 COAT = "coat.safetensors"

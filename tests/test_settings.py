@@ -13,8 +13,9 @@ import pytest
 from pydantic import ValidationError
 
 from models.errors import InputError
+from models.keys import Keys
 from models.profiles import ROOT
-from models.settings import PREFIX, Keys, StoryboardOptions, check_names, explain, read_story, with_environment
+from models.settings import PREFIX, StoryboardOptions, check_names, explain, read_story, with_environment
 
 OTHER_VALUES: dict[str, Any] = {
     "profile": "sdxl",
@@ -102,8 +103,7 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
 def test_keys_come_from_env_and_are_not_shown() -> None:
     Path(".env").write_text("OPENAI_API_KEY=sk-secret\nAWS_REGION=eu-north-1\n")
     keys = Keys()
-    assert keys.openai_api_key is not None
-    assert keys.openai_api_key.get_secret_value() == "sk-secret"
+    assert keys.reveal("openai_api_key") == "sk-secret"
     assert keys.aws_region == "eu-north-1"
     assert "sk-secret" not in repr(keys)
     assert with_environment(StoryboardOptions()) == StoryboardOptions()

@@ -20,8 +20,8 @@ from training_runs import make_job, run
 from models.diffusion.loading import load, unload
 from models.diffusion.painter import paint
 from models.diffusion.requests import ControlPicture, PainterSetup, PaintRequest
+from models.keys import Keys
 from models.profiles import PROFILES, get_profile
-from models.settings import Keys
 from models.storage import ADAPTER_FOLDERS, fetch_adapter
 from models.vision.clip import load_scorer, unload_scorer
 from steppe import aldar, card, dataset, figures, material, pretrain, stages

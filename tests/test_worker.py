@@ -48,7 +48,7 @@ class Typed:
 @pytest.fixture(scope="module")
 def typed(service: Service, paid_writer: Script) -> Typed:
     """A storyboard and one whose writer is refused, both watched to the end, and all that is wrong."""
-    paid_writer.replies[:] = [openai_server.failure(401, "no such key")]
+    paid_writer.replies[:] = [openai_server.failure(401, f"no such key: {services.OPENAI_KEY}")]
     commands: dict[str, Callable[[], subprocess.CompletedProcess[str]]] = {
         RUN: partial(service.run, RUN, "--watch", story=STORY, options=QUICK),
         REFUSED: partial(service.run, RUN, "--watch", story=STORY, options={**QUICK, "writer": "openai"}),

@@ -18,10 +18,12 @@ from openai.types.chat import ChatCompletionMessageParam
 from pydantic import ValidationError
 
 from models.errors import AnswerInvalid, QuotaExhausted, WriterRefused, WriterUnavailable
+from models.keys import Keys, find_key_problem
 from models.language.instructions import Answer, answer_schema, misfits, system_prompt, user_prompt
 from models.language.vocabulary import Vocabulary, load_vocabulary
 from models.records import Scene, SceneBreakdown, Story
-from models.settings import Keys, StoryboardOptions
+from models.redaction import redact
+from models.settings import StoryboardOptions
 
 VERSION = "1"
 """Part of cache keys: raise it with every change of the prompt or of how answers are read."""
@@ -55,9 +57,11 @@ def write(story: Story, options: StoryboardOptions, keys: Keys, *, timeout_s: fl
         WriterUnavailable: rate limit, server error, timeout or a cut connection; may succeed later.
         AnswerInvalid: the answer did not fit twice, or is no chat completion at all.
     """
-    if keys.openai_api_key is None or not keys.openai_api_key.get_secret_value():
+    secret = keys.reveal("openai_api_key")
+    if problem := find_key_problem(keys, ["openai_api_key"]):
+        raise WriterRefused(problem)
+    if not secret:
         raise WriterRefused("OPENAI_API_KEY is not set; set it, or choose the offline writer")
-    secret = keys.openai_api_key.get_secret_value()
     vocabulary = load_vocabulary(options.get_profile())
     messages: list[ChatCompletionMessageParam] = [
         {"role": "system", "content": system_prompt(options.frames, vocabulary)},
@@ -66,13 +70,13 @@ def write(story: Story, options: StoryboardOptions, keys: Keys, *, timeout_s: fl
     timeout = openai.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s))
     with openai.OpenAI(api_key=secret, base_url=keys.openai_base_url, max_retries=0, timeout=timeout) as client:
         try:
-            return _read(_ask(client, messages, options, vocabulary, secret), story, options, vocabulary)
+            return _read(_ask(client, messages, options, vocabulary), story, options, vocabulary)
         except _Misfit as misfit:
             messages += _complaint(misfit)
         try:
-            return _read(_ask(client, messages, options, vocabulary, secret), story, options, vocabulary)
+            return _read(_ask(client, messages, options, vocabulary), story, options, vocabulary)
         except _Misfit as misfit:
-            problem = _one_line(str(misfit), secret)
+            problem = _one_line(str(misfit))
             raise AnswerInvalid(
                 f"{options.writer_model} answered twice in a form that does not fit: {problem}"
             ) from None
@@ -83,7 +87,6 @@ def _ask(
     messages: list[ChatCompletionMessageParam],
     options: StoryboardOptions,
     vocabulary: Vocabulary | None,
-    secret: str,
 ) -> str:
     """The text of one answer."""
     try:
@@ -97,11 +100,11 @@ def _ask(
             },
         )
     except openai.APIStatusError as error:
-        _raise_for_status(error, options.writer_model, secret)
+        _raise_for_status(error, options.writer_model)
     except openai.APITimeoutError:
         raise WriterUnavailable("the language model's server did not answer in time") from None
     except openai.APIConnectionError as error:
-        cause = _one_line(str(error.__cause__ or error), secret)
+        cause = _one_line(str(error.__cause__ or error))
         raise WriterUnavailable(f"the connection to the language model failed: {cause}") from None
     except (openai.OpenAIError, json.JSONDecodeError, UnicodeDecodeError):
         raise _no_completion(client) from None
@@ -114,7 +117,7 @@ def _text_of(completion: Any, client: openai.OpenAI) -> str:
     message = getattr(choices[0], "message", None) if isinstance(choices, list) and choices else None
     if message is None:
         raise _no_completion(client)
-    content = message.content if isinstance(message.content, str) else ""
+    content = redact(message.content) if isinstance(message.content, str) else ""  # some servers echo the key
     if getattr(message, "refusal", None):
         raise _Misfit(f"the model refused: {message.refusal}", str(message.refusal))
     if choices[0].finish_reason in ("length", "content_filter"):
@@ -154,10 +157,10 @@ def _complaint(misfit: _Misfit) -> list[ChatCompletionMessageParam]:
     ]
 
 
-def _raise_for_status(error: openai.APIStatusError, model: str, secret: str) -> NoReturn:
+def _raise_for_status(error: openai.APIStatusError, model: str) -> NoReturn:
     """The error tree's word for an HTTP status."""
     status = error.status_code
-    said = f"HTTP {status}: {_one_line(str(error.message), secret)}"
+    said = f"HTTP {status}: {_one_line(str(error.message))}"
     if status == 429 and "insufficient_quota" in (error.code, error.type):
         raise QuotaExhausted(f"the account has no quota left ({said})") from None
     if status in (408, 409, 425, 429) or status >= 500:
@@ -197,6 +200,6 @@ def _number(text: str | None) -> float | None:
     return value if math.isfinite(value) and value >= 0 else None
 
 
-def _one_line(text: str, secret: str) -> str:
-    """`text` without the key, which some servers echo, on one line and not too long."""
-    return " ".join(text.replace(secret, "***").split())[:MESSAGE_MAX]
+def _one_line(text: str) -> str:
+    """`text` on one line and not too long, and redacted before it is cut."""
+    return " ".join(redact(text).split())[:MESSAGE_MAX]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from models.board.store import Store, content_key
+from models.keys import Keys
 from models.language import offline
 from models.language.vocabulary import load_vocabulary
 from models.records import SceneBreakdown, Story
-from models.settings import Keys, StoryboardOptions
+from models.settings import StoryboardOptions
 
 SCENES = "scenes"
 

@@ -11,13 +11,13 @@ from models.checks import find_output_problems, gather
 from models.components import Need, find_absent, find_full_disks, needs_of
 from models.devices import HEAVY, choose_device, find_memory_problems, why_absent
 from models.errors import ChecksFailed, StoryboardError
+from models.keys import Keys
 from models.lora import checkpoints
 from models.lora.accelerate_settings import AccelerateSettings
 from models.lora.options import MixedPrecision, TrainingOptions
 from models.lora.publishing import find_publish_problems
 from models.lora.sample_prompts import check_prompts
 from models.profiles import GIB, STEPPE, Precision
-from models.settings import Keys
 
 __all__ = ["choose_mixed_precision", "choose_training_device", "find_fallback", "find_training_problems", "require"]
 

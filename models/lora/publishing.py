@@ -23,13 +23,13 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from models.errors import InputError, StoryboardError
+from models.keys import Keys
 from models.lora.card import file_metadata, model_card
 from models.lora.character import CARD, Character, kohya_name, location_of, samples_name
 from models.lora.checkpoints import check_whole
 from models.lora.export import write_diffusers_file, write_kohya_file
 from models.lora.options import TrainingOptions
 from models.lora.records import Comparison, Published, TrainingSet
-from models.settings import Keys
 from models.storage import (
     SINGLE_FILE,
     Progress,

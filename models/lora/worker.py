@@ -16,7 +16,9 @@ import time
 from pathlib import Path
 from typing import TextIO
 
+from models import redaction
 from models.errors import StoryboardError, TrainingError
+from models.keys import learn_environment
 from models.lora.job import Job, Tick
 
 JOB, TICKS, FAILURE = "job.json", "ticks.jsonl", "failure-{rank}.json"
@@ -39,13 +41,17 @@ class _Teller(logging.Handler):
 
 def main(folder: Path) -> None:
     """Train; a failure file if it fails, and exit code 1 alone where the reason explains itself."""
+    learn_environment()
+    redaction.install()
     try:
         _train(folder)
     except StoryboardError as error:
         _tell_failure(folder, type(error).__name__, str(error))
         raise SystemExit(1) from None
     except Exception as error:
-        _tell_failure(folder, TrainingError.__name__, f"{type(error).__name__}: {error}".splitlines()[0])
+        _tell_failure(
+            folder, TrainingError.__name__, redaction.redact(f"{type(error).__name__}: {error}").splitlines()[0]
+        )
         raise
 
 
