@@ -23,7 +23,8 @@ from models.devices import (
     find_device_problems,
 )
 from models.errors import ChecksFailed, StoryboardError
-from models.keys import Keys, find_key_problem
+from models.keys import Keys
+from models.language.endpoint import find_writer_problem
 from models.profiles import ROOT
 from models.settings import StoryboardOptions
 from models.storage import local_path, locate_adapter
@@ -135,13 +136,9 @@ def find_output_problems(directory: str) -> Iterator[str]:
 
 
 def _writer_problems(options: StoryboardOptions, keys: Keys) -> Iterator[str]:
-    if options.writer_name() != "openai":
-        return
-    problem = find_key_problem(keys, ["openai_api_key"])
+    problem = find_writer_problem(keys) if options.writer_name() == "openai" else None
     if problem:
         yield problem
-    elif not keys.reveal("openai_api_key"):
-        yield "the openai writer needs a key: Set OPENAI_API_KEY in .env, or use --writer offline"
 
 
 def _adapter_problems(options: StoryboardOptions, keys: Keys) -> Iterator[str]:

@@ -13,6 +13,7 @@
     │   └── CorruptFile                 retryable: bytes that do not match their checksum
     ├── WriterError                     the language model's stage
     │   ├── WriterRefused               the key is refused, or may not use this model
+    │   ├── WriterUnreachable           nobody answers at the address, or no request can be sent there
     │   ├── QuotaExhausted
     │   ├── WriterUnavailable           retryable: rate limit, server error, stalled or cut connection
     │   └── AnswerInvalid               the answer does not fit the record, also when asked again
@@ -118,6 +119,10 @@ class WriterError(StoryboardError):
 
 class WriterRefused(WriterError):
     """The key is refused, or may not use this model."""
+
+
+class WriterUnreachable(WriterError):
+    """Nobody answers at the address, or no request can be sent there; waiting does not help."""
 
 
 class QuotaExhausted(WriterError):

@@ -68,7 +68,7 @@ class SceneBreakdown(Record):
 
     story: Story
     writer: str
-    """What wrote it: "offline/3" or "openai/gpt-4o"."""
+    """What wrote it: "offline/3" or "openai/gpt-5.5"."""
     title: str = Field(min_length=1, max_length=120)
     cast: tuple[CastMember, ...]
     scenes: tuple[Scene, ...] = Field(min_length=1, max_length=MAX_FRAMES)

@@ -69,10 +69,10 @@ class StoryboardOptions(BaseModel):
     """reference_guided: later frames see frame 1 through a ControlNet and must be alike. simplified: no ControlNet."""
     writer: WriterName | None = None
     """Who turns the story into scenes: openai (needs OPENAI_API_KEY) or offline. Unset: the profile's."""
-    writer_model: str = Field("gpt-4o", min_length=1, max_length=100)
+    writer_model: str = Field("gpt-5.5", min_length=1, max_length=100)
     """Model the openai writer asks for."""
     temperature: float = Field(0.0, ge=0.0, le=2.0)
-    """Temperature of the language model. Has no effect on the pictures' noise."""
+    """Temperature of the language model, where it takes one. Has no effect on the pictures' noise."""
     lora_path: str | None = Field(None, min_length=1, max_length=1024)
     """Character LoRA: s3://bucket/prefix, a folder, a .safetensors file, or "none". Unset: the profile's own."""
     threshold: float | None = Field(None, ge=-1.0, le=1.0)

@@ -174,7 +174,7 @@ def answer() -> Reply:
 
 def test_a_language_model_writes_the_scenes_once(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     ran, requests = ask(stage, monkeypatch, answer())
-    assert (ran.report.title, ran.report.writer, requests) == ("The coat", "openai/gpt-4o", 1)
+    assert (ran.report.title, ran.report.writer, requests) == ("The coat", "openai/gpt-5.5", 1)
 
 
 @pytest.mark.parametrize(

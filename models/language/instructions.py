@@ -100,6 +100,19 @@ def answer_schema(vocabulary: Vocabulary | None) -> dict[str, Any]:
     return schema
 
 
+def only_known(found: dict[str, Any]) -> dict[str, Any]:
+    """An answer without the keys that nobody asked for, as models add them that no schema holds back."""
+
+    def kept(value: Any, part: type[AnswerPart]) -> Any:
+        return {key: value[key] for key in part.model_fields if key in value} if isinstance(value, dict) else value
+
+    known = dict(kept(found, Answer))
+    for name, part in (("cast", AnsweredMember), ("scenes", AnsweredScene)):
+        if isinstance(known.get(name), list):
+            known[name] = [kept(value, part) for value in known[name]]
+    return known
+
+
 def misfits(answer: Answer, frames: int, vocabulary: Vocabulary | None) -> list[str]:
     """What the answer breaks of the rules that a schema can't say, each as a sentence to the model."""
     found = []
