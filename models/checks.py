@@ -27,7 +27,7 @@ from models.keys import Keys
 from models.language.endpoint import find_writer_problem
 from models.profiles import ROOT
 from models.settings import StoryboardOptions
-from models.storage import local_path, locate_adapter
+from models.storage import is_s3, local_path, locate_adapter
 
 __all__ = [
     "choose_batch_size",
@@ -146,7 +146,7 @@ def _adapter_problems(options: StoryboardOptions, keys: Keys) -> Iterator[str]:
     if source in (None, "none"):
         return
     try:
-        if source.startswith("s3:"):
+        if is_s3(source):
             yield from _s3_problems(source, keys)
         else:
             locate_adapter(local_path(source))
@@ -159,7 +159,7 @@ def _s3_problems(source: str, keys: Keys) -> Iterator[str]:
     from models.s3_client import find_credentials_problem
 
     location = parse_location(source)
-    problem = find_credentials_problem(keys)
+    problem = find_credentials_problem(keys, needed=False)  # a public bucket needs none
     if problem:
         yield f"{location}: {problem}"
 

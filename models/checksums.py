@@ -20,6 +20,9 @@ import numpy.typing as npt
 
 CHUNK = 8 * 2**20
 LANES = 2048
+_MIB = 2**20
+_USUAL_MIB = (5, 6, 8, 10, 12, 15, 16, 20, 24, 25, 32, 50, 64, 100, 128, 200, 256, 500, 512, 1000, 1024)
+"""Sizes of parts that programs are set to: 5 is the least that S3 takes, 8 what AWS's own send."""
 
 
 class Digest(Protocol):
@@ -114,6 +117,21 @@ ALGORITHMS: dict[str, Callable[[], Digest]] = {
     "CRC32": _Crc32,
 }
 """S3's names of the checksums it stores; the strongest first."""
+
+
+def usual_layouts(size: int, count: int) -> list[tuple[int, ...]]:
+    """Sizes of `count` parts that programs send an object of this size in: multiples of 1 MiB, the last one the rest.
+
+    Args:
+        size: of the object, in bytes.
+        count: of its parts, as its ETag tells.
+    """
+    if count == 1:
+        return [(size,)]
+    least = -(-size // (count * _MIB))
+    parts = [part * _MIB for part in dict.fromkeys((least, *_USUAL_MIB))]
+    fitting = [part for part in parts if 0 < size - part * (count - 1) <= part]
+    return [(part,) * (count - 1) + (size - part * (count - 1),) for part in fitting]
 
 
 def etag_of(path: Path, parts: Sequence[int] = ()) -> str:

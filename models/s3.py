@@ -12,19 +12,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from filelock import FileLock
 
-from models.errors import CorruptFile, WeightsInvalid
+from models.errors import AccessDenied, CorruptFile, CredentialsMissing
 from models.keys import Keys
 from models.s3_bucket import MANIFEST, Bucket, Counter, Location, ManifestEntry, RemoteFile, parse_location
 from models.s3_client import errors_told_apart, make_client
 from models.storage import Progress, local_errors, sha256_of, write_atomically
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+log = logging.getLogger(__name__)
 
 RECORD = ".fetched.json"
 
@@ -47,32 +53,61 @@ def fetch(source: str, *, cache_dir: Path, keys: Keys, choose: Choose, progress:
 
     Raises:
         InputError: the address or the endpoint is malformed.
-        WeightsInvalid: a key's name would leave the cache folder, or the manifest can't be read.
+        WeightsInvalid: the manifest can't be read.
         CorruptFile: the bytes that came do not match their checksum; they are removed.
         StorageError: the other ways to fail, each a subclass: see models/errors.py.
     """
     location = parse_location(source)
-    with errors_told_apart(str(location), keys), closing(make_client(keys)) as client:
-        bucket = Bucket(client, location)
-        remote = bucket.list_files()
-        _refuse_hostile_names(remote, location)
-        wanted = set(choose([file.name for file in remote], str(location)))
-        files = [file for file in remote if file.name in wanted]
-        manifest = next((file for file in remote if file.name == MANIFEST), None)
-        home = cache_dir / _name_of(location, keys)
-        folder = home / _version_of([*files, *([manifest] if manifest else [])])
-        with local_errors(home):
-            folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(home / ".lock"):
-                _complete(folder, files, manifest, bucket, progress)
-    return folder / files[0].name if files[0].key == location.prefix else folder
+
+    def bring(client: S3Client) -> Path:
+        with errors_told_apart(str(location), keys), closing(client):
+            return _bring(Bucket(client, location), _home(cache_dir, location, keys), choose, progress)
+
+    with errors_told_apart(str(location), keys):
+        client = make_client(keys)
+    try:
+        return bring(client)
+    except CredentialsMissing as refused:
+        try:
+            path = bring(make_client(keys, unsigned=True))
+        except (AccessDenied, CredentialsMissing):
+            raise refused from None
+    log.warning("%s: read without credentials, as a public bucket: there are none, or they are refused here", location)
+    return path
 
 
-def _refuse_hostile_names(files: Iterable[RemoteFile], location: Location) -> None:
-    for file in files:
-        leaves = {"", ".", ".."} & set(file.name.split("/"))
-        if leaves or re.search(r"^[A-Za-z]:|[\\\x00-\x1f]", file.name):  # a drive, or a separator of Windows
-            raise WeightsInvalid(f"{location}: refused the key {file.name!r}: no such name belongs in the cache folder")
+def _bring(bucket: Bucket, home: Path, choose: Choose, progress: Progress | None) -> Path:
+    remote = _usable(bucket.list_files(), bucket.location)
+    wanted = set(choose([file.name for file in remote], str(bucket.location)))
+    files = [file for file in remote if file.name in wanted]
+    manifest = next((file for file in remote if file.name == MANIFEST), None)
+    folder = home / _version_of([*files, *([manifest] if manifest else [])])
+    with local_errors(home):
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(home / ".lock"):
+            _complete(folder, files, manifest, bucket, progress)
+    return folder / files[0].name if files[0].key == bucket.location.prefix else folder
+
+
+def _usable(files: Iterable[RemoteFile], location: Location) -> list[RemoteFile]:
+    """The files whose names can stay in the cache folder; what else lies there is no part of a LoRA."""
+    files = list(files)
+    leaving = [file.name for file in files if _leaves(file.name)]
+    if leaving:
+        log.warning(
+            "%s: %d keys are ignored that no file here may be called, such as %r", location, len(leaving), leaving[0]
+        )
+    return [file for file in files if not _leaves(file.name)]
+
+
+def _leaves(name: str) -> bool:
+    """Whether a file of this name would lie outside of its folder, on this system or on another."""
+    hostile = {"", ".", ".."} & set(name.split("/"))
+    return bool(hostile) or re.search(r"^[A-Za-z]:|[\\\x00-\x1f]", name) is not None  # a drive, or Windows' separator
+
+
+def _home(cache_dir: Path, location: Location, keys: Keys) -> Path:
+    return cache_dir / _name_of(location, keys)
 
 
 def _name_of(location: Location, keys: Keys) -> str:

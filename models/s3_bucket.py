@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from pydantic import BaseModel, ValidationError
 
 from models.addresses import without_credentials
-from models.checksums import ALGORITHMS, etag_of, stored_checksum_of
+from models.checksums import ALGORITHMS, etag_of, stored_checksum_of, usual_layouts
 from models.errors import InputError, ObjectNotFound, WeightsInvalid
 from models.s3_client import status_of
 from models.storage import EXPECTED, Progress, flush_to_disk, sha256_of
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 MIB = 2**20
 MANIFEST = "manifest.json"
+NOT_IMPLEMENTED = 501
 # Two attempts a range, without waiting in between: what is beyond that is the caller's to retry.
 PARALLEL = TransferConfig(
     multipart_threshold=8 * MIB,
@@ -35,7 +36,8 @@ PARALLEL = TransferConfig(
     num_download_attempts=2,
     preferred_transfer_client="classic",
 )
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+"""Any bucket's name, also those of before 2018 with capitals; which ones there are is the server's to say."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,12 @@ class Manifest(BaseModel):
 
 
 def parse_location(source: str) -> Location:
-    """The bucket and prefix of an S3 URL.
+    """The bucket and prefix of an S3 URL; white space before it and a line's end behind it are none of it.
 
     Raises:
         InputError: it is malformed, or names a whole bucket.
     """
-    scheme, _, rest = source.partition("://")
+    scheme, _, rest = source.lstrip().rstrip("\r\n\t").partition("://")
     bucket, _, prefix = rest.partition("/")
     prefix = prefix.strip("/")
     if scheme != "s3" or not _BUCKET.fullmatch(bucket) or not prefix:
@@ -113,24 +115,27 @@ class Bucket:
 
     def list_files(self) -> list[RemoteFile]:
         """What lies under the prefix, or the object whose key it is."""
-        refused: ClientError | None = None
-        if self.location.prefix.endswith(".safetensors"):
+        key, refused = self.location.prefix, None
+        if key.rstrip().endswith(".safetensors"):
             try:
-                return [self._describe(self.location.prefix)]
+                return [self._describe(key)]
             except ClientError as error:
                 if status_of(error) >= 500:
                     raise
                 refused = error  # the answer to a HEAD has no body to say why; that to a listing has
-        found = list(self._list_folder(self.location.prefix + "/"))
+        found = _distinct(self._list_folder(key + "/"))
         if not found and refused and status_of(refused) != 404:
-            raise refused
+            found = [self._describe(key)] if any(file.key == key for file in self._list_folder(key)) else []
+            if not found:
+                raise refused
         if not found:
-            raise ObjectNotFound(f"{self.location}: nothing lies under this prefix; expected {EXPECTED}")
+            blank = "" if key == key.strip() else f" {key!r}, which has white space at its end"
+            raise ObjectNotFound(f"{self.location}: nothing lies under this prefix{blank}; expected {EXPECTED}")
         return found
 
     def _describe(self, key: str) -> RemoteFile:
         head = self._client.head_object(Bucket=self.location.bucket, Key=key)
-        return RemoteFile(PurePosixPath(key).name, key, head["ETag"].strip('"'), head["ContentLength"])
+        return RemoteFile(PurePosixPath(key).name.strip(), key, head["ETag"].strip('"'), head["ContentLength"])
 
     def _list_folder(self, folder: str) -> Iterator[RemoteFile]:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.location.bucket, Prefix=folder)
@@ -187,27 +192,60 @@ class Bucket:
         layouts = list(self._part_layouts(file))
         if etag_is_md5:
             yield from (etag_of(path, parts) == file.etag for parts in layouts)
+        if etag_is_md5 and not layouts and _has_usual_parts(file, path):
+            yield True
         for algorithm, stored in _stored_checksums(head):
             for parts in layouts if "-" in stored else [()]:
                 yield stored_checksum_of(path, algorithm, parts) == stored
 
     def _part_layouts(self, file: RemoteFile) -> Iterator[tuple[int, ...]]:
-        """Sizes of the parts the object was sent in: the usual guess first, then what the server says of each."""
-        match = re.fullmatch("[0-9a-f]{32}-([0-9]{1,5})", file.etag)
-        if not match:
+        """Sizes of the parts the object was sent in: the usual guess first, then what the server says of each.
+
+        None where the server does not say: not all of those that speak S3's protocol know of parts.
+        """
+        count = _parts_in(file.etag)
+        first = self._part_size(file, 1) if count else None
+        if not first:
             return
-        count = int(match[1])
-        first = self._part_size(file, 1)
         last = file.size - first * (count - 1)
         guess = (first,) * (count - 1) + (last,)
         if 0 < last <= first:
             yield guess
-        exact = (first, *(self._part_size(file, number) for number in range(2, count + 1)))
+        exact = (first, *(self._part_size(file, number) or 0 for number in range(2, count + 1)))
         if exact != guess and sum(exact) == file.size:  # some servers do not know parts and name the whole size
             yield exact
 
-    def _part_size(self, file: RemoteFile, number: int) -> int:
-        return self._client.head_object(Bucket=self.location.bucket, Key=file.key, PartNumber=number)["ContentLength"]
+    def _part_size(self, file: RemoteFile, number: int) -> int | None:
+        """In bytes; None where the server does not answer such a question."""
+        try:
+            head = self._client.head_object(Bucket=self.location.bucket, Key=file.key, PartNumber=number)
+        except ClientError as error:
+            if status_of(error) >= 500 and status_of(error) != NOT_IMPLEMENTED:
+                raise
+            return None
+        return head["ContentLength"]
+
+
+def _parts_in(etag: str) -> int:
+    """How many parts an object with this ETag was sent in; 0 where it was sent whole, or the ETag does not tell."""
+    match = re.fullmatch("[0-9a-f]{32}-([0-9]{1,5})", etag)
+    return int(match[1]) if match else 0
+
+
+def _has_usual_parts(file: RemoteFile, path: Path) -> bool:
+    """Whether the file in parts of a usual size has the object's ETag. That it has not tells nothing."""
+    count = _parts_in(file.etag)
+    return count > 0 and any(etag_of(path, parts) == file.etag for parts in usual_layouts(file.size, count))
+
+
+def _distinct(files: Iterable[RemoteFile]) -> list[RemoteFile]:
+    """The files by names without white space around; of two that become one, the one that has none."""
+    named: dict[str, RemoteFile] = {}
+    for file in files:
+        name = "/".join(part.strip(" ") for part in file.name.split("/"))
+        if name == file.name or name not in named:
+            named[name] = replace(file, name=name)
+    return list(named.values())
 
 
 def _stored_checksums(head: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

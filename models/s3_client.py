@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import boto3
+from botocore import UNSIGNED
 from botocore import exceptions as boto
 from botocore.config import Config
 from s3transfer.exceptions import RetriesExceededError, S3DownloadFailedError, S3ValidationError
@@ -59,7 +61,7 @@ _DENIED = (AccessDenied, "these credentials need {permissions} here")
 _BUSY = (ConnectionFailed, "the server is busy or failing; try again")
 _ALTERED = (CorruptFile, "an object changed while it was being fetched; try again")
 _DAMAGED = (CorruptFile, "the bytes that arrived do not match their checksum; try again")
-_ELSEWHERE = (StorageError, "the bucket is in another region; set AWS_REGION")
+_ELSEWHERE = (StorageError, "the bucket is in another region; set AWS_REGION{region}")
 _UNKNOWN = (StorageError, "no way out is known for this answer")
 _ANSWERS: dict[str, tuple[type[StorageError], str]] = {
     "InvalidAccessKeyId": _REFUSED,
@@ -69,6 +71,7 @@ _ANSWERS: dict[str, tuple[type[StorageError], str]] = {
     "TokenRefreshRequired": _REFUSED,
     "InvalidSecurity": _REFUSED,
     "NoSuchBucket": (BucketNotFound, "check the bucket's name and AWS_ENDPOINT_URL"),
+    "InvalidBucketName": (BucketNotFound, "the server takes no bucket of this name; check it"),
     "NoSuchKey": _ABSENT,
     "404": _ABSENT,
     "AccessDenied": _DENIED,
@@ -111,15 +114,20 @@ def make_session(keys: Keys) -> boto3.Session:
     )
 
 
-def make_client(keys: Keys) -> S3Client:
+def make_client(keys: Keys, *, unsigned: bool = False) -> S3Client:
     """A client of S3 or of the endpoint the keys name. Sends nothing yet.
+
+    Args:
+        keys: credentials and endpoint.
+        unsigned: ask as anybody, which public buckets answer.
 
     Raises:
         InputError: the endpoint is no URL, or the region no region.
         CredentialsMissing, botocore.exceptions.BotoCoreError: as `make_session`.
     """
+    config = _CONFIG.merge(Config(signature_version=UNSIGNED)) if unsigned else _CONFIG
     try:
-        return make_session(keys).client("s3", endpoint_url=keys.aws_endpoint_url or None, config=_CONFIG)
+        return make_session(keys).client("s3", endpoint_url=keys.aws_endpoint_url or None, config=config)
     except boto.InvalidRegionError:
         raise InputError("AWS_REGION is no region's name; expected one like eu-central-1") from None
     except ValueError:
@@ -127,14 +135,19 @@ def make_client(keys: Keys) -> S3Client:
         raise InputError(f"AWS_ENDPOINT_URL: {endpoint!r} is no URL; expected https://host[:port]") from None
 
 
-def find_credentials_problem(keys: Keys) -> str | None:
-    """Why no request could be signed, in one line, or None where credentials are found. Does not ask S3."""
+def find_credentials_problem(keys: Keys, *, needed: bool = True) -> str | None:
+    """Why no request could be signed, in one line, or None where credentials are found. Does not ask S3.
+
+    Args:
+        keys: credentials.
+        needed: having none is a problem; else only having half of them, or a profile that does not exist.
+    """
     try:
         with errors_told_apart("AWS credentials", keys):
             found = make_session(keys).get_credentials() is not None
     except StorageError as error:
         return str(error)
-    return None if found else f"no AWS credentials found. {CREDENTIALS_WAY_OUT}"
+    return None if found or not needed else f"no AWS credentials found. {CREDENTIALS_WAY_OUT}"
 
 
 @contextmanager
@@ -180,7 +193,15 @@ def _explain_answer(error: boto.ClientError, who: str, permissions: str) -> Stor
     status = status_of(error)
     by_status = _DENIED if status == 403 else _BUSY if status >= 500 else _UNKNOWN
     kind, way_out = _ANSWERS.get(code, by_status)
-    return kind(f"{who} answered {code}: {way_out.format(permissions=permissions)}")
+    return kind(f"{who} answered {code}: {way_out.format(permissions=permissions, region=_region_in(error))}")
+
+
+def _region_in(error: boto.ClientError) -> str:
+    """The region that an answer names, as the end of "set AWS_REGION"; nothing where it names none."""
+    response: dict[str, Any] = dict(error.response)
+    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    region = str(response.get("Error", {}).get("Region") or headers.get("x-amz-bucket-region") or "")
+    return f" to {region}" if re.fullmatch("[a-z0-9-]{1,40}", region) else ""
 
 
 def status_of(error: boto.ClientError) -> int:

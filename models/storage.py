@@ -159,7 +159,7 @@ def fetch_adapter(source: str, *, cache_dir: Path, keys: Keys, progress: Progres
         WeightsInvalid: a file is broken, or the source is ambiguous.
         StorageError: the download failed; its subclasses say how.
     """
-    if source.startswith("s3:"):
+    if is_s3(source):
         from models import s3  # boto3 takes a moment to import, and local weights do without
 
         root = s3.fetch(source, cache_dir=cache_dir, keys=keys, choose=adapter_files, progress=progress)
@@ -167,6 +167,11 @@ def fetch_adapter(source: str, *, cache_dir: Path, keys: Keys, progress: Progres
         root = local_path(source)
     path = locate_adapter(root)
     return Adapter(path=str(path), fingerprint=fingerprint(path), source=source)
+
+
+def is_s3(source: str) -> bool:
+    """Whether it is an address in S3, or was meant to be."""
+    return source.lstrip().startswith("s3:")
 
 
 def local_path(source: str) -> Path:
@@ -217,10 +222,22 @@ def adapter_files(names: Iterable[str], where: str) -> tuple[str, ...]:
     if SINGLE_FILE in singles:
         return (SINGLE_FILE,)
     if not singles:
-        raise ObjectNotFound(f"{where}: no LoRA here; expected {EXPECTED}")
+        raise ObjectNotFound(f"{where}: no LoRA here{_below(present)}; expected {EXPECTED}")
     if len(singles) > 1:
         raise WeightsInvalid(f"{where}: several LoRA files ({', '.join(singles)}); name one of them")
     return (singles[0],)
+
+
+def _below(present: Iterable[str], most: int = 8) -> str:
+    """Which subfolders hold a LoRA, such as a training's checkpoints, as a part of a message; empty where none does."""
+    parts = [name.split("/") for name in present]
+    pieces = {"/".join(path[:-2]) for path in parts if len(path) > 2 and path[-2] in ADAPTER_FOLDERS}
+    singles = {"/".join(path[:-1]) for path in parts if len(path) > 1 and path[-1].endswith(".safetensors")}
+    found = sorted(
+        pieces or singles, key=lambda name: [int(part) if part.isdigit() else 0 for part in re.split(r"(\d+)", name)]
+    )
+    more = f" and {len(found) - most} more" if len(found) > most else ""
+    return f" itself, but in its folders {', '.join(found[:most])}{more}; name one of them" if found else ""
 
 
 def _three_folders(present: set[str], where: str) -> tuple[str, ...]:

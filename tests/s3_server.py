@@ -149,6 +149,18 @@ def answer_error(code: str, status: int) -> Rule:
     return rule
 
 
+def knowing_no_parts(status: int) -> Rule:
+    """A rule by which no question about an object's parts is answered."""
+    refuse = answer_error("NotImplemented", status)
+    return lambda environ, start: refuse(environ, start) if "partNumber" in environ["QUERY_STRING"] else None
+
+
+def refusing_signatures(code: str = "InvalidAccessKeyId") -> Rule:
+    """A rule by which only requests without a signature are let through, as where these credentials are not known."""
+    refuse = answer_error(code, 403)
+    return lambda environ, start: refuse(environ, start) if "HTTP_AUTHORIZATION" in environ else None
+
+
 def change_bytes(server: S3Server, change: Callable[[bytes], Iterable[bytes]]) -> Rule:
     """A rule that lets objects through with other bytes, their headers unchanged."""
 
