@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from flows.option_parser import (
     Parser,
+    add_groups,
     add_help,
-    add_option,
     make_parser,
     option_name,
     option_names,
@@ -26,25 +26,9 @@ from flows.option_parser import (
 from models.errors import InputError, StoryboardError
 from models.records import STORY_MAX_CHARACTERS
 from models.settings import StoryboardOptions, explain, read_story, with_environment
+from models.storyboard_form import FORM
 
 PROGRAM = "python -m flows.storyboard"
-
-GROUPS: dict[str, tuple[str, ...]] = {
-    "what is painted": ("profile", "frames", "seed", "lora_path", "refresh", "review", "output_dir"),
-    "the scenes": ("writer", "writer_model", "temperature"),
-    "how alike the frames are": (
-        "pipeline",
-        "threshold",
-        "prompt_threshold",
-        "attempts",
-        "control_scale",
-        "control_end",
-        "sketches",
-    ),
-    "the pictures": ("size", "steps", "guidance"),
-    "the machine": ("device", "precision", "batch_size", "low_memory", "speed"),
-}
-"""Every option, in the order in which people look for them."""
 
 SHORT_NAMES = {"temperature": ("--temp",)}
 VALUES = {"lora_path": "SOURCE", "output_dir": "FOLDER", "device": "NAME", "writer_model": "NAME", "sketches": "N=FILE"}
@@ -97,13 +81,8 @@ def _parser() -> Parser:
         help=f"The tale in one line, in quotes, in any language, 1 to {STORY_MAX_CHARACTERS} characters; "
         "put -- before one that starts with a dash",
     )
-    properties = StoryboardOptions.model_json_schema()["properties"]
-    for title, names in GROUPS.items():
-        group = parser.add_argument_group(title)
-        for name in names:
-            add_option(group, name, properties[name], VALUES, SHORT_NAMES.get(name, ()))
-            if name == "pipeline":
-                group.add_argument("--ref-guided", action="store_true", help="Short for --pipeline reference_guided")
+    group = add_groups(parser, FORM, VALUES, SHORT_NAMES)["pipeline"]
+    group.add_argument("--ref-guided", action="store_true", help="Short for --pipeline reference_guided")
     add_help(parser)
     return parser
 
@@ -124,22 +103,7 @@ def _values(given: argparse.Namespace) -> dict[str, Any]:
     values = {name: value for name, value in vars(given).items() if name in StoryboardOptions.model_fields}
     if given.ref_guided and values.setdefault("pipeline", "reference_guided") != "reference_guided":
         raise InputError(f"--ref-guided contradicts --pipeline {values['pipeline']}")
-    if "sketches" in values:
-        values["sketches"] = _sketches(values["sketches"])
     return values
-
-
-def _sketches(pairs: list[str]) -> dict[str, str]:
-    """N=FILE pairs by frame number."""
-    sketches: dict[str, str] = {}
-    for pair in pairs:
-        number, equals, file = pair.partition("=")
-        if not equals:
-            raise InputError(f"--sketches: write N=FILE, such as 2=camel.png, got {pair!r}")
-        if number in sketches:
-            raise InputError(f"--sketches: frame {number} has two, {sketches[number]!r} and {file!r}")
-        sketches[number] = file
-    return sketches
 
 
 def main(arguments: list[str] | None = None) -> None:

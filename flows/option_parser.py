@@ -9,10 +9,12 @@ import argparse
 import atexit
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from models.errors import InputError, StoryboardError
+from models.forms import Form, explain_option, value_schema
 from models.keys import learn_environment
 from models.redaction import install, redact
 from models.settings import suggest
@@ -87,8 +89,9 @@ def add_option(
         value_names: field -> what stands for its value in the help, where it is no number and no choice.
         short_names: other names of the option.
     """
-    schema = {**schema, **schema.get("anyOf", [{}])[0]}
-    settings: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": _help(schema)}
+    settings: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS}
+    settings["help"] = explain_option(schema).replace("%", "%%")
+    schema = value_schema(schema)
     if schema["type"] == "boolean":
         settings["action"] = argparse.BooleanOptionalAction
     else:
@@ -99,41 +102,22 @@ def add_option(
     group.add_argument(option_name(name), *short_names, **settings)
 
 
-def _help(schema: Mapping[str, Any]) -> str:
-    """The field's explanation, its limits and its default."""
-    explanation = " ".join(schema["description"].split()).replace("%", "%%")
-    text, _, unset = explanation.rstrip(".").partition(" Unset: ")
-    facts = "; ".join(_facts(schema, unset))
-    return f"{text.rstrip('.')} ({facts})" if facts else text
-
-
-def _facts(schema: Mapping[str, Any], unset: str) -> Iterator[str]:
-    kind, default = schema["type"], schema["default"]
-    if limits := _limits(schema):
-        yield limits
-    if kind in ("object", "array"):
-        least = schema.get("minItems", 0)
-        yield f"to be given {least} times or more" if least > 1 else "may be given more than once"
-    if kind == "boolean" and default:
-        yield "default: on"
-    elif kind not in ("object", "boolean"):
-        yield f"default: {unset if default is None else _as_given(default)}"
-        if unset and default is not None:
-            yield f"none: {unset}"
-
-
-def _limits(schema: Mapping[str, Any]) -> str:
-    """The least and the greatest value in words: "1 to 24", "above 0 to 1", "0 to below 1", "1 or more"."""
-    lowest = {"minimum": "{:.10g}", "exclusiveMinimum": "above {:.10g}"}
-    highest = {"maximum": "to {:.10g}", "exclusiveMaximum": "to below {:.10g}"}
-    low = [text.format(schema[key]) for key, text in lowest.items() if key in schema]
-    high = [text.format(schema[key]) for key, text in highest.items() if key in schema]
-    return " ".join(low + (high or ["or more"])) if low else ""
-
-
-def _as_given(default: Any) -> str:
-    """A default as one would write it on the command line."""
-    return ",".join(default) if isinstance(default, list) else str(default)
+def add_groups(
+    parser: argparse.ArgumentParser,
+    form: Form,
+    value_names: Mapping[str, str],
+    short_names: Mapping[str, Iterable[str]] = MappingProxyType({}),
+    without: Iterable[str] = (),
+) -> dict[str, argparse._ArgumentGroup]:
+    """Add the options of a form, under its headings, besides those that are left out; returns each option's group."""
+    found = {}
+    for title, names, _ in form.groups:
+        group = parser.add_argument_group(title)
+        for name in names:
+            if name not in without:
+                found[name] = group
+                add_option(group, name, form.options[name], value_names, short_names.get(name, ()))
+    return found
 
 
 def unknown_option(name: str, parser: argparse.ArgumentParser) -> str:

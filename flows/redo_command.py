@@ -10,19 +10,14 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from flows.option_parser import Parser, add_help, add_option, make_parser, option_name, refuse_rest, run, stop
+from flows.option_parser import Parser, add_groups, add_help, make_parser, option_name, refuse_rest, run, stop
 from models.errors import InputError, StoryboardError
 from models.records import MAX_FRAMES
 from models.redo import RedoOptions
+from models.redo_form import FORM
 from models.settings import check_names, explain
 
 PROGRAM = "python -m flows.redo_frame"
-
-GROUPS: dict[str, tuple[str, ...]] = {
-    "what is to change": ("prompt", "seed", "sketch"),
-    "how it is painted": ("attempts", "device"),
-}
-"""Every option, in the order in which people look for them."""
 
 VALUES = {"sketch": "FILE", "device": "NAME"}
 """What stands for a value in the help, where it is no number and no choice."""
@@ -83,11 +78,7 @@ def _parser() -> Parser:
     whose = "The storyboard's directory, or the id of the flow run that made it"
     parser.add_argument("board", metavar="BOARD", nargs="?", help=whose)
     parser.add_argument("frame", metavar="FRAME", nargs="?", help="Number of the frame, from 1 on")
-    properties = RedoOptions.model_json_schema()["properties"]
-    for title, names in GROUPS.items():
-        group = parser.add_argument_group(title)
-        for name in names:
-            add_option(group, name, properties[name], VALUES)
+    add_groups(parser, FORM, VALUES)
     add_help(parser)
     return parser
 

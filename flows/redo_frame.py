@@ -23,17 +23,15 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from flows.logs import prepare_logs
+from models.forms import UNSET
 from models.records import MAX_FRAMES, FrameResult
-from models.redo import RedoOptions
+from models.redo_form import RedoForm
 from tasks.checks import check
 from tasks.frames import SPARE_RETRIES, generate_frame
 from tasks.redo import find_frame, prepare, put_on_board
 from tasks.weights import fetch_weights, load_models
 
 prepare_logs()
-
-UNSET = RedoOptions()
-"""Nothing changed: the frame's next seed."""
 
 
 def _name() -> str:
@@ -45,7 +43,7 @@ def _name() -> str:
 def redo_frame(
     board: Annotated[str, Field(min_length=1, max_length=4096)],
     frame: Annotated[int, Field(ge=1, le=MAX_FRAMES)],
-    options: RedoOptions = UNSET,
+    options: RedoForm = UNSET,
 ) -> str:
     """Redo one frame of a finished storyboard. The others keep their bytes, and the picture before it is kept.
 

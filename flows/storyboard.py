@@ -37,9 +37,11 @@ from flows.stopping import stopping, telling
 from models.board.report import Run, build_report
 from models.board.review import starting_from
 from models.devices import device_name
+from models.forms import UNSET
 from models.frames import FrameJob
 from models.records import MAX_FRAMES, STORY_MAX_CHARACTERS, FramePrompt, FrameResult
 from models.settings import StoryboardOptions, read_story, with_environment
+from models.storyboard_form import StoryboardForm
 from models.studio import Sketch, Studio, read_sketches
 from tasks.checks import check
 from tasks.frames import SPARE_RETRIES, generate_frame
@@ -48,9 +50,6 @@ from tasks.story import refine_prompts, write_scenes
 from tasks.weights import fetch_weights, load_models
 
 prepare_logs()
-
-UNSET = StoryboardOptions()
-"""Nothing set: everything comes from the environment, the profile and the machine."""
 
 
 def _name() -> str:
@@ -65,13 +64,14 @@ THREADS: Any = ThreadPoolTaskRunner(max_workers=MAX_FRAMES + 2)
 @flow(name="storyboard", flow_run_name=_name, task_runner=THREADS)
 def storyboard(
     story: Annotated[str, Field(min_length=1, max_length=STORY_MAX_CHARACTERS)],
-    options: StoryboardOptions = UNSET,
+    options: StoryboardForm = UNSET,
 ) -> str:
     """Turn a one-line tale of Aldar Köse into a storyboard of consistent pictures.
 
     Args:
         story: The tale in one line, in any language, 1 to 2000 characters.
-        options: Everything else. What is left unset is taken from the environment, .env, the profile or the machine.
+        options: Everything else. What is left empty or auto is taken from the environment, .env, the profile or the
+            machine.
 
     Returns:
         The storyboard's directory.

@@ -17,6 +17,7 @@ if __name__ == "__main__":
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
@@ -25,15 +26,16 @@ from flows.logs import prepare_logs
 from flows.storyboard import storyboard
 from models.board.book import Chapter
 from models.errors import InputError
+from models.forms import UNSET, OptionalText, OptionalTexts
 from models.settings import StoryboardOptions, with_environment
 from models.stories import AtOnce, failed, made, require_all
+from models.storyboard_form import StoryboardForm
 from tasks.book import Shown, begin_book, finish_book
 from tasks.pool import deployed_options, made_on_the_pool, why
 
 prepare_logs()
 
-UNSET = StoryboardOptions()
-"""Nothing set: everything comes from the environment, the profile and the machine."""
+NO_STORIES: Any = []
 
 
 def _name() -> str:
@@ -44,10 +46,10 @@ def _name() -> str:
 
 @flow(name="storybook", flow_run_name=_name)
 def storybook(
-    stories: list[str] | None = None,
-    file: str | None = None,
-    options: StoryboardOptions = UNSET,
-    deployment: str | None = None,
+    stories: OptionalTexts = NO_STORIES,
+    file: OptionalText = "",
+    options: StoryboardForm = UNSET,
+    deployment: OptionalText = "",
     at_once: AtOnce = 1,
 ) -> str:
     """Make a storyboard of each story, and one index of all of them. Started again it makes only what is missing.
@@ -56,22 +58,20 @@ def storybook(
         stories: The tales, one line each. Each is made once, however often it is given.
         file: A text file with one tale a line, on the machine that runs this; lines that begin with # do not count.
         options: For all storyboards, as in the storyboard flow.
-        deployment: "storyboard/gpu": make them as runs of this deployment on its pool. Unset: one after another in
+        deployment: "storyboard/gpu": make them as runs of this deployment on its pool. Empty: one after another in
             this run, with models that are loaded once.
         at_once: How many runs of the deployment there are at most at a time: as many as there are GPUs.
 
     Returns:
         The directory of the index.
     """
-    if at_once > 1 and deployment is None:
+    if at_once > 1 and not deployment:
         raise InputError(f"at_once {at_once} needs a `deployment`: within one run the stories share one GPU")
-    chosen = with_environment(options if deployment is None else deployed_options(deployment, options))
+    chosen = with_environment(options if not deployment else deployed_options(deployment, options))
     shown = Shown(begin_book(stories, file, chosen))
     waiting = [chapter for chapter in shown.book.chapters if chapter.state == "waiting"]
     making = (
-        made_in_this_run(waiting, chosen)
-        if deployment is None
-        else made_on_the_pool(waiting, chosen, deployment, at_once)
+        made_in_this_run(waiting, chosen) if not deployment else made_on_the_pool(waiting, chosen, deployment, at_once)
     )
     with closing(making):
         for chapter in making:

@@ -8,15 +8,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from flows.command_line import GROUPS, SHORT_NAMES, VALUES
-from flows.option_parser import Parser, add_help, add_option, make_parser, option_name, refuse_rest, run, stop
+from flows.command_line import SHORT_NAMES, VALUES
+from flows.option_parser import Parser, add_groups, add_help, make_parser, option_name, refuse_rest, run, stop
 from models.errors import InputError, StoryboardError
 from models.settings import StoryboardOptions, check_names, explain, with_environment
 from models.stories import AtOnce, read_stories
+from models.storyboard_form import FORM
 
 PROGRAM = "python -m flows.storybook"
 
@@ -96,12 +97,7 @@ def _parser() -> Parser:
     own.add_argument(
         "--at-once", metavar="N", default="1", help="Runs of the deployment at a time (1 to 64; default: 1)"
     )
-    properties: dict[str, Any] = StoryboardOptions.model_json_schema()["properties"]
-    for title, names in GROUPS.items():
-        group = parser.add_argument_group(title)
-        for name in names:
-            if name not in ONE_STORY:
-                add_option(group, name, properties[name], VALUES, SHORT_NAMES.get(name, ()))
+    add_groups(parser, FORM, VALUES, SHORT_NAMES, ONE_STORY)
     add_help(parser)
     return parser
 

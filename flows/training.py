@@ -18,11 +18,13 @@ from pathlib import Path
 
 from prefect import flow
 from prefect.runtime import flow_run
+from pydantic import TypeAdapter
 
 from flows.logs import prepare_logs
+from models.forms import UNSET, OptionalText
 from models.lora.accelerate_settings import read_accelerate_config
 from models.lora.config_files import training_options
-from models.lora.options import TrainingOptions
+from models.lora.training_form import TrainingForm
 from tasks.training import (
     check_training,
     compare_checkpoints,
@@ -34,22 +36,20 @@ from tasks.training import (
 
 prepare_logs()
 
-UNSET = TrainingOptions()
-"""Nothing set: everything comes from the configuration file, the profile and the machine."""
-
 
 def _name() -> str:
-    options = TrainingOptions.model_validate(flow_run.parameters.get("options") or {})
+    options = TypeAdapter(TrainingForm).validate_python(flow_run.parameters.get("options") or {})
     return f"{options.character()} from {Path(options.train_data_dir).name}"
 
 
 @flow(name="train-lora", flow_run_name=_name)
-def train_lora(options: TrainingOptions = UNSET, config: str | None = None) -> str:
+def train_lora(config: OptionalText = "", options: TrainingForm = UNSET) -> str:
     """Train a character from captioned pictures, choose its best checkpoint, and publish it.
 
     Args:
-        options: What is set here wins over the configuration file.
-        config: A configuration file such as configs/training_config.yaml, on the machine that trains.
+        config: A configuration file such as configs/training_config.yaml, on the machine that trains. Empty: none.
+        options: What is set here wins over the configuration file. What is left empty or auto is taken from it, the
+            profile or the machine.
 
     Returns:
         Where the character was published: what a storyboard takes as lora_path.

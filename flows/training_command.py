@@ -10,68 +10,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from flows.option_parser import Parser, add_help, add_option, make_parser, option_name, refuse_rest, run, stop
+from flows.option_parser import Parser, add_groups, add_help, make_parser, option_name, refuse_rest, run, stop
 from models.errors import InputError, StoryboardError
+from models.forms import NOTHING
 from models.lora.accelerate_settings import read_accelerate_config
 from models.lora.config_files import training_options
 from models.lora.foreign_names import foreign_option
 from models.lora.options import TrainingOptions
+from models.lora.training_form import FORM
 
 PROGRAM = "python -m flows.training"
-
-GROUPS: dict[str, tuple[str, ...]] = {
-    "the base model": ("profile", "base_model_name_or_path", "pretrained_model_name_or_path"),
-    "the LoRA": ("rank", "alpha", "dropout", "target_modules", "lora_init_type"),
-    "the training": (
-        "num_train_epochs",
-        "max_train_steps",
-        "train_batch_size",
-        "gradient_accumulation_steps",
-        "learning_rate",
-        "lr_scheduler",
-        "warmup_steps",
-        "seed",
-    ),
-    "the pictures": (
-        "train_data_dir",
-        "caption_column",
-        "caption_mode",
-        "resolution",
-        "center_crop",
-        "random_flip",
-        "trigger",
-        "held_out",
-        "caption_dropout",
-        "prior_data_dir",
-        "prior_loss_weight",
-    ),
-    "the optimization": (
-        "optimizer",
-        "weight_decay",
-        "max_grad_norm",
-        "min_snr_gamma",
-        "noise_offset",
-        "ema_decay",
-        "gradient_checkpointing",
-        "enable_xformers_memory_efficient_attention",
-    ),
-    "the checkpoints": (
-        "checkpointing_steps",
-        "checkpoints_total_limit",
-        "output_dir",
-        "resume_from_checkpoint",
-        "save_precision",
-    ),
-    "the choice of the best": (
-        "validation_prompts",
-        "unrelated_prompts",
-        "validation_seeds",
-        "publish_to",
-        "name",
-    ),
-    "the machine": ("accelerate_config", "device", "speed"),
-}
-"""Every option, in the order of the configuration file."""
 
 VALUES = {
     "base_model_name_or_path": "SOURCE",
@@ -91,9 +39,6 @@ VALUES = {
     "device": "NAME",
 }
 """What stands for a value in the help, where it is no number and no choice."""
-
-NOTHING = "none"
-"""Unsets an option that may be unset."""
 
 DESCRIPTION = "Train a character LoRA on captioned pictures; publish its best checkpoint."
 
@@ -126,13 +71,13 @@ def parse(arguments: list[str]) -> TrainingOptions:
 
     Exits with code 2 and one line if anything is wrong, with 0 after --help.
     """
-    parser, properties = _parser(), _properties()
+    parser = _parser()
     given, rest = parser.parse_known_args(arguments)
     try:
         _refuse_foreign(rest)
         refuse_rest(rest, parser, "there are only options, and {} is none; a configuration file is --config FILE")
         config = Path(given.config) if given.config is not None else None
-        values = {name: _value(name, vars(given)[name], properties) for name in properties if name in given}
+        values = {name: _value(name, vars(given)[name]) for name in FORM.options if name in given}
         options = training_options(values, config, option_name)
         read_accelerate_config(Path(options.accelerate_config) if options.accelerate_config else None)
     except StoryboardError as error:
@@ -162,18 +107,14 @@ def _parser() -> Parser:
     parser.add_argument_group("the configuration").add_argument(
         "--config", metavar="FILE", help="YAML file of the options below, such as configs/training_config.yaml"
     )
-    properties = _properties()
-    for title, names in GROUPS.items():
-        group = parser.add_argument_group(title)
-        for name in names:
-            add_option(group, name, properties[name], VALUES)
+    add_groups(parser, FORM, VALUES)
     add_help(parser)
     return parser
 
 
-def _value(name: str, value: Any, properties: dict[str, dict[str, Any]]) -> Any:
+def _value(name: str, value: Any) -> Any:
     """The text of an option as the record takes it."""
-    may_be_unset = {"type": "null"} in properties[name].get("anyOf", [])
+    may_be_unset = {"type": "null"} in FORM.options[name].get("anyOf", [])
     if may_be_unset and value in (NOTHING, [NOTHING]):
         return None
     if name == "target_modules":
@@ -190,6 +131,6 @@ def main(arguments: list[str] | None = None) -> None:
     def make() -> str:
         from flows.training import train_lora  # noqa: PLC0415
 
-        return train_lora(options)
+        return train_lora(options=options)
 
     run(make, "--resume-from-checkpoint latest goes on from the last checkpoint")

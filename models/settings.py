@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -42,14 +42,29 @@ def _profile_exists(name: str) -> str:
     return name
 
 
-def _sketches_from_json(value: object) -> object:
-    """Sketches as the environment can say them."""
+def _sketches(value: object) -> object:
+    """Sketches as the environment can say them, in JSON, or as a command line and a form can, in N=FILE pairs."""
+    if isinstance(value, list | tuple):
+        return _pairs(value)
     if not isinstance(value, str):
         return value
     try:
         return json.loads(value)
     except ValueError:
         raise ValueError('write sketches as {"2": "camel.png"}') from None
+
+
+def _pairs(pairs: Sequence[object]) -> dict[str, str]:
+    """N=FILE pairs by frame number."""
+    sketches: dict[str, str] = {}
+    for pair in pairs:
+        number, equals, file = str(pair).partition("=")
+        if not equals:
+            raise ValueError("write N=FILE, such as 2=camel.png")
+        if number in sketches:
+            raise ValueError(f"frame {number} has two, {sketches[number]!r} and {file!r}")
+        sketches[number] = file
+    return sketches
 
 
 class StoryboardOptions(BaseModel):
@@ -91,7 +106,7 @@ class StoryboardOptions(BaseModel):
     """Strength of frame 1's edges on later frames. Unset: the profile's."""
     control_end: float | None = Field(None, ge=0.0, le=1.0)
     """Share of the steps in which those edges act. Unset: the profile's."""
-    sketches: Annotated[dict[FrameNumber, SketchFile], NoDecode, BeforeValidator(_sketches_from_json)] = Field({})
+    sketches: Annotated[dict[FrameNumber, SketchFile], NoDecode, BeforeValidator(_sketches)] = Field({})
     """Frame number -> picture file whose lines replace frame 1's edges at full strength."""
     refresh: bool = False
     """Make everything anew instead of taking finished scenes and frames from the store."""
@@ -138,7 +153,7 @@ def read_story(text: str) -> Story:
 
 
 def with_environment(options: StoryboardOptions) -> StoryboardOptions:
-    """The options, with everything not set explicitly taken from the environment and `.env`.
+    """The options, with everything not set explicitly taken from the environment and `.env`. Null sets nothing.
 
     Raises:
         InputError: the environment or `.env` holds an unknown name or a wrong value, or `.env` can't be read.
@@ -148,7 +163,9 @@ def with_environment(options: StoryboardOptions) -> StoryboardOptions:
         from_environment = _EnvironmentOptions().model_dump(exclude_unset=True)
     except ValidationError as error:
         raise InputError(explain(error, _variable)) from None
-    return StoryboardOptions.model_validate(from_environment | options.model_dump(exclude_unset=True))
+    return StoryboardOptions.model_validate(
+        from_environment | options.model_dump(exclude_unset=True, exclude_none=True)
+    )
 
 
 def _variable(option: str) -> str:

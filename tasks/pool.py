@@ -20,6 +20,7 @@ from models.board.book import Chapter
 from models.errors import InputError, StoryboardError
 from models.settings import StoryboardOptions, with_environment
 from models.stories import failed, made
+from models.storyboard_form import FORM
 from tasks.redo import find_board
 
 logger = logging.getLogger("models.stories")
@@ -42,8 +43,8 @@ def deployed_options(deployment: str, options: StoryboardOptions) -> StoryboardO
                 f"deployment {deployment!r} is not on the server; `prefect deployment ls` lists those that are"
             ) from None
         _refuse_own_slot(client, found.work_pool_name, deployment)
-    own: dict[str, Any] = found.parameters.get("options") or {}
-    merged = own | options.model_dump(exclude_unset=True)
+    own: dict[str, Any] = FORM.lift(found.parameters.get("options") or {})
+    merged = own | options.model_dump(exclude_unset=True, exclude_none=True)
     folder = with_environment(StoryboardOptions.model_validate(merged)).output_dir
     # The pool's runs begin in another folder than this one.
     return StoryboardOptions.model_validate({**merged, "output_dir": str(Path(folder).absolute())})

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import tiny_models
 
-from flows.command_line import GROUPS, PROGRAM, parse
+from flows.command_line import PROGRAM, parse
 from models.profiles import ROOT
 from models.settings import StoryboardOptions
+from models.storyboard_form import GROUPS
 
 STORY = "Aldar Köse tricks a greedy merchant"
 TINY = ["--profile", "tiny", "--frames", "2", "--steps", "2", "--threshold", "-1", "--prompt-threshold", "-1"]
@@ -121,7 +122,7 @@ def test_the_command_line_wins_over_the_environment_that_over_env_and_that_over_
         ([STORY, "--temp", "nan"], "--temperature: Input should be less than or equal to 2, got 'nan'"),
         ([STORY, "--device", "gpu"], "--device: valid devices: cpu, cuda, cuda:N, mps, got 'gpu'"),
         ([STORY, "--size", "65"], "--size: Input should be a multiple of 8, got '65'"),
-        ([STORY, "--sketches", "a.png"], "--sketches: write N=FILE, such as 2=camel.png, got 'a.png'"),
+        ([STORY, "--sketches", "a.png"], "--sketches: write N=FILE, such as 2=camel.png, got ['a.png']"),
         ([STORY, "--sketches", "2="], "--sketches.2: String should have at least 1 character, got ''"),
         ([STORY, "--sketches", "0=a"], "--sketches.0: Input should be greater than or equal to 1, got '0'"),
         ([STORY, "--sketches", "2=a", "--sketches", "2=b"], "--sketches: frame 2 has two, 'a' and 'b'"),
@@ -159,7 +160,7 @@ def help_text(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_every_option_is_in_one_group() -> None:
-    names = [name for group in GROUPS.values() for name in group]
+    names = [name for group in GROUPS for name in group.options]
     assert sorted(names) == sorted(StoryboardOptions.model_fields)
 
 

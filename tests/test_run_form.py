@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 from pages_server import DEADLINE, Browse
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 from service import until
 from test_review_form import FIRST, SECOND
 
+from models.forms import explain_option
 from models.profiles import ROOT
-from models.settings import StoryboardOptions
+from models.storyboard_form import FORM as STORYBOARD
 
 STORY = "Aldar Köse outwits the khan"
 
@@ -39,48 +40,69 @@ def deployed(pages_server: str) -> str:
     return pages_server
 
 
-def opened(page: Page, url: str, ui: str) -> None:
-    """The form of storyboard/steppe."""
-    deployment = ask(url, "deployments/name/storyboard/steppe")["id"]
+def opened(page: Page, url: str, ui: str, name: str = "storyboard/steppe") -> None:
+    """The form of a deployment."""
+    deployment = ask(url, f"deployments/name/{name}")["id"]
     page.goto(f"{url}{ui}/deployments/deployment/{deployment}/run")
     page.get_by_role("button", name="Submit").wait_for()
 
 
-def field(page: Page, value: str) -> Locator:
-    """The first input that shows this value."""
-    inputs = page.locator("input")
-    page.wait_for_function(
-        "value => [...document.querySelectorAll('input')].some(one => one.value === value)", arg=value
-    )
-    return next(one for one in inputs.all() if one.input_value() == value)
+def newest(url: str) -> dict[str, Any]:
+    """The run that was made last."""
+    found: list[dict[str, Any]] = ask(url, "flow_runs/filter", {"sort": "EXPECTED_START_TIME_DESC"})
+    return max(found, key=lambda run: str(run["created"]))
+
+
+def sent(page: Page, url: str) -> dict[str, Any]:
+    """Send the form, and return the run that it makes."""
+    before = ask(url, "flow_runs/count", {})
+    page.get_by_role("button", name="Submit").click()
+    until(lambda: ask(url, "flow_runs/count", {}) > before)
+    return newest(url)
+
+
+@pytest.mark.parametrize("ui", [FIRST, SECOND], ids=["first UI", "second UI"])
+def test_a_form_that_nobody_touched_sets_only_what_its_deployment_does(deployed: str, browse: Browse, ui: str) -> None:
+    runs: list[dict[str, Any]] = []
+
+    def look(page: Page) -> None:
+        opened(page, deployed, ui)
+        page.locator("textarea").first.fill(STORY)
+        runs.append(sent(page, deployed))
+        opened(page, deployed, ui, "train-lora/gpu")
+        runs.append(sent(page, deployed))
+
+    browse(look)
+    storyboard, training = runs
+    assert storyboard["parameters"] == {"story": STORY, "options": {"profile": "steppe"}}
+    assert training["parameters"]["config"] == "configs/training_config.yaml"
+    assert training["parameters"].get("options", {}) == {}
 
 
 @pytest.mark.parametrize("ui", [FIRST, SECOND], ids=["first UI", "second UI"])
 def test_the_form_explains_every_option_refuses_a_wrong_one_and_starts_a_run(
     deployed: str, browse: Browse, ui: str
 ) -> None:
-    before = ask(deployed, "flow_runs/count", {})
+    before, runs = ask(deployed, "flow_runs/count", {}), list[dict[str, Any]]()
 
     def look(page: Page) -> None:
         opened(page, deployed, ui)
-        for option in StoryboardOptions.model_fields.values():
-            assert option.description
-            expect(page.get_by_text(option.description, exact=True).first).to_be_attached(timeout=DEADLINE * 1000)
+        for schema in STORYBOARD.options.values():
+            words = page.get_by_text(explain_option(schema))
+            expect(words.first).to_be_attached(timeout=DEADLINE * 1000)
         page.locator("textarea").first.fill(STORY)
-        field(page, "6").fill("99")
+        frames = page.locator("input[type=number]").first
+        frames.fill("99")
         page.get_by_role("button", name="Submit").click()
         if ui == SECOND:  # there the browser itself says so, beside the field
-            assert re.search(r"\b24\b", field(page, "99").evaluate("one => one.validationMessage"))
+            assert re.search(r"\b24\b", frames.evaluate("one => one.validationMessage"))
         else:
             expect(page.get_by_text(re.compile("maximum of 24")).first).to_be_visible(timeout=DEADLINE * 1000)
         assert ask(deployed, "flow_runs/count", {}) == before
-        field(page, "99").fill("2")
-        page.get_by_role("button", name="Submit").click()
-        until(lambda: ask(deployed, "flow_runs/count", {}) > before)
+        frames.fill("2")
+        runs.append(sent(page, deployed))
 
     browse(look)
-    run, *others = ask(deployed, "flow_runs/filter", {"sort": "EXPECTED_START_TIME_DESC"})
-    assert len(others) == before
+    [run] = runs
     assert (run["work_pool_name"], run["work_queue_name"], run["state_type"]) == ("gpu", "interactive", "SCHEDULED")
-    assert run["parameters"]["story"] == STORY
-    assert run["parameters"]["options"]["frames"] == 2
+    assert run["parameters"] == {"story": STORY, "options": {"profile": "steppe", "frames": 2}}

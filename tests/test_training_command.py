@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from flows.training_command import GROUPS, PROGRAM, main, parse
+from flows.training_command import PROGRAM, main, parse
 from models.errors import TrainingDiverged
 from models.lora.options import TrainingOptions
+from models.lora.training_form import GROUPS
 from models.profiles import ROOT
 
 SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
@@ -151,7 +152,7 @@ def help_text(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_every_option_is_in_one_group() -> None:
-    names = [name for group in GROUPS.values() for name in group]
+    names = [name for group in GROUPS for name in group.options]
     assert sorted(names) == sorted(TrainingOptions.model_fields)
 
 

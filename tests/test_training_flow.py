@@ -41,7 +41,7 @@ def train(output: Path, pictures: Path, **changes: Any) -> Ran:
     }
     places = {"output_dir": str(output), "publish_to": str(output.parent / "published"), "name": "tiny_hero"}
     given = {**plain, **counts, **prompts, **places, "train_data_dir": str(pictures), **changes}
-    return Ran(train_lora(TrainingOptions.model_validate(given), return_state=True), output)
+    return Ran(train_lora(options=TrainingOptions.model_validate(given), return_state=True), output)
 
 
 @pytest.fixture(scope="module")
