@@ -28,9 +28,9 @@ def read_message(reply: Reply) -> Message | None:
     body = reply.body() or _joined(reply.text)
     choices = body.get("choices") if isinstance(body, dict) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
-    message = choice.get("message") if isinstance(choice, dict) else None
-    if not isinstance(message, dict):
+    if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
         return None
+    message = choice["message"]
     reason = choice.get("finish_reason")
     refusal = message.get("refusal")
     return Message(
