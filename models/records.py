@@ -114,6 +114,24 @@ class Adapter(Record):
     """sha256 over names and contents of its files."""
     source: str
     """What the person named: s3://…, a folder, or "profile"."""
+    strength: float = 1.0
+    """How strongly it acts; 1 is as it was trained."""
+
+
+class LoraUse(Record):
+    """What a LoRA did to the base."""
+
+    source: str
+    fingerprint: str
+    strength: float
+    modules: dict[str, tuple[int, int]]
+    """Part of the base -> how many of its modules were changed, of how many."""
+    unused: tuple[str, ...] = ()
+    """Triggers of embeddings that lie in its file and are not used."""
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{changed} of {there} in {part}" for part, (changed, there) in self.modules.items())
+        return f"{self.source}, strength {self.strength:g}: changed {counts}"
 
 
 class Scores(Record):

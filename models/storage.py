@@ -5,6 +5,7 @@ A LoRA is named as `s3://bucket/prefix`, as a folder or as one .safetensors file
 
     unet_lora/  text_encoder_one_lora/  text_encoder_two_lora/     adapter_config.json and adapter_model.safetensors
                                                                    (or adapter_model.bin) in each
+    adapter_config.json, adapter_model.safetensors                 a PEFT adapter of the UNet alone
     pytorch_lora_weights.safetensors                               or whatever the only .safetensors file is called
 """
 
@@ -196,7 +197,7 @@ def locate_adapter(root: Path) -> Path:
         WeightsInvalid: a file is broken, or there are several to choose from.
     """
     if root.is_file():
-        if root.suffix != ".safetensors":
+        if root.suffix.lower() != ".safetensors":
             raise WeightsInvalid(f"{root}: a single LoRA file must be .safetensors; expected {EXPECTED}")
         check_file(root)
         return root
@@ -218,11 +219,15 @@ def adapter_files(names: Iterable[str], where: str) -> tuple[str, ...]:
     present = set(names)
     if any(name.split("/")[0] in ADAPTER_FOLDERS for name in present):
         return _three_folders(present, where)
-    singles = sorted(name for name in present if re.fullmatch(r"[^/.][^/]*\.safetensors", name))
+    singles = sorted(name for name in present if re.fullmatch(r"[^/.][^/]*\.safetensors", name, re.IGNORECASE))
     if SINGLE_FILE in singles:
         return (SINGLE_FILE,)
+    if ADAPTER_CONFIG in present and (weights := [name for name in ADAPTER_WEIGHTS if name in present]):
+        return (ADAPTER_CONFIG, weights[0])
     if not singles:
-        raise ObjectNotFound(f"{where}: no LoRA here{_below(present)}; expected {EXPECTED}")
+        pickles = [name for name in sorted(present) if re.fullmatch(r"[^/]+\.(pt|pth|ckpt|bin)", name, re.IGNORECASE)]
+        found = f" ({pickles[0]} is a pickle: save it as .safetensors)" if pickles else _below(present)
+        raise ObjectNotFound(f"{where}: no LoRA here{found}; expected {EXPECTED}")
     if len(singles) > 1:
         raise WeightsInvalid(f"{where}: several LoRA files ({', '.join(singles)}); name one of them")
     return (singles[0],)
@@ -264,7 +269,7 @@ def check_file(path: Path) -> None:
         size = path.stat().st_size
         if size == 0:
             raise WeightsInvalid(f"{path}: the file is empty")
-        if path.suffix == ".safetensors":
+        if path.suffix.lower() == ".safetensors":
             _check_safetensors(file, size, path)
         if path.suffix == ".json":
             _parse_json(file.read(), path)

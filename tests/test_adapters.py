@@ -31,7 +31,7 @@ from tiny_loras import (
 from tiny_models import request, setup
 
 from models import profiles
-from models.diffusion.adapters import fuse_adapter
+from models.diffusion.adapters import fuse_adapters
 from models.diffusion.loading import load, unload
 from models.diffusion.painter import paint
 
@@ -44,9 +44,12 @@ def test_a_lora_acts_at_alpha_over_rank(
     save: Callable[[Path, Tensors], Path], parts: dict[str, Any], lora: Tensors, tmp_path: Path
 ) -> None:
     wanted = expected_weights(parts, lora, ALPHA / RANK)
-    changed = fuse_adapter(adapter(save(tmp_path, lora)), parts)
+    changed = fuse_adapters([adapter(save(tmp_path, lora))], parts)
     assert_same(weights(parts), wanted, 1e-6)
-    assert changed == {part: len(lora[part]) // 2 for part in PARTS}
+    (use,) = changed
+    assert {part: changed for part, (changed, _) in use.modules.items()} == {
+        part: len(lora[part]) // 2 for part in PARTS
+    }
 
 
 @LAYOUTS
@@ -105,7 +108,7 @@ def test_text_encoder_keys_land_with_and_without_text_model(
         for part, own in lora.items()
     }
     wanted = expected_weights(parts, lora, ALPHA / RANK)
-    fuse_adapter(adapter(tiny_loras.save_checkpoint(tmp_path, renamed)), parts)
+    fuse_adapters([adapter(tiny_loras.save_checkpoint(tmp_path, renamed))], parts)
     assert_same(weights(parts), wanted, 1e-6)
 
 
@@ -119,7 +122,7 @@ def test_alpha_may_differ_by_module_in_a_kohya_file(parts: dict[str, Any], lora:
     own = lora["text_encoder"]
     more = (4 - ALPHA / RANK) * own[f"{name}.lora_B.weight"] @ own[f"{name}.lora_A.weight"]
     wanted[f"text_encoder.{name}.weight"] += more
-    fuse_adapter(adapter(file), parts)
+    fuse_adapters([adapter(file)], parts)
     assert_same(weights(parts), wanted, 1e-5)
 
 
@@ -131,7 +134,7 @@ def test_a_kohya_file_may_train_more_than_attention(base: Any, parts: dict[str, 
         "text_encoder_2": tiny_loras.lora_tensors(base.text_encoder_2, text, seed=3),
     }
     wanted = expected_weights(parts, wide, ALPHA / RANK)
-    fuse_adapter(adapter(as_kohya(tmp_path, wide)), parts)
+    fuse_adapters([adapter(as_kohya(tmp_path, wide))], parts)
     assert_same(weights(parts), wanted, 1e-6)
 
 
@@ -140,7 +143,7 @@ def test_patterns_and_rank_stabilised_scale_are_honoured(parts: dict[str, Any], 
     file = folder / "unet_lora" / "adapter_config.json"
     file.write_text(json.dumps({"r": RANK, "lora_alpha": 6, "use_rslora": True, "alpha_pattern": {"to_q": 2}}))
     clean = weights(parts)
-    fuse_adapter(adapter(folder), parts)
+    fuse_adapters([adapter(folder)], parts)
     for key, down in lora["unet"].items():
         if key.endswith("lora_A.weight"):
             name = key.removesuffix(".lora_A.weight")
@@ -161,7 +164,7 @@ def test_a_file_without_alpha_is_used_at_its_rank_and_says_so(
         file = tiny_loras.save_diffusers(tmp_path / "x.safetensors", lora, metadata=False)
     wanted = expected_weights(parts, lora, 1.0)
     with caplog.at_level(logging.WARNING, "models.diffusion"):
-        fuse_adapter(adapter(file), parts)
+        fuse_adapters([adapter(file)], parts)
     assert_same(weights(parts), wanted, 1e-6)
     warnings = [record.message for record in caplog.records if record.name == "models.diffusion"]
     assert len(warnings) == 1
@@ -172,8 +175,10 @@ def test_a_folder_with_one_file_and_a_checkpoint_of_the_unet_alone_are_read(
     parts: dict[str, Any], lora: Tensors, tmp_path: Path
 ) -> None:
     as_diffusers(tmp_path, lora)
-    assert set(fuse_adapter(adapter(tmp_path), parts)) == set(PARTS)
-    assert set(fuse_adapter(adapter(as_checkpoint(tmp_path / "c", {"unet": lora["unet"]})), parts)) == {"unet"}
+    (whole,) = fuse_adapters([adapter(tmp_path)], parts)
+    assert all(changed for changed, _ in whole.modules.values())
+    (alone,) = fuse_adapters([adapter(as_checkpoint(tmp_path / "c", {"unet": lora["unet"]}))], parts)
+    assert [part for part, (changed, _) in alone.modules.items() if changed] == ["unet"]
 
 
 def test_what_diffusers_itself_saves_is_read(base: Any, parts: dict[str, Any], lora: Tensors, tmp_path: Path) -> None:
@@ -197,5 +202,5 @@ def test_what_diffusers_itself_saves_is_read(base: Any, parts: dict[str, Any], l
         **_collate_lora_metadata(trained),
     )
     wanted = expected_weights(parts, lora, ALPHA / RANK)
-    fuse_adapter(adapter(tmp_path / "pytorch_lora_weights.safetensors"), parts)
+    fuse_adapters([adapter(tmp_path / "pytorch_lora_weights.safetensors")], parts)
     assert_same(weights(parts), wanted, 1e-6)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from tiny_loras import ALPHA, PARTS, RANK, Tensors, adapter, assert_same, lora_tensors, weights
 from tiny_publication import TARGETS, lora_config, save_checkpoint
 
-from models.diffusion.adapters import fuse_adapter
+from models.diffusion.adapters import fuse_adapters
 from models.diffusion.loading import quieten
 from models.errors import WeightsInvalid
 from models.lora.export import write_diffusers_file, write_kohya_file
@@ -62,8 +62,8 @@ def test_our_reader_takes_a_file_as_it_takes_the_folders(
     narrow = {part: {name: value.to(dtype) for name, value in own.items()} for part, own in lora.items()}
     folder = Path(save_checkpoint(tmp_path / "checkpoint-300", narrow).path)
     clean, others = weights(parts), copy.deepcopy(parts)
-    fuse_adapter(adapter(folder), parts)
-    fuse_adapter(adapter(write(folder)), others)
+    fuse_adapters([adapter(folder)], parts)
+    fuse_adapters([adapter(write(folder))], others)
     assert_same(weights(others), weights(parts))
     assert any(not torch.equal(value, clean[name]) for name, value in weights(parts).items())
     assert {value.dtype for name, value in load_file(write(folder)).items() if "alpha" not in name} == {dtype}
@@ -94,8 +94,9 @@ def test_a_lora_on_all_projections_is_read_back(
     wide = lora_for(base, ALL_TARGETS)
     folder = Path(save_checkpoint(tmp_path / "checkpoint-300", wide, ALL_TARGETS).path)
     others, wanted, read = copy.deepcopy(parts), copy.deepcopy(base), copy.deepcopy(base)
-    changed = fuse_adapter(adapter(folder), parts)
-    assert fuse_adapter(adapter(write(folder)), others) == changed
+    (changed,) = fuse_adapters([adapter(folder)], parts)
+    (again,) = fuse_adapters([adapter(write(folder))], others)
+    assert again.modules == changed.modules
     assert_same(weights(others), weights(parts))
     for part in PARTS:
         put_on(getattr(wanted, part), wide[part], ALL_TARGETS[part])

@@ -18,7 +18,7 @@ from safetensors import safe_open
 from tiny_loras import PARTS, Tensors
 from tiny_publication import character, halved, save_checkpoint, told
 
-from models.diffusion.adapters import fuse_adapter
+from models.diffusion.adapters import fuse_adapters
 from models.errors import InputError, ObjectNotFound, StorageError, StoryboardError, WeightsInvalid
 from models.lora.character import Character
 from models.lora.publishing import assemble, character_of, find_publish_problems, publish, publish_to_folder
@@ -91,9 +91,9 @@ def test_published_to_s3_it_is_fetched_and_acts_as_the_checkpoint(
     found = use(published.location, server, tmp_path / "cache")
     assert list_names(Path(found.path)) == PIECES
     assert bytes_of(Path(found.path)).items() <= bytes_of(Path(aldar.checkpoint.path)).items()
-    fuse_adapter(found, parts)
+    fuse_adapters([found], parts)
     others = {part: copy.deepcopy(getattr(base, part)) for part in PARTS}
-    fuse_adapter(tiny_loras.adapter(Path(aldar.checkpoint.path)), others)
+    fuse_adapters([tiny_loras.adapter(Path(aldar.checkpoint.path))], others)
     tiny_loras.assert_same(tiny_loras.weights(parts), tiny_loras.weights(others))
 
 

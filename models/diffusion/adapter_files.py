@@ -1,27 +1,32 @@
-"""LoRA files as they are found, brought to one form: PEFT keys per part of the base, with their alphas.
+"""LoRA files as they are found: which files, what their headers say, and their tensors.
 
-Alpha is where LoRAs go wrong silently: a file that does not say it is read by the libraries as alpha = rank, so one
-trained at rank 64 and alpha 32 then acts at twice its strength. It is looked for in the adapter's config, in the file's
-`.alpha` keys and in its metadata; where there is none, the log says what was assumed.
+    unet_lora, text_encoder_one_lora, text_encoder_two_lora    a PEFT adapter of each part
+    adapter_config.json and adapter_model.safetensors          a PEFT adapter of the UNet
+    anything.safetensors                                       of diffusers, kohya, OneTrainer, LyCORIS or ComfyUI
+
+Alpha is where LoRAs go wrong silently: a file that does not say it is read by all programs as alpha = rank, so one
+trained at rank 64 and alpha 32 then acts at twice its strength. It is looked for in PEFT's config, in the file's
+`.alpha` keys and in its metadata.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.diffusion.weights import first_line, read_json, tensor_names
-from models.errors import AdapterMismatch, WeightsInvalid
+from models.diffusion.adapter_config import check_config
+from models.diffusion.adapter_keys import PARTS, UNET, Shape, Shapes
+from models.diffusion.weights import REMEDY, first_line, read_json
+from models.errors import WeightsInvalid
+from models.storage import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 if TYPE_CHECKING:
     import torch
-
-logger = logging.getLogger("models.diffusion")
 
 LAYOUT = {
     "unet_lora": "unet",
@@ -29,22 +34,71 @@ LAYOUT = {
     "text_encoder_two_lora": "text_encoder_2",
 }
 """Folder of a checkpoint -> part of the base."""
-PARTS = tuple(LAYOUT.values())
 _PEFT_ROOT = "base_model.model."
+_METADATA = "lora_adapter_metadata"
+_NUMBERS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
 
 
 @dataclass(frozen=True)
 class ComponentFile:
-    """One part's LoRA as it was read."""
+    """A file of a LoRA; only its header is read before its tensors are asked for."""
 
     path: Path
-    """For messages."""
-    tensors: Mapping[str, torch.Tensor]
-    """`<module>.lora_A.weight` (down) and `<module>.lora_B.weight` (up)."""
-    config: Mapping[str, Any]
-    """PEFT's LoraConfig as a mapping: r, lora_alpha, rank_pattern, alpha_pattern, use_rslora."""
-    alphas: Mapping[str, float] = field(default_factory=dict)
-    """Alpha of single modules, where the file has its own."""
+    configs: Mapping[str, Mapping[str, Any]]
+    """Part -> PEFT's LoraConfig as a mapping, where the file has one."""
+    part: str | None = None
+    """The part of the base that all of it is for; None where its keys say so."""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The config of a file that is for one part."""
+        return self.configs[self.part or UNET]
+
+    @cached_property
+    def shapes(self) -> Shapes:
+        """Key -> shape, for a PEFT adapter without `base_model.model.`.
+
+        Raises:
+            WeightsInvalid: missing, broken, unsafe, or of whole numbers.
+        """
+        if self.path.suffix == ".bin":
+            return {key: tuple(value.shape) for key, value in self.tensors.items()}
+        header = read_header(self.path)
+        for key, (kind, _) in header.items():
+            if kind not in _NUMBERS and not key.endswith(".alpha"):
+                raise WeightsInvalid(f"{self.path}: {key!r} holds {kind}, no fractions; export it in fp16")
+        return {self._plain(key): shape for key, (_, shape) in header.items()}
+
+    @cached_property
+    def tensors(self) -> Mapping[str, torch.Tensor]:
+        """Key -> tensor as it lies in the file, on the CPU.
+
+        Raises:
+            WeightsInvalid: missing, broken or unsafe.
+        """
+        read = _load_pickle if self.path.suffix == ".bin" else _load_safetensors
+        return {self._plain(key): value for key, value in read(self.path).items()}
+
+    def _plain(self, key: str) -> str:
+        return key.removeprefix(_PEFT_ROOT) if self.part else key
+
+
+def open_adapter(path: Path) -> list[ComponentFile]:
+    """The files of the LoRA at this path, with what configurations say.
+
+    Raises:
+        WeightsInvalid: a missing or broken file.
+        AdapterMismatch: a configuration that would not be honoured.
+    """
+    if any((path / folder).is_dir() for folder in LAYOUT):
+        files = list(read_folder(path).values())
+    else:
+        file = _only_file(path)
+        files = [_read_peft(file.parent, UNET) if _is_peft(file) else ComponentFile(file, _configs_within(file))]
+    for opened in files:
+        for config in opened.configs.values():
+            check_config(config, str(opened.path))
+    return files
 
 
 def read_folder(path: Path) -> dict[str, ComponentFile]:
@@ -55,27 +109,84 @@ def read_folder(path: Path) -> dict[str, ComponentFile]:
     """
     if not (path / "unet_lora").is_dir():
         raise WeightsInvalid(f"{path / 'unet_lora'}: missing; a checkpoint has {', '.join(LAYOUT)}")
-    return {part: _read_peft(path / name) for name, part in LAYOUT.items() if (path / name).is_dir()}
+    return {part: _read_peft(path / name, part) for name, part in LAYOUT.items() if (path / name).is_dir()}
 
 
-def _read_peft(folder: Path) -> ComponentFile:
-    config = read_json(folder / "adapter_config.json")
-    missing = [name for name in ("r", "lora_alpha") if name not in config]
+def _read_peft(folder: Path, part: str) -> ComponentFile:
+    config = read_json(folder / ADAPTER_CONFIG)
+    missing = [name for name in ("r", "lora_alpha") if name not in config and config.get("peft_type", "LORA") == "LORA"]
     if missing:
-        raise WeightsInvalid(f"{folder / 'adapter_config.json'}: says no {', '.join(missing)}")
-    safe, pickled = folder / "adapter_model.safetensors", folder / "adapter_model.bin"
-    if safe.is_file() or not pickled.is_file():
-        tensor_names(safe)
-        path, tensors = safe, _load_safetensors(safe)
-    else:
-        path, tensors = pickled, _load_pickle(pickled)
-    return ComponentFile(path, {key.removeprefix(_PEFT_ROOT): value for key, value in tensors.items()}, config)
+        raise WeightsInvalid(f"{folder / ADAPTER_CONFIG}: says no {', '.join(missing)}")
+    safe, pickled = (folder / name for name in ADAPTER_WEIGHTS)
+    return ComponentFile(safe if safe.is_file() or not pickled.is_file() else pickled, {part: config}, part)
+
+
+def _is_peft(file: Path) -> bool:
+    return file.name in ADAPTER_WEIGHTS and (file.parent / ADAPTER_CONFIG).is_file()
+
+
+def _only_file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise WeightsInvalid(f"{path}: no such file or folder")
+    peft = [path / name for name in ADAPTER_WEIGHTS if (path / name).is_file() and _is_peft(path / name)]
+    files = peft[:1] or sorted(file for file in path.iterdir() if file.suffix.lower() == ".safetensors")
+    if len(files) != 1:
+        raise WeightsInvalid(
+            f"{path}: expected {', '.join(LAYOUT)} or one safetensors file, found {len(files)} safetensors files"
+        )
+    return files[0]
+
+
+def read_header(file: Path) -> dict[str, tuple[str, Shape]]:
+    """Key -> (number format, shape) of a safetensors file, whose header must match its length.
+
+    Raises:
+        WeightsInvalid: missing, truncated or of another format.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="np") as opened:
+            slices = {key: opened.get_slice(key) for key in opened.keys()}  # noqa: SIM118  (it is no mapping)
+            return {key: (part.get_dtype(), tuple(part.get_shape())) for key, part in slices.items()}
+    except FileNotFoundError:
+        raise WeightsInvalid(f"{file}: missing; fetch the weights again") from None
+    except (SafetensorError, OSError) as error:
+        raise WeightsInvalid(f"{file}: truncated or not a safetensors file ({first_line(error)}); {REMEDY}") from error
+
+
+def _configs_within(file: Path) -> dict[str, dict[str, Any]]:
+    """What diffusers keeps of PEFT's configurations in a file's metadata, by part."""
+    from safetensors import safe_open
+
+    read_header(file)
+    with safe_open(file, framework="np") as opened:
+        text = (opened.metadata() or {}).get(_METADATA)
+    if text is None:
+        return {}
+    try:
+        told = json.loads(text)
+    except ValueError as error:
+        raise WeightsInvalid(f"{file}: its metadata is not readable ({first_line(error)})") from error
+    if not isinstance(told, dict):
+        raise WeightsInvalid(f"{file}: its {_METADATA} is no object")
+    by_part = {
+        part: {key.removeprefix(f"{part}."): value for key, value in told.items() if key.startswith(f"{part}.")}
+        for part in PARTS
+    }
+    return {part: config for part, config in by_part.items() if config}
 
 
 def _load_safetensors(file: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    tensors: dict[str, torch.Tensor] = load_file(file, device="cpu")
+    try:
+        tensors: dict[str, torch.Tensor] = load_file(file, device="cpu")
+    except (SafetensorError, OSError) as error:
+        raise WeightsInvalid(f"{file}: truncated or not a safetensors file ({first_line(error)}); {REMEDY}") from error
     return tensors
 
 
@@ -92,105 +203,3 @@ def _load_pickle(file: Path) -> dict[str, torch.Tensor]:
     if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
         raise WeightsInvalid(f"{file}: holds more than tensors; export it as adapter_model.safetensors")
     return tensors
-
-
-def read_single(path: Path, unet_config: Any) -> dict[str, ComponentFile]:
-    """One safetensors file with the keys of diffusers or of kohya, by part.
-
-    Args:
-        path: the file, or a folder that holds just one.
-        unet_config: the base UNet's config, by which kohya's block numbers are translated.
-
-    Raises:
-        WeightsInvalid: a missing, broken or unsafe file.
-        AdapterMismatch: keys that belong to no part of an SDXL base.
-    """
-    file = _only_file(path)
-    names = tensor_names(file)
-    if any("dora_scale" in name or "lora_magnitude_vector" in name for name in names):
-        raise AdapterMismatch(f"{file}: only plain LoRA is read, this is a DoRA")
-    state, network_alphas, metadata = _convert(file, unet_config)
-    state, own_alphas = _split_alphas(state)
-    alphas = {**(network_alphas or {}), **own_alphas}
-    if not alphas and not metadata:
-        logger.warning("%s names no alpha: it is used with alpha = rank, as diffusers does", file)
-    files = {
-        part: ComponentFile(
-            file,
-            _to_peft(part, _below(part, state)),
-            _below(part, metadata or {}),
-            _alphas_by_module(part, _below(part, alphas)),
-        )
-        for part in PARTS
-        if _below(part, state)
-    }
-    stray = [key for key in state if not key.startswith(tuple(f"{part}." for part in PARTS))]
-    if stray or not files:
-        raise AdapterMismatch(f"{file}: {stray[0]!r} belongs to no part of SDXL" if stray else f"{file}: it is empty")
-    return files
-
-
-def _only_file(path: Path) -> Path:
-    if path.is_file():
-        return path
-    if not path.is_dir():
-        raise WeightsInvalid(f"{path}: no such file or folder")
-    files = sorted(path.glob("*.safetensors"))
-    if len(files) != 1:
-        raise WeightsInvalid(
-            f"{path}: expected {', '.join(LAYOUT)} or one safetensors file, found {len(files)} safetensors files"
-        )
-    return files[0]
-
-
-def _convert(file: Path, unet_config: Any) -> tuple[dict[str, Any], dict[str, float] | None, dict[str, Any] | None]:
-    """The file's tensors under diffusers' names, by diffusers' own reader, with alphas and metadata."""
-    from diffusers import StableDiffusionXLPipeline
-
-    try:
-        state, alphas, metadata = StableDiffusionXLPipeline.lora_state_dict(
-            str(file),
-            unet_config=unet_config,
-            use_safetensors=True,
-            local_files_only=True,
-            return_lora_metadata=True,
-        )
-    except json.JSONDecodeError as error:
-        raise WeightsInvalid(f"{file}: its metadata is not readable ({first_line(error)})") from error
-    except (ValueError, KeyError, IndexError) as error:
-        # kohya's keys are taken apart by position: one without its partner or of another model ends here.
-        raise AdapterMismatch(f"{file}: its keys are not those of an SDXL LoRA ({first_line(error)})") from error
-    return state, alphas, metadata
-
-
-def _split_alphas(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float]]:
-    weights = {key: value for key, value in state.items() if not key.endswith(".alpha")}
-    return weights, {key: float(value) for key, value in state.items() if key.endswith(".alpha")}
-
-
-def _below(part: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries of one part, without its prefix."""
-    return {key.removeprefix(f"{part}."): value for key, value in values.items() if key.startswith(f"{part}.")}
-
-
-def _to_peft(part: str, state: Mapping[str, Any]) -> dict[str, Any]:
-    """diffusers' older spellings as PEFT's; keys of no known spelling stay, and are refused where they are used."""
-    from diffusers.utils.state_dict_utils import (
-        StateDictType,
-        convert_state_dict_to_peft,
-        convert_unet_state_dict_to_peft,
-    )
-
-    if part == "unet":
-        return dict(convert_unet_state_dict_to_peft(state))
-    # Named, because diffusers tells the oldest spelling by `to_out_lora`, which a LoRA of q and v alone does not have.
-    for spelling in (StateDictType.DIFFUSERS_OLD, StateDictType.DIFFUSERS):
-        state = convert_state_dict_to_peft(state, spelling)
-    return dict(state)
-
-
-def _alphas_by_module(part: str, alphas: Mapping[str, float]) -> dict[str, float]:
-    """Alphas under the names that their modules have in PEFT's spelling."""
-    # diffusers names an alpha after its weight, "….to_q_lora.down.weight.alpha", or after its module.
-    weights = {key.removesuffix(".alpha"): alpha for key, alpha in alphas.items()}
-    return {name.partition(".lora")[0]: alpha for name, alpha in _to_peft(part, weights).items()}

@@ -1,128 +1,122 @@
-"""Put a character LoRA on the base: read it, check that every key has its module, and add it to the weights.
+"""Put LoRAs on the base: read them, check that every key has its module, and add them to the weights.
 
-A LoRA of rank r says `W + alpha / r * up @ down` (Hu et al. 2021, https://arxiv.org/abs/2106.09685). It is added once,
-here, in fp32 with one rounding, so that painting costs what the bare base costs. Nothing is added before everything
-has been checked: a LoRA that does not fit leaves the base as it was.
-
-Two layouts are read: a folder of three PEFT adapters (`LAYOUT`), and one safetensors file with the keys of diffusers or
-of kohya's sd-scripts.
+A LoRA of rank r says `W + alpha / r * up @ down` (Hu et al. 2021, https://arxiv.org/abs/2106.09685); what other kinds
+say is in `adapter_kinds.py`. All LoRAs of a run are differences to the same base. They are added once, here, in fp32
+with one rounding, so that painting costs what the bare base costs. Nothing is added before everything has been
+checked: a LoRA that does not fit leaves the base as it was.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from models.diffusion.adapter_files import LAYOUT, ComponentFile, read_folder, read_single
+from models.diffusion.adapter_files import ComponentFile, open_adapter
+from models.diffusion.adapter_fit import Change, Fit, canonical, fit
+from models.diffusion.adapter_keys import PARTS
+from models.diffusion.adapter_kinds import BIASES, SCALED, difference, rank_of
 from models.errors import AdapterMismatch, WeightsInvalid
-from models.records import Adapter
+from models.records import Adapter, LoraUse
 
 if TYPE_CHECKING:
     import torch
 
 logger = logging.getLogger("models.diffusion")
 
-UNSUPPORTED = ("use_dora", "fan_in_fan_out", "lora_bias")
+Weights = dict[tuple[str, str], Any]
+"""(part, key without `text_model.`) -> parameter."""
 
 
-class Delta(NamedTuple):
-    """What a LoRA adds to one weight: `scale * up @ down`."""
+class Addition(NamedTuple):
+    """What one LoRA adds to one weight."""
 
-    up: torch.Tensor
-    """[outputs, rank], trailing ones allowed."""
-    down: torch.Tensor
-    """[rank, inputs], and for a convolution its kernel."""
+    kind: str
+    """One of `adapter_kinds.KINDS`, or "bias"."""
+    tensors: Mapping[str, torch.Tensor]
+    """Role -> tensor."""
     scale: float
     """alpha / rank, or alpha / sqrt(rank) for rank-stabilised LoRA (https://arxiv.org/abs/2312.03732)."""
+    strength: float
+    """What the person asked for; 1 is as it was trained."""
 
 
-def fuse_adapter(adapter: Adapter, parts: Mapping[str, Any]) -> dict[str, int]:
-    """Add a LoRA to the base's weights, in place.
+def fuse_adapters(adapters: Sequence[Adapter], parts: Mapping[str, Any]) -> tuple[LoraUse, ...]:
+    """Add LoRAs to the base's weights, in place.
 
     Args:
-        adapter: a folder of PEFT adapters, a folder with one safetensors file, or such a file.
-        parts: the base's modules: "unet", "text_encoder", "text_encoder_2".
+        adapters: each a folder of PEFT adapters, a folder with one safetensors file, or such a file.
+        parts: the base's modules, of which the UNet and the text encoders are changed.
 
     Returns:
-        How many modules it changed in each part.
+        What each of them changed.
 
     Raises:
         WeightsInvalid: a missing, broken or unsafe file. The base is left as it was.
         AdapterMismatch: it does not fit this base, or is of a kind not read here. The base is left as it was.
     """
-    path = Path(adapter.path)
-    if any((path / folder).is_dir() for folder in LAYOUT):
-        files = read_folder(path)
-    else:
-        files = read_single(path, parts["unet"].config)
-    deltas = {part: _fit(file, parts[part]) for part, file in files.items()}
-    for part, changes in deltas.items():
-        _add(changes, parts[part])
-    changed = {part: len(changes) for part, changes in deltas.items()}
-    logger.info("adapter %s: %s", adapter.source, ", ".join(f"{number} in {part}" for part, number in changed.items()))
-    return changed
+    parts = {part: parts[part] for part in PARTS}
+    weights = {
+        (part, canonical(key)): value for part, module in parts.items() for key, value in module.named_parameters()
+    }
+    base = {part: {key: tuple(value.shape) for (own, key), value in weights.items() if own == part} for part in parts}
+    additions: dict[tuple[str, str], list[Addition]] = {}
+    uses = []
+    for adapter in adapters:
+        fits = [fit(file, base) for file in open_adapter(Path(adapter.path))]
+        own = {key: addition for one in fits for key, addition in _read(one, adapter.strength)}
+        _check_numbers(own, weights, adapter)
+        for key, addition in own.items():
+            additions.setdefault(key, []).append(addition)
+        uses.append(_use(adapter, fits, parts))
+    for key, there in additions.items():
+        _check_sum(there, weights[key], key)
+    for key, there in additions.items():
+        _add(there, weights[key])
+    return tuple(uses)
 
 
-def _fit(file: ComponentFile, module: Any) -> dict[str, Delta]:
-    """Every key of the file as a change to one of the module's weights, all shapes checked."""
-    modules = dict(module.named_modules())
-    deltas: dict[str, Delta] = {}
-    for name, (down, up) in _pairs(file).items():
-        found = _find(name, modules)
-        if found is None:
-            raise AdapterMismatch(f"{file.path}: {name!r} is not a module of this base's {type(module).__name__}")
-        _check_shapes(file, name, (down, up), modules[found].weight)
-        deltas[found] = Delta(up, down, _scale(file, name, down.shape[0]))
-    return deltas
+def _read(one: Fit, strength: float) -> Iterator[tuple[tuple[str, str], Addition]]:
+    """The tensors of a file by the weights that they change."""
+    tensors = one.file.tensors
+    silent = set()
+    for change in one.changes:
+        roles = {role: tensors[key] for role, key in change.keys.items()}
+        if change.kind is not None:
+            alpha, said = _alpha(one.file, change, roles)
+            silent |= set() if said else {change.target.part}
+            named = {role: value for role, value in roles.items() if role not in ("alpha", *BIASES)}
+            yield (change.target.part, f"{change.target.module}.weight"), Addition(change.kind, named, alpha, strength)
+        for role in (role for role in BIASES if role in roles):
+            bias = {"diff": roles[role]}
+            yield (change.target.part, f"{change.target.module}.bias"), Addition("diff", bias, 1.0, strength)
+    if silent:
+        logger.warning(
+            "%s names no alpha for %s: it is used with alpha = rank, as other programs do",
+            one.file.path,
+            ", ".join(sorted(silent)),
+        )
 
 
-def _pairs(file: ComponentFile) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """Module name -> (down, up); a key that is neither, or half a pair, is refused."""
-    halves: dict[str, dict[str, torch.Tensor]] = {}
-    for key, tensor in file.tensors.items():
-        name, found, half = key.rpartition(".lora_")
-        if not found or half not in ("A.weight", "B.weight"):
-            raise AdapterMismatch(f"{file.path}: {key!r} is not a LoRA weight that can be read here")
-        if not bool(tensor.isfinite().all()):
-            raise WeightsInvalid(f"{file.path}: {key!r} holds numbers that are not finite; train or fetch it again")
-        halves.setdefault(name, {})[half[0]] = tensor
-    broken = [name for name, pair in halves.items() if len(pair) != 2]
-    if broken or not halves:
-        raise AdapterMismatch(f"{file.path}: {broken[0]!r} has no partner" if broken else f"{file.path}: it is empty")
-    return {name: (pair["A"], pair["B"]) for name, pair in halves.items()}
-
-
-def _find(name: str, modules: Mapping[str, Any]) -> str | None:
-    """The module a key means. `text_model.` comes and goes between releases of transformers: both are read."""
-    for candidate in (name, name.removeprefix("text_model."), f"text_model.{name}"):
-        if getattr(modules.get(candidate), "weight", None) is not None:
-            return candidate
-    return None
-
-
-def _check_shapes(
-    file: ComponentFile, name: str, pair: tuple[torch.Tensor, torch.Tensor], weight: torch.Tensor
-) -> None:
-    down, up = (tensor.flatten(1) for tensor in pair)
-    fits = (up.shape[0], down.shape[1]) == tuple(weight.flatten(1).shape) and up.shape[1] == down.shape[0]
-    if not fits:
-        shapes = f"up {list(pair[1].shape)} and down {list(pair[0].shape)}"
-        raise AdapterMismatch(f"{file.path}: {name!r} has {shapes}, this base's weight is {list(weight.shape)}")
-
-
-def _scale(file: ComponentFile, name: str, rank: int) -> float:
-    """alpha / rank, by the file's alpha of this module, else by its config."""
-    config = file.config
-    unread = [option for option in UNSUPPORTED if config.get(option)]
-    if unread or config.get("peft_type", "LORA") != "LORA":
-        raise AdapterMismatch(f"{file.path}: only plain LoRA is read, its config says {unread or config['peft_type']}")
+def _alpha(file: ComponentFile, change: Change, roles: Mapping[str, torch.Tensor]) -> tuple[float, bool]:
+    """alpha / rank, by the file's alpha of this module, else by its config; and whether either of them says it."""
+    config = file.configs.get(change.target.part, {})
+    rank = rank_of(change.kind or "", change.shapes) if change.kind in SCALED else None
+    if rank is None:
+        return 1.0, True
+    name, where = change.target.module, f"{file.path}: {change.keys.get('down', change.target.module)!r}"
     declared = _pattern(config.get("rank_pattern"), name, config.get("r", rank))
     if declared != rank:
-        raise AdapterMismatch(f"{file.path}: {name!r} has rank {rank}, its config says {declared}")
-    alpha = file.alphas.get(name, _pattern(config.get("alpha_pattern"), name, config.get("lora_alpha", rank)))
-    return float(alpha / rank**0.5 if config.get("use_rslora") else alpha / rank)
+        raise AdapterMismatch(f"{where} has rank {rank}, its config says {declared}")
+    if "alpha" in roles:
+        alpha = float(roles["alpha"].float())
+        if not math.isfinite(alpha) or alpha == 0:
+            raise WeightsInvalid(f"{file.path}: {change.keys['alpha']!r} is {alpha}; train or fetch it again")
+    else:
+        alpha = float(_pattern(config.get("alpha_pattern"), name, config.get("lora_alpha", rank)))
+    return alpha / (rank**0.5 if config.get("use_rslora") else rank), "alpha" in roles or "lora_alpha" in config
 
 
 def _pattern(patterns: Mapping[str, float] | None, name: str, default: float) -> float:
@@ -132,12 +126,78 @@ def _pattern(patterns: Mapping[str, float] | None, name: str, default: float) ->
     return (patterns or {}).get(get_pattern_key(list(patterns or {}), name), default)
 
 
-def _add(deltas: Mapping[str, Delta], module: Any) -> None:
+def _check_numbers(own: Mapping[tuple[str, str], Addition], weights: Weights, adapter: Adapter) -> None:
+    """Numbers are looked at as they are computed with: fp8 and others become fp32 first."""
+    changes = False
+    for (part, key), addition in own.items():
+        for role, tensor in addition.tensors.items():
+            if not bool(tensor.float().isfinite().all()):
+                raise WeightsInvalid(
+                    f"{adapter.path}: {role} of {part}.{key} holds numbers that are not finite; train or fetch it again"
+                )
+        changes = changes or bool(_difference(addition, weights[part, key]).any())
+    if not changes and adapter.strength:
+        logger.warning("%s changes nothing: all its differences are zero; was it trained?", adapter.source)
+
+
+def _difference(addition: Addition, weight: torch.Tensor) -> torch.Tensor:
     import torch
 
     with torch.no_grad():
-        for name, delta in deltas.items():
-            weight = module.get_submodule(name).weight
-            up, down = (tensor.to(weight.device, torch.float32).flatten(1) for tensor in delta[:2])
-            change = (delta.scale * (up @ down)).view_as(weight)
-            weight.copy_(weight.float() + change)
+        tensors = {role: value.to(weight.device, torch.float32) for role, value in addition.tensors.items()}
+        return addition.strength * difference(addition.kind, tensors, weight.float(), addition.scale)
+
+
+def _sum(additions: Sequence[Addition], weight: torch.Tensor) -> torch.Tensor:
+    """The weight with all that is added to it, in its own number format."""
+    import torch
+
+    with torch.no_grad():
+        changed = weight.float()
+        for change in [_difference(addition, weight) for addition in additions]:
+            changed = changed + change
+        return changed.to(weight.dtype)
+
+
+def _check_sum(additions: Sequence[Addition], weight: torch.Tensor, key: tuple[str, str]) -> None:
+    if not bool(_sum(additions, weight).isfinite().all()):
+        kind = str(weight.dtype).removeprefix("torch.")
+        raise WeightsInvalid(
+            f"{'.'.join(key)}: with the LoRA its numbers are beyond {kind}; use less strength or another precision"
+        )
+
+
+def _add(additions: Sequence[Addition], weight: torch.Tensor) -> None:
+    import torch
+
+    with torch.no_grad():
+        weight.copy_(_sum(additions, weight))
+
+
+def _use(adapter: Adapter, fits: Sequence[Fit], parts: Mapping[str, Any]) -> LoraUse:
+    """What a LoRA changed, told in the log and kept for the report."""
+    changed = [change.target for one in fits for change in one.changes]
+    modules = {part: (sum(target.part == part for target in changed), _layers(parts[part])) for part in parts}
+    unused = tuple(trigger for one in fits for trigger in one.embeddings)
+    use = LoraUse(
+        source=adapter.source,
+        fingerprint=adapter.fingerprint,
+        strength=adapter.strength,
+        modules=modules,
+        unused=unused,
+    )
+    logger.info("LoRA %s", use)
+    if unused:
+        logger.warning(
+            "%s: its embeddings (%s) are not used, only its LoRA: those words mean nothing new in prompts",
+            adapter.source,
+            ", ".join(unused),
+        )
+    return use
+
+
+def _layers(module: Any) -> int:
+    """How many layers of the module have weights that a LoRA may change."""
+    from torch import nn
+
+    return sum(hasattr(layer, "weight") and not isinstance(layer, nn.Embedding) for layer in module.modules())

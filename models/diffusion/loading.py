@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from models.compute import compute
-from models.diffusion.adapters import fuse_adapter
+from models.diffusion.adapters import fuse_adapters
 from models.diffusion.requests import PainterSetup, Sampler
 from models.diffusion.weights import check_device, fetch, first_line, read_json, read_model, torch_dtype
 from models.errors import WeightsInvalid
 from models.profiles import Component, Speed
+from models.records import LoraUse
 
 logger = logging.getLogger("models.diffusion")
 
@@ -41,6 +42,8 @@ class Models:
     device: str
     schedulers: dict[Sampler, Any]
     speed: Speed
+    loras: tuple[LoraUse, ...]
+    """What each of the setup's LoRAs changed."""
     warm: set[Any] = field(default_factory=set)
     """What has run once since it was loaded: see `models.diffusion.graphs`."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -79,7 +82,7 @@ def load(setup: PainterSetup, progress: Progress | None = None) -> Models:
 
 
 def _load(setup: PainterSetup, report: Progress) -> Models:
-    key = (setup.profile, setup.adapter, setup.device, setup.precision, setup.speed, setup.low_memory)
+    key = (setup.profile, setup.adapters, setup.device, setup.precision, setup.speed, setup.low_memory)
     with _SHELF.lock:
         if _SHELF.models is None or _SHELF.key != key:
             _SHELF.clear()
@@ -130,9 +133,9 @@ def _load_base(setup: PainterSetup, report: Progress) -> Models:
     if not str(index.get("_class_name")).startswith("StableDiffusionXL"):
         raise WeightsInvalid(f"{folder / 'model_index.json'}: holds {index.get('_class_name')}, needed SDXL")
     parts = _read_parts(folder, base, setup, report)
-    if setup.adapter is not None:
-        report(f"adapter {setup.adapter.source}", 0.8)
-        fuse_adapter(setup.adapter, parts)
+    if setup.adapters:
+        report(f"adapter {', '.join(adapter.source for adapter in setup.adapters)}", 0.8)
+    loras = fuse_adapters(setup.adapters, parts)
     for name in ("unet", "vae") if setup.speed != "plain" else ():
         quicken(parts[name], setup.device)
     if setup.low_memory and setup.device != "cpu":
@@ -145,7 +148,7 @@ def _load_base(setup: PainterSetup, report: Progress) -> Models:
     )
     plain.set_progress_bar_config(disable=True)
     report("base", 1.0)
-    return Models(plain, None, device=setup.device, schedulers=schedulers, speed=setup.speed)
+    return Models(plain, None, device=setup.device, schedulers=schedulers, speed=setup.speed, loras=loras)
 
 
 def _keep_in_main_memory(device: str, *models: Any) -> None:

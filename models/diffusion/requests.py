@@ -38,6 +38,8 @@ class PainterSetup(Record):
     """The profile itself, with what the options changed of it: nobody looks it up again."""
     adapter: Adapter | None
     """The character LoRA, or None for the bare base."""
+    more_adapters: tuple[Adapter, ...] = ()
+    """LoRAs besides the character's."""
     device: str
     """cpu, cuda, cuda:N or mps."""
     precision: Precision
@@ -50,6 +52,11 @@ class PainterSetup(Record):
     low_memory: bool = False
     """Keep the text encoders and CLIP in main memory. The encoders go to the device layer by layer when they are
     asked; CLIP scores on the CPU."""
+
+    @property
+    def adapters(self) -> tuple[Adapter, ...]:
+        """All LoRAs, the character's first."""
+        return (*([] if self.adapter is None else [self.adapter]), *self.more_adapters)
 
     @property
     def scoring_device(self) -> str:
