@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextvars
+import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,6 +22,16 @@ from models.diffusion.painter import paint
 tiny_world = tiny_models.tiny_world
 TIMEOUT = 30.0
 """Seconds after which a test has failed by a deadlock."""
+WHEN_TORCH_IS_IMPORTED = """
+import os, sys
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            print(os.environ.get("OMP_WAIT_POLICY"), flush=True)
+            os._exit(0)
+sys.meta_path.insert(0, Watch())
+import {}, torch
+"""
 
 
 def test_on_a_cpu_all_work_is_done_in_one_thread_in_its_turn() -> None:
@@ -44,6 +57,14 @@ def test_every_device_has_its_thread_and_a_gpu_a_second_one() -> None:
     assert thread("cuda") is thread("cuda:0") is thread("cuda:0")
     assert len({thread("cpu"), thread("cuda:0"), thread("cuda:1"), thread("cuda:0", beside=True)}) == 4
     assert thread("cpu", beside=True) is thread("cpu")
+
+
+@pytest.mark.parametrize("first", ["flows.command_line", "models.lora.worker", "steppe.easel"])
+def test_openmps_threads_sleep_where_they_wait_whatever_is_imported_first(first: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    command = [sys.executable, "-c", WHEN_TORCH_IS_IMPORTED.format(first)]
+    done = subprocess.run(command, env=environment, cwd=profiles.ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "PASSIVE\n"
 
 
 def test_work_sees_its_callers_context() -> None:
