@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from flows import terminal
+
 
 def say(line: str) -> str:
     """Print a line at once, also into a pipe."""
-    print(line, flush=True)  # noqa: T201
+    terminal.say(line)
     return line
 
 

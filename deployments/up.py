@@ -14,13 +14,19 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from deployments.gpus import visible_gpus
 from deployments.processes import Family
 from deployments.terminal import say, whole_number
 from flows.option_parser import FAILURE, Parser, stop
+from flows.terminal import last_words
 from models.errors import InputError, StoryboardError
+from models.proxies import leave_out_loopback
 
 HOST, PORT = "127.0.0.1", 4200
 LOGS = Path("outputs/service")
@@ -35,8 +41,8 @@ LIVE_LOGS = {"PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true", "PREFECT_SERVER_L
 def environment(port: int) -> dict[str, str]:
     """The environment of server and workers: this one, and where they find each other."""
     url, own = f"http://{HOST}:{port}", dict(os.environ)
-    proxied = ",".join(filter(None, [own.get("NO_PROXY") or own.get("no_proxy"), HOST]))
-    own |= {"NO_PROXY": proxied, "no_proxy": proxied, **QUIET, **LIVE_LOGS}
+    leave_out_loopback(own)
+    own |= {**QUIET, **LIVE_LOGS}
     own |= {"PREFECT_API_URL": f"{url}/api", "PREFECT_SERVER_UI_API_URL": f"{url}/api", "PREFECT_UI_URL": url}
     own["PREFECT_WORKER_QUERY_SECONDS"] = "1"
     if "PREFECT_SERVER_API_AUTH_STRING" in own:
@@ -58,8 +64,7 @@ def up(port: int, workers: int) -> None:
         )
     own, prefect = environment(port), [sys.executable, "-m", "prefect"]
     views = _views(workers, own)
-    LOGS.mkdir(parents=True, exist_ok=True)
-    with Family() as family:
+    with _alone_here(), Family() as family:
         say("starting the server")
         family.start("server", [*prefect, "server", "start", "--host", HOST, "--port", str(port)], own, _log("server"))
         _wait_until_it_answers(family, port)
@@ -87,6 +92,23 @@ def _views(workers: int, own: dict[str, str]) -> list[dict[str, str]]:
     if workers > len(gpus):
         raise InputError(f"--workers {workers}: each worker needs a GPU of its own, and there are {len(gpus)}")
     return [own | {"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus[:workers]]
+
+
+@contextmanager
+def _alone_here() -> Iterator[None]:
+    """Be the only service of this folder: two would write over each other's logs.
+
+    Raises:
+        InputError: there is one.
+    """
+    LOGS.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(LOGS / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise InputError(
+            f"a service of this folder runs already, and its logs are in {LOGS}: end it, or start this one elsewhere"
+        ) from None
 
 
 def _is_taken(port: int) -> bool:
@@ -128,9 +150,8 @@ def _log(name: str) -> Path:
 
 
 def _last_words(name: str) -> str:
-    """The last line of its log, and where the rest is."""
-    lines = [line for line in _log(name).read_text("utf-8", "replace").splitlines() if line.strip()]
-    return f"{lines[-1].strip() if lines else 'it said nothing'} (see {_log(name)})"
+    """Why it ended, by its log, and where the rest is."""
+    return f"{last_words(_log(name).read_text('utf-8', 'replace'))} (see {_log(name)})"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -146,7 +167,8 @@ def main(arguments: list[str] | None = None) -> None:
         help="how many runs at once, each on a GPU of its own (default: %(default)s, which sees all GPUs)",
     )
     given = parser.parse_args(arguments)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    ends = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]  # Windows has no SIGHUP
+    for number in ends:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
             signal.signal(number, signal.default_int_handler)
     try:

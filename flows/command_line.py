@@ -19,11 +19,12 @@ from flows.option_parser import (
     make_parser,
     option_name,
     option_names,
-    run,
     stop,
     unknown_option,
 )
+from flows.running import run
 from models.errors import InputError, StoryboardError
+from models.keys import Keys
 from models.records import STORY_MAX_CHARACTERS
 from models.settings import StoryboardOptions, explain, read_story, with_environment
 from models.storyboard_form import FORM
@@ -117,4 +118,9 @@ def main(arguments: list[str] | None = None) -> None:
 
         return storyboard(story, options)
 
-    run(make, "run the same command again to go on")
+    def check() -> None:
+        from models.checks import require  # noqa: PLC0415
+
+        require(options, Keys())
+
+    run(make, "run the same command again to go on", check)

@@ -11,13 +11,17 @@ import httpx
 from prefect.client.base import PrefectHttpxAsyncClient, PrefectHttpxSyncClient
 from prefect.events import Event
 from prefect.events.clients import EventsClient
+from prefect.logging.handlers import PrefectConsoleHandler
 from rich.console import Console
 
+from flows.terminal import printable
 from models import redaction
 from models.errors import StoryboardError
 from models.keys import learn_environment
 
 RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
+PRINTABLE = "printable"
+"""Mark of a factory that makes `_Printable` records."""
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
@@ -25,7 +29,50 @@ def _without_traceback(record: logging.LogRecord) -> bool:
     if record.exc_info and isinstance(record.exc_info[1], StoryboardError):
         record.exc_info = None
         record.exc_text = None
+        record.explained = True
     return True
+
+
+class _Printable(logging.LogRecord):
+    """A record whose message moves no cursor and rings no bell, whatever a story or a server's answer holds."""
+
+    def getMessage(self) -> str:  # noqa: N802
+        """The message with its arguments."""
+        return printable(super().getMessage())
+
+
+def _printing(make: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
+    @wraps(make)
+    def make_record(*values: Any, **more: Any) -> logging.LogRecord:
+        record = make(*values, **more)
+        record.__class__ = _Printable
+        return record
+
+    setattr(make_record, PRINTABLE, True)
+    return make_record
+
+
+def _is_told_last(record: logging.LogRecord) -> bool:
+    """Whether this line only repeats an error of ours that ends a task or the run."""
+    if not record.name.startswith(RUN_LOGGERS) or record.levelno < logging.ERROR:
+        return False
+    text = record.getMessage()
+    return hasattr(record, "explained") or (text.startswith("Finished in state ") and _names_own_error(text))
+
+
+def _names_own_error(text: str) -> bool:
+    kinds, waiting = {StoryboardError}, [StoryboardError]
+    while waiting:
+        waiting = [kind for parent in waiting for kind in parent.__subclasses__()]
+        kinds.update(waiting)
+    return any(kind.__name__ in text for kind in kinds)
+
+
+def leave_errors_to_the_last_line() -> None:
+    """Let the terminal not show an error before the command ends with it; the dashboard shows all."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, PrefectConsoleHandler):
+            handler.addFilter(lambda record: not _is_told_last(record))
 
 
 def _say_no_more(console: Console) -> None:
@@ -81,6 +128,8 @@ def prepare_logs() -> None:
     was killed would die of its next one.
     """
     hide_secrets()
+    if not hasattr(logging.getLogRecordFactory(), PRINTABLE):
+        logging.setLogRecordFactory(_printing(logging.getLogRecordFactory()))
     Console.on_broken_pipe = _say_no_more  # type: ignore[assignment, method-assign]
     for name in RUN_LOGGERS:
         logger = logging.getLogger(name)

@@ -6,17 +6,17 @@ The record, not argparse, says what is right: options reach it as text.
 from __future__ import annotations
 
 import argparse
-import atexit
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-from models.errors import InputError, StoryboardError
+from flows.terminal import say
+from models.errors import InputError
 from models.forms import Form, explain_option, value_schema
 from models.keys import learn_environment
-from models.redaction import install, redact
 from models.settings import suggest
 
 USAGE_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
@@ -35,6 +35,11 @@ class Parser(argparse.ArgumentParser):
         """Exit with code 2 and the message on stderr."""
         stop(message)
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print the help, also where the terminal lacks some of its letters or nobody reads to its end."""
+        with suppress(OSError):
+            say(message.rstrip("\n"), file)
+
 
 class Help(argparse.RawDescriptionHelpFormatter):
     """Explanations in one column, with room for them; lines no longer than are easy to read."""
@@ -46,7 +51,8 @@ class Help(argparse.RawDescriptionHelpFormatter):
 def stop(message: str, code: int = USAGE_ERROR) -> NoReturn:
     """Exit with this code and the message as one line on stderr."""
     learn_environment()
-    print(f"error: {' '.join(redact(message).split())}", file=sys.stderr)
+    with suppress(OSError):
+        say(f"error: {' '.join(message.split())}", sys.stderr)
     raise SystemExit(code)
 
 
@@ -146,26 +152,3 @@ def refuse_rest(rest: list[str], parser: argparse.ArgumentParser, why: str) -> N
 def option_names(parser: argparse.ArgumentParser) -> list[str]:
     """The long names of all options."""
     return [option for option in parser._option_string_actions if option.startswith("--")]
-
-
-def run(make: Callable[[], str], to_go_on: str) -> None:
-    """Call what makes something and print where it lies as the last line, or exit with the error in one line.
-
-    Args:
-        make: imports and runs the flow; returns the location.
-        to_go_on: what to do after an interruption.
-    """
-    learn_environment()
-    install()
-    said: list[str] = []
-    # Registered before Prefect starts its temporary server, and so run after it has said that it stopped.
-    atexit.register(lambda: print(*said, sep="\n", end="\n" if said else "", flush=True))
-    try:
-        from flows.temporary_server import start_temporary_server  # noqa: PLC0415
-
-        start_temporary_server()
-        said.append(make())
-    except KeyboardInterrupt:
-        stop(f"interrupted; {to_go_on}", INTERRUPTED)
-    except StoryboardError as error:
-        stop(str(error), FAILURE)

@@ -6,14 +6,17 @@ Prefect is imported after the arguments have been understood, so that --help and
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from flows.option_parser import Parser, add_groups, add_help, make_parser, option_name, refuse_rest, run, stop
+from flows.option_parser import Parser, add_groups, add_help, make_parser, option_name, refuse_rest, stop
+from flows.running import run
 from models.errors import InputError, StoryboardError
+from models.keys import Keys
 from models.records import MAX_FRAMES
-from models.redo import RedoOptions
+from models.redo import RedoOptions, plan_redo
 from models.redo_form import FORM
 from models.settings import check_names, explain
 
@@ -98,4 +101,10 @@ def main(arguments: list[str] | None = None) -> None:
 
         return redo_frame(asked.board, asked.frame, asked.options)
 
-    run(make, "the board is as it was; run the same command again to go on")
+    def check() -> None:
+        from models.checks import require  # noqa: PLC0415
+
+        if Path(asked.board).is_dir():  # a run's id is looked up on the server
+            require(plan_redo(asked.board, asked.frame, asked.options).painting, Keys())
+
+    run(make, "the board is as it was; run the same command again to go on", check)

@@ -13,8 +13,10 @@ from typing import NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from flows.command_line import SHORT_NAMES, VALUES
-from flows.option_parser import Parser, add_groups, add_help, make_parser, option_name, refuse_rest, run, stop
+from flows.option_parser import Parser, add_groups, add_help, make_parser, option_name, refuse_rest, stop
+from flows.running import run
 from models.errors import InputError, StoryboardError
+from models.keys import Keys
 from models.settings import StoryboardOptions, check_names, explain, with_environment
 from models.stories import AtOnce, read_stories
 from models.storyboard_form import FORM
@@ -106,10 +108,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the storybook flow; exit code 0 and the index's folder as the last line, or 1 and the error in one line."""
     asked = parse(sys.argv[1:] if arguments is None else arguments)
     try:
-        local = asked.deployment is None and with_environment(asked.options).get_profile().is_local
+        chosen = with_environment(asked.options)
     except StoryboardError as error:
         stop(str(error))
-    if local:
+    if asked.deployment is None and chosen.get_profile().is_local:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's library is first imported
 
     def make() -> str:
@@ -117,4 +119,10 @@ def main(arguments: list[str] | None = None) -> None:
 
         return storybook(asked.stories, asked.file, asked.options, asked.deployment, asked.at_once)
 
-    run(make, "run the same command again to go on")
+    def check() -> None:
+        from models.checks import require  # noqa: PLC0415
+
+        if asked.deployment is None:
+            require(chosen, Keys())
+
+    run(make, "run the same command again to go on", check, quiet=False)  # a story that fails is told when it does

@@ -1,40 +1,127 @@
-"""The server that a run from the terminal brings along, where no other is named."""
+"""The server that a run from the terminal brings along where no other is named. It ends with the run, whatever happens.
+
+Its process holds one end of a pipe, whose other end only the run's process holds: when that is gone, also by SIGTERM or
+kill -9, the pipe is closed, and the server ends itself. It has a database of its own: one that several processes
+write to would be locked at times. Ctrl-C does not reach it, so that the run can write down how it ended.
+"""
 
 from __future__ import annotations
 
-import signal
-import threading
-from contextlib import suppress
+import atexit
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Self
 
-from prefect.settings import get_current_settings
+import httpx
+from prefect.context import refresh_global_settings_context
+from prefect.settings import Settings
+
+from flows.terminal import last_words
+from models.errors import StoryboardError
+
+FOLDER = "temporary"
+"""Where the databases are, in PREFECT_HOME."""
+PATIENCE = 180.0
+"""Seconds that the server has to answer: the first start makes a database."""
+TO_END = 5.0
+"""Seconds that it has to end by itself."""
 
 
-def start_temporary_server() -> None:
-    """Start Prefect's temporary server out of Ctrl-C's reach; do nothing where a server is named.
+class TemporaryServer:
+    """The process of a server, which may still be starting.
 
-    Ctrl-C reaches every process of the terminal. A server that ends with it leaves the run asking in vain for minutes,
-    and nobody writes down how the run ended. A signal that is blocked here stays blocked in the process started here;
-    Prefect ends that one by itself, by SIGTERM, when the run is over.
-
-    A new server takes 5 s and more to answer. Meanwhile what painting needs is imported, which takes 4 s on two cores.
+    Args:
+        settings: Prefect's, which say where databases belong.
     """
-    settings = get_current_settings()
-    if settings.api.url or not settings.server.ephemeral.enabled:
-        return
-    from prefect.server.api.server import SubprocessASGIServer  # noqa: PLC0415 (seconds, needed only here)
 
-    imports = threading.Thread(target=_import_what_paints, name="imports", daemon=True)
-    imports.start()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        SubprocessASGIServer().start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    imports.join()  # two threads must not import these libraries at once: their modules need each other in circles
+    def __init__(self, settings: Settings) -> None:
+        folder = settings.home / FOLDER
+        self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the process)
+        self.password = settings.server.api.auth_string
+        self.process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "flows.server_process", str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            env=os.environ | {"PYTHONPATH": _path()},
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # Windows' way to leave Ctrl-C alone
+        )
+        atexit.register(self.end)
+
+    @classmethod
+    @contextmanager
+    def starting(cls, settings: Settings) -> Iterator[Self]:
+        """A server that is being started, and is ended at once where something fails meanwhile."""
+        server = cls(settings)
+        try:
+            yield server
+        except BaseException:
+            server.process.kill()
+            server.end()
+            raise
+
+    def use(self) -> None:
+        """Wait until it answers, and let all of Prefect in this process ask it.
+
+        Raises:
+            StoryboardError: it did not start, in its own last words.
+        """
+        assert self.process.stdout is not None
+        port = self.process.stdout.readline().strip().decode()
+        if not port:
+            raise StoryboardError(f"the temporary Prefect server did not start: {self._last_words()}")
+        url = f"http://127.0.0.1:{port}/api"
+        self._wait_until_it_answers(url)
+        os.environ["PREFECT_API_URL"] = url
+        if self.password is not None:
+            os.environ["PREFECT_API_AUTH_STRING"] = self.password.get_secret_value()
+        refresh_global_settings_context()
+        logging.getLogger("prefect.flow_runs").addFilter(_names_no_page)
+
+    def _wait_until_it_answers(self, url: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        with httpx.Client(trust_env=False) as client:
+            while time.monotonic() < deadline and self.process.poll() is None:
+                try:
+                    if client.get(f"{url}/health").is_success:
+                        return
+                except httpx.TransportError:
+                    time.sleep(0.1)
+        raise StoryboardError(f"the temporary Prefect server did not start: {self._last_words()}")
+
+    def end(self) -> None:
+        """Close its pipe, and wait until it has ended."""
+        atexit.unregister(self.end)
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+        try:
+            self.process.wait(TO_END)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+    def _last_words(self) -> str:
+        self.process.kill()
+        self.process.wait()
+        self.log.seek(0)
+        return last_words(self.log.read().decode("utf-8", "replace"))
 
 
-def _import_what_paints() -> None:
-    from models.diffusion.loading import import_libraries  # noqa: PLC0415
+def _names_no_page(record: logging.LogRecord) -> bool:
+    """Leave out where a run is to be viewed: this server has no pages."""
+    return not record.getMessage().startswith("View at ")
 
-    with suppress(Exception):  # what can't be imported is told where it is needed
-        import_libraries()
+
+def _path() -> str:
+    """Where the server's process finds this project, whatever folder it is started in."""
+    return os.pathsep.join(filter(None, [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH")]))

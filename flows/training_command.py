@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from flows.option_parser import Parser, add_groups, add_help, make_parser, option_name, refuse_rest, run, stop
+from flows.option_parser import Parser, add_groups, add_help, make_parser, option_name, refuse_rest, stop
+from flows.running import run
 from models.errors import InputError, StoryboardError
 from models.forms import NOTHING
+from models.keys import Keys
 from models.lora.accelerate_settings import read_accelerate_config
 from models.lora.config_files import training_options
 from models.lora.foreign_names import foreign_option
@@ -133,4 +135,15 @@ def main(arguments: list[str] | None = None) -> None:
 
         return train_lora(options=options)
 
-    run(make, "--resume-from-checkpoint latest goes on from the last checkpoint")
+    run(make, "--resume-from-checkpoint latest goes on from the last checkpoint", lambda: _check(options))
+
+
+def _check(options: TrainingOptions) -> None:
+    """What the flow's first two stages look at, without a server."""
+    from models.language.prompts import token_counter  # noqa: PLC0415
+    from models.lora.dataset import read_set  # noqa: PLC0415
+    from models.lora.preflight import require  # noqa: PLC0415
+
+    settings = read_accelerate_config(Path(options.accelerate_config) if options.accelerate_config else None)
+    require(options, settings, Keys(), run="")
+    read_set(options, token_counter(options.get_profile()))

@@ -2,6 +2,6 @@
 
 import os
 
-# OpenMP reads this when torch is first imported, and torch is imported by nothing before this package. Threads that wait
-# at a barrier sleep; otherwise they spin, and two processes that paint on one CPU take three times as long each.
+# OpenMP reads this when torch is imported, and nothing imports torch before this package. Threads that wait for others
+# then sleep: where they spin, two processes that paint on one CPU take three times as long each.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,0 +1,101 @@
+"""The process of a temporary server: Prefect's API on a port of this machine, until its standard input is closed.
+
+python -m flows.server_process FOLDER   (FOLDER keeps the databases; the port is the only line on stdout)
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import sys
+import threading
+import time
+from contextlib import closing
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from flows.option_parser import FAILURE, stop
+
+if TYPE_CHECKING:
+    import uvicorn
+
+OWN = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+"""What Prefect itself gives to a temporary server."""
+TO_END = 3.0
+"""Seconds to end by itself, once nobody is there that asks."""
+
+
+def main(folder: Path) -> None:
+    """Serve from a database that no other process uses."""
+    guard = Guard()
+    folder.mkdir(parents=True, exist_ok=True)
+    database, lock = take_database(folder)
+    os.environ |= {**OWN, "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}"}
+    os.environ.pop("PREFECT_API_URL", None)
+    with socket.socket() as listener, lock:
+        listener.bind(("127.0.0.1", 0))
+        os.write(1, f"{listener.getsockname()[1]}\n".encode())
+        _serve(listener, guard)
+
+
+def _serve(listener: socket.socket, guard: Guard) -> None:
+    import uvicorn  # noqa: PLC0415  (after the settings have been made)
+
+    app = "prefect.server.api.server:create_app"
+    server = uvicorn.Server(uvicorn.Config(app, factory=True, log_level="error", lifespan="on"))
+    guard.watch(server)
+    server.run(sockets=[listener])
+
+
+class Guard:
+    """Ends this process when standard input is closed, whatever it is doing then."""
+
+    def __init__(self) -> None:
+        self.server: uvicorn.Server | None = None
+        threading.Thread(target=self._wait, daemon=True).start()
+
+    def watch(self, server: uvicorn.Server) -> None:
+        """Let this server end by itself first."""
+        self.server = server
+
+    def _wait(self) -> None:
+        while os.read(0, 1):
+            pass
+        if self.server is not None:
+            self.server.should_exit = True
+            time.sleep(TO_END)
+        os._exit(0)
+
+
+def take_database(folder: Path) -> tuple[Path, FileLock]:
+    """The first database of this release of Prefect that nobody uses, and its lock.
+
+    A release has its own: one can't read what a later one made. What is there is kept, since making one takes seconds.
+    """
+    number = 0
+    while True:
+        number += 1
+        database = folder / f"{version('prefect')}-{number}.db"
+        lock = FileLock(f"{database}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        _require_database(database)
+        return database, lock
+
+
+def _require_database(file: Path) -> None:
+    try:
+        with closing(sqlite3.connect(file)) as database:
+            database.execute("PRAGMA schema_version")
+    except sqlite3.Error as error:
+        stop(f"{file} is no database that can be used ({error}): remove it, and run again", FAILURE)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

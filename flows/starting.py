@@ -1,0 +1,160 @@
+"""What Prefect needs before a run begins; where a machine can't give it, one line says so, with the way out."""
+
+from __future__ import annotations
+
+import io
+import os
+import ssl
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+from pydantic import ValidationError
+
+from models.addresses import without_credentials
+from models.errors import InputError, StoryboardError
+from models.settings import explain
+
+if TYPE_CHECKING:
+    from prefect.settings import Settings
+
+CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "PREFECT_API_SSL_CERT_FILE")
+"""Variables that name certificates which the clients of Prefect and OpenAI read."""
+PATIENCE = 10.0
+"""Seconds that a named server has to answer."""
+
+
+def start(check: Callable[[], None]) -> None:
+    """Make sure that a Prefect server answers: the one that is named, or a temporary one that ends with this process.
+
+    Args:
+        check: raises a StoryboardError where the run could not succeed; asked while a temporary server starts.
+
+    Raises:
+        StoryboardError: in one line, what `check` raised or why there is no server.
+    """
+    require_usable_network()
+    settings = _settings()
+    _require_writable(settings.home)
+    if settings.api.url:
+        check()
+        require_answer(settings)
+        return
+    if not settings.server.ephemeral.enabled:
+        raise InputError(
+            "no Prefect server is named, and PREFECT_SERVER_EPHEMERAL_ENABLED is off: set PREFECT_API_URL, or that on"
+        )
+    from flows.temporary_server import TemporaryServer  # noqa: PLC0415
+
+    with TemporaryServer.starting(settings) as server:
+        check()
+        _import_what_paints()
+        server.use()
+
+
+@contextmanager
+def explaining() -> Iterator[None]:
+    """One line in place of a page, where the Prefect server stops answering."""
+    try:
+        yield
+    except httpx.TransportError as error:
+        raise StoryboardError(
+            f"the Prefect server stopped answering ({type(error).__name__}): see what became of it, and run again"
+        ) from error
+
+
+def require_usable_network() -> None:
+    """Refuse certificates and proxies that no client can be made with, whichever is asked first.
+
+    Raises:
+        InputError: names the variable.
+    """
+    for name in CERTIFICATES:
+        if (place := os.environ.get(name)) and not Path(place).exists():
+            raise InputError(f"{name} names {place}, and there is no such file: correct it, or unset it")
+    try:
+        httpx.Client().close()
+    except ssl.SSLError as error:
+        raise InputError(f"SSL_CERT_FILE holds no certificates that can be read ({error.reason}): unset it") from None
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        proxies = ", ".join(name for name in os.environ if name.lower().endswith("_proxy") and "no" not in name.lower())
+        reason = "a SOCKS proxy needs pip install socksio" if isinstance(error, ImportError) else "no proxy's address"
+        raise InputError(f"{proxies}: {reason}; correct it, or unset it") from None
+
+
+def _settings() -> Settings:
+    """Prefect's settings: of the environment, `.env` and the active profile."""
+    try:
+        # What Prefect says of it while it is imported is told in one line below.
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.filterwarnings("ignore", message="Failed to create the Prefect home")
+            from prefect.settings import get_current_settings  # noqa: PLC0415
+
+            return get_current_settings()
+    except Exception as error:
+        reason = explain(error) if isinstance(error, ValidationError) else " ".join(str(error).split())
+        raise InputError(
+            f"Prefect's settings can't be read: {reason}: correct PREFECT_… in the environment, in .env or in the "
+            "profiles.toml of PREFECT_HOME"
+        ) from error
+
+
+def _require_writable(home: Path) -> None:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home):
+            pass
+    except OSError as error:
+        reason = (error.strerror or "unknown").lower()
+        raise InputError(
+            f"{home} can't be written, where Prefect keeps its results: {reason}; set PREFECT_HOME to a folder that can"
+        ) from None
+
+
+def require_answer(settings: Settings) -> None:
+    """Refuse a named server that does not answer as one.
+
+    Raises:
+        InputError: it is out of reach, wants another password, or is no Prefect server.
+    """
+    url = settings.api.url or ""
+    shown = f"{without_credentials(url)}, which {_named_by(settings)} names"
+    try:
+        answer = httpx.get(f"{url.rstrip('/')}/admin/version", auth=_password(settings), timeout=PATIENCE)
+        if answer.status_code == httpx.codes.UNAUTHORIZED:
+            raise InputError(f"{shown}, wants another password: set PREFECT_API_AUTH_STRING to the server's")
+        if answer.is_server_error or not isinstance(answer.json(), str):
+            raise ValueError(f"status {answer.status_code}")
+    except (httpx.TransportError, httpx.InvalidURL) as error:
+        raise InputError(
+            f"no Prefect server answers at {shown} ({type(error).__name__}): start it, name another, or unset that: "
+            "a run then brings a server of its own"
+        ) from None
+    except ValueError:
+        raise InputError(
+            f"what answers at {shown}, is no Prefect server (status {answer.status_code}): an address ends with /api"
+        ) from None
+
+
+def _password(settings: Settings) -> tuple[str, str] | None:
+    secret = settings.api.auth_string
+    name, _, password = (secret.get_secret_value() if secret else "").partition(":")
+    return (name, password) if name else None
+
+
+def _named_by(settings: Settings) -> str:
+    if os.environ.get("PREFECT_API_URL"):
+        return "PREFECT_API_URL"
+    return f"a profile in {settings.profiles_path} or .env"
+
+
+def _import_what_paints() -> None:
+    """Here and now, while the server starts: it takes 4 s on two cores."""
+    from models.diffusion.loading import import_libraries  # noqa: PLC0415
+
+    with suppress(Exception):  # what can't be imported is told where it is needed
+        import_libraries()
