@@ -140,9 +140,22 @@ def test_pictures_in_subfolders_alone_are_found_and_named(tmp_path: Path) -> Non
     make(tmp_path, {**pairs("img/a.png", "img/b.png"), **pairs("old/c.png"), "log/x.txt": "x"})
     with pytest.raises(InputError, match=r"^train_data_dir: no pictures in .* but in its subfolders img \(2\), old"):
         read(tmp_path)
+    make(tmp_path / "gui", pairs("img/10_hero/a.png", "img/2_hat/b.png"))
+    with pytest.raises(InputError, match=r"but in its subfolders img \(2\); name one of them"):
+        read(tmp_path / "gui")
     make(tmp_path / "zipped", {"set.zip": "x"})
     with pytest.raises(InputError, match=r"no pictures in .*zipped; there is set\.zip; it takes png"):
         read(tmp_path / "zipped")
+
+
+def test_a_caption_that_several_pictures_share_is_told_and_a_mask_is_no_picture(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(tmp_path, {**pairs("a.png"), "a.heic": None, "a-masklabel.png": None})
+    found = read(tmp_path)
+    assert sorted(captions(found)) == ["a.heic", "a.png"]
+    assert found.passed_over == ("a-masklabel.png: a mask, and masks are not used",)
+    assert "a.txt is the caption of all of a.heic, a.png" in caplog.text
 
 
 def test_folders_that_are_links_are_read_and_a_link_upwards_ends_nothing(tmp_path: Path) -> None:
@@ -207,7 +220,20 @@ def test_two_lists_and_a_json_array_are_one_fault_each(tmp_path: Path) -> None:
     assert fault(tmp_path / "array").startswith("metadata.jsonl: one JSON array; write each of its entries on a line")
 
 
-LINES = "hero sits\n\n  hero in a   robe \nhero sits\n"
+@pytest.mark.parametrize(
+    "caption", ["(hero:1.2) sits", "((hero)) sits", "hero in a {red|blue} robe", "hero __place__", "hero <lora:x:0.8>"]
+)
+def test_marks_of_prompts_are_read_as_text_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, caption: str
+) -> None:
+    make(tmp_path, {**pairs("a.png", caption=caption), **pairs("b.png", caption="hero (an old man): sits, 2:1")})
+    assert captions(read(tmp_path))["a.png"] == caption
+    assert (
+        "1 captions have marks of prompts, such as (word:1.2), {a|b} or <lora:x>, which are read as text" in caplog.text
+    )
+
+
+LINES = "hero sits\r\n\n  hero in a \u2028 robe \rhero sits\n"
 
 
 def test_several_lines_are_what_caption_mode_says(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

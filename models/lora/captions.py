@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from models.errors import InputError
 from models.lora.folder_files import (
     CAPTION_SUFFIXES,
+    MASK,
     METADATA,
     Part,
     composed,
@@ -25,6 +26,7 @@ from models.lora.folder_files import (
     passed_over,
     pictures_below,
     printable,
+    stem_of,
 )
 from models.lora.metadata import list_metadata
 from models.lora.options import CaptionMode
@@ -68,10 +70,12 @@ def _list_captioned(folder: PictureFolder, files: Mapping[str, Path], part: Part
     """List the part's pictures, each with the text file beside it; the names of all files that are used."""
     here = [name for name in files if parent_of(name) == part.folder]
     beside = _Beside(name for name in here if is_caption(name))
-    stems = {_stem(name) for name in here if is_picture(name)}
+    stems = {stem_of(name) for name in here if is_picture(name)}
     wordless, several, used = [], [], set[str]()
+    shared: dict[str, list[str]] = {}
     for name in here:
-        if not is_picture(name) and not (is_unread_picture(name) and _stem(name) not in stems):
+        is_mask = stem_of(name).endswith(MASK) and stem_of(name).removesuffix(MASK) in stems
+        if is_mask or not (is_picture(name) or (is_unread_picture(name) and stem_of(name) not in stems)):
             continue
         used.add(name)
         if not is_text(name):
@@ -79,6 +83,8 @@ def _list_captioned(folder: PictureFolder, files: Mapping[str, Path], part: Part
             continue
         sources = beside.of(name)
         used.update(sources)
+        for source in sources:
+            shared.setdefault(source, []).append(name)
         texts = {source: folder.read_text(source, files[source]) for source in sources}
         captions, source = _choose(folder, name, texts, mode)
         if captions is None and not sources and part.words:
@@ -89,6 +95,11 @@ def _list_captioned(folder: PictureFolder, files: Mapping[str, Path], part: Part
         several += [source for text in texts.values() if text and _has_several_lines(text)]
         folder.listed.append(Listed(name, files[name], captions, source, part.repeats))
     _warn(folder, part, used, wordless, several if mode == "joined" else [])
+    for source, names in shared.items():
+        if len(names) > 1:
+            log.warning(
+                "%s: %s is the caption of all of %s", folder.path, printable(source), printable(", ".join(names))
+            )
     return used
 
 
@@ -131,20 +142,20 @@ class _Beside:
         self.by_stem: dict[str, list[str]] = {}
         self.by_small_stem: dict[str, list[str]] = {}
         for name in self.names:
-            self.by_stem.setdefault(_stem(name), []).append(name)
-            self.by_small_stem.setdefault(_stem(name).casefold(), []).append(name)
+            self.by_stem.setdefault(stem_of(name), []).append(name)
+            self.by_small_stem.setdefault(stem_of(name).casefold(), []).append(name)
 
     def of(self, picture: str) -> list[str]:
         """Of 001.png: 001.txt, 001.caption, 001.png.txt; where there is none, the same in other cases of letters."""
-        stems = (_stem(picture), composed(picture))
+        stems = (stem_of(picture), composed(picture))
         exact = [name for stem in stems for name in self.by_stem.get(stem, [])]
         return exact or [name for stem in stems for name in self.by_small_stem.get(stem.casefold(), [])]
 
     def way_out(self, picture: str) -> str:
         """What to do about a picture without a caption."""
         wanted = f"{PurePosixPath(picture).stem}.txt"
-        twice = {_stem(picture) + suffix for suffix in CAPTION_SUFFIXES}  # 001.txt.txt
-        near = [name for name in self.names if _stem(name) in twice]
+        twice = {stem_of(picture) + suffix for suffix in CAPTION_SUFFIXES}  # 001.txt.txt
+        near = [name for name in self.names if stem_of(name) in twice]
         return f"rename {near[0]} to {wanted}" if near else f"describe the picture in {parent_of(picture)}{wanted}"
 
 
@@ -159,8 +170,3 @@ def _nothing_in(folder: PictureFolder, files: Collection[str], used: Collection[
         )
     there = f"; there is {', '.join(map(printable, list(files)[:3]))}" if files else ""
     return f"no pictures in {folder.path}{there}; it takes {KINDS}, each with a .txt caption"
-
-
-def _stem(name: str) -> str:
-    """Of a file's name, with its folder."""
-    return composed(name.removesuffix(PurePosixPath(name).suffix))

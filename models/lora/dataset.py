@@ -23,6 +23,9 @@ log = logging.getLogger("models.lora")
 TOLD = 20
 """Faults that an error's message holds; its `faults` has them all."""
 
+_PROMPT_SYNTAX = re.compile(r"\(\(|\([^()]*:\s*\d[\d.]*\)|<\w+:[^<>]*>|\{[^{}|]*\|[^{}]*\}|__\w+__|\bBREAK\b")
+"""How other programs weight words, draw among them, or load files in a prompt."""
+
 CountTokens = Callable[[str], int]
 """Length of a text, start and end included; what `token_counter(profile)` returns."""
 Progress = Callable[[int, int], None]
@@ -67,6 +70,7 @@ def read_set(options: TrainingOptions, count_tokens: CountTokens, *, progress: P
         if progress:
             progress(done, len(work))
     _tell_twins(read)
+    _tell_prompt_syntax(read)
     if faults := [fault for folder in folders for fault in folder.faults]:
         raise _invalid(faults)
     learnt, held_out = hold_out(_pictures_of(folders[0], read), options.held_out, options.seed)
@@ -167,6 +171,13 @@ def _faults_of(caption: str, where: str, trigger: str, count_tokens: CountTokens
         yield f"{where} writes the trigger word as {found[0]}; write {trigger}"
     elif found and not wanted:  # in any case of letters, because CLIP's tokenizer makes them all small
         yield f"{where} has the trigger word {found[0]}; leave it out, or move the picture to train_data_dir"
+
+
+def _tell_prompt_syntax(read: Sequence[_Read]) -> None:
+    found = [one.listed for one in read if _PROMPT_SYNTAX.search(" ".join(one.listed.captions or ()))]
+    if found:
+        message = "%d captions have marks of prompts, such as (word:1.2), {a|b} or <lora:x>, which are read as text: %s"
+        log.warning(message, len(found), found[0].source)
 
 
 def _tell_twins(read: Sequence[_Read]) -> None:

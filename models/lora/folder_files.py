@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -62,8 +63,11 @@ UNREAD = frozenset(
 
 HIDDEN = "hidden, or the system's own"
 IN_SUBFOLDER = (
-    "in a subfolder that is not read; call it as kohya does, such as 1_name, or name it as the folder of the pictures"
+    f"in a subfolder that is not read; call it as kohya does, 1_name (1 to {MOST_REPEATS} times in a pass), or name it "
+    "as the folder of the pictures"
 )
+MASK = "-masklabel"
+"""What OneTrainer appends to a picture's name for its mask."""
 TABLES = (".json", ".jsonl", ".csv", ".parquet")
 """Endings of files that may hold captions, for another program."""
 
@@ -142,6 +146,11 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def stem_of(name: str) -> str:
+    """A file's name without its last ending and with its folder, as it is compared."""
+    return composed(name.removesuffix(PurePosixPath(name).suffix))
+
+
 def parent_of(name: str) -> str:
     """The folder of a file's name, with a slash behind it, or nothing."""
     return name[: name.rfind("/") + 1]
@@ -199,6 +208,7 @@ def _reason(name: str, lists: Mapping[str, str | None]) -> str:
         f"not listed in {metadata}": metadata is not None and picture,
         f"{metadata} has the captions": metadata is not None and is_caption(name),
         IN_SUBFOLDER: metadata is None and folder not in lists,
+        "a mask, and masks are not used": stem_of(name).endswith(MASK),
         "no picture has its name": is_caption(name),
         "a picture of the same name is used": picture,
         f"captions are read from {', '.join((*CAPTION_SUFFIXES, *METADATA))}": _suffix(name) in TABLES,
@@ -223,12 +233,13 @@ def printable(text: str) -> str:
 
 
 def pictures_below(files: Collection[str], used: Collection[str]) -> dict[str, int]:
-    """Subfolders with pictures that are not used, and how many each has."""
-    counts: dict[str, int] = {}
+    """Subfolders with pictures that are not used, and how many each has; of kohya's the folder that holds them."""
+    counts: Counter[str] = Counter()
     for name in files:
         if is_picture(name) and name not in used and "/" in name:
-            counts[parent_of(name)[:-1]] = counts.get(parent_of(name)[:-1], 0) + 1
-    return counts
+            folder = parent_of(name)
+            counts[(_kohya_part(folder) and parent_of(folder[:-1])[:-1]) or folder[:-1]] += 1
+    return dict(counts)
 
 
 def _suffix(name: str) -> str:

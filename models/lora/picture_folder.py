@@ -77,7 +77,7 @@ class PictureFolder:
 
 def captions_of(text: str, mode: CaptionMode) -> tuple[str, ...]:
     """The captions in a text: its lines joined, the first of them, or each. Without any, one that is empty."""
-    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+    lines = [" ".join(line.split()) for line in re.split(r"\r\n|\r|\n", text) if line.strip()]
     if mode == "joined":
         return (" ".join(lines),)
     return tuple(lines[:1] if mode == "first" else dict.fromkeys(lines)) or ("",)
