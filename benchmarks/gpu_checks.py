@@ -146,6 +146,7 @@ def learn(figures: Figures, folder: Path, *, half: bool) -> list[float]:
         mixed_precision="fp16",
         device=figures.device,
         run="check",
+        training="check",
     )
     losses: list[float] = []
     train(job, lambda tick: losses.append(tick.loss) if tick.loss is not None else None)

@@ -42,7 +42,8 @@ from models.profiles import OWN_PROFILES, ROOT, Profile
 from models.storage import sha256_of
 
 CONFIG = ROOT / "configs" / "training_config.yaml"
-OF_OTHER_PLACES = ("base_model_name_or_path", "pretrained_model_name_or_path", "accelerate_config")
+OF_OTHER_PLACES = ("base_model_name_or_path", "pretrained_model_name_or_path", "accelerate_config", "warmup_steps")
+"""What the document's configuration says of other places and another length."""
 LEARNT, HELD_OUT = 8, 1
 DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 NAMES = ("document, fp16", "plain, fp16")
@@ -159,6 +160,7 @@ class Bench:
             device=self.device if setting.processes == 1 else "cuda",
             processes=setting.processes,
             run=setting.name,
+            training=setting.name,
         )
         pace = Pace(self.figures, self._kernels(setting), updates - PROFILED - 1)
         start_of_peak(self.device)

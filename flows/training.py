@@ -23,6 +23,7 @@ from pydantic import TypeAdapter
 from flows.logs import prepare_logs
 from models.forms import UNSET, OptionalText
 from models.lora.accelerate_settings import read_accelerate_config
+from models.lora.belonging import held
 from models.lora.config_files import training_options
 from models.lora.training_form import TrainingForm
 from tasks.training import (
@@ -57,9 +58,10 @@ def train_lora(config: OptionalText = "", options: TrainingForm = UNSET) -> str:
     chosen = training_options(options.model_dump(exclude_unset=True), Path(config) if config else None)
     settings = read_accelerate_config(Path(chosen.accelerate_config) if chosen.accelerate_config else None)
     run = str(flow_run.id)
-    check_training(chosen, settings, run)
-    pictures = read_pictures(chosen, settings)
-    encode_latents(chosen, settings, pictures)
-    trained = train_character(chosen, settings, pictures, run)
-    comparison = compare_checkpoints(chosen, settings, pictures, trained)
-    return publish_character(chosen, pictures, comparison).location
+    with held(Path(chosen.output_dir).absolute()):
+        check_training(chosen, settings, run)
+        pictures = read_pictures(chosen, settings)
+        encode_latents(chosen, settings, pictures)
+        trained = train_character(chosen, settings, pictures, run)
+        comparison = compare_checkpoints(chosen, settings, pictures, trained)
+        return publish_character(chosen, pictures, comparison).location

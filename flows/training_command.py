@@ -57,6 +57,7 @@ Logs go to stderr, where the published character lies to stdout: what --lora-pat
 python -m flows.storyboard takes. AWS keys are read from the environment or .env alone.
 Exit codes: 0 it was published, 1 the training failed, 2 something that was given is
 wrong, 130 interrupted. Checkpoints are kept: --resume-from-checkpoint latest goes on.
+A checkpoint that fails the comparison is not published, which is a failure.
 
 examples:
   python -m flows.training --config configs/training_steppe.yaml
@@ -141,9 +142,12 @@ def main(arguments: list[str] | None = None) -> None:
 def _check(options: TrainingOptions) -> None:
     """What the flow's first two stages look at, without a server."""
     from models.language.prompts import token_counter  # noqa: PLC0415
-    from models.lora.dataset import read_set  # noqa: PLC0415
+    from models.lora.dataset import read_set, require_enough  # noqa: PLC0415
+    from models.lora.job import updates_of  # noqa: PLC0415
     from models.lora.preflight import require  # noqa: PLC0415
 
     settings = read_accelerate_config(Path(options.accelerate_config) if options.accelerate_config else None)
     require(options, settings, Keys(), run="")
-    read_set(options, token_counter(options.get_profile()))
+    training_set = read_set(options, token_counter(options.get_profile()))
+    require_enough(training_set)
+    updates_of(options, len(training_set.learnt), settings.num_processes if settings else 1)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from models.checksums import stored_checksum_of
+from models.errors import InputError
 from models.keys import Keys
 from models.s3_bucket import MANIFEST, PARALLEL, Counter, Location, parse_location
 from models.s3_client import TO_WRITE, errors_told_apart, make_client, status_of
@@ -35,7 +36,9 @@ FIRST_PIECE, LAST_PIECE = f"{ADAPTER_FOLDERS[1]}/{ADAPTER_CONFIG}", f"{ADAPTER_F
 ALGORITHM = "SHA256"
 
 
-def upload(files: Mapping[str, Path], address: str, *, keys: Keys, progress: Progress | None = None) -> None:
+def upload(
+    files: Mapping[str, Path], address: str, *, keys: Keys, progress: Progress | None = None, replace: bool = True
+) -> None:
     """Send the files of a publication; one that is there already with the same sha256 is not sent again.
 
     Large files go in parts, several at once; parts of an upload that failed are removed.
@@ -45,9 +48,10 @@ def upload(files: Mapping[str, Path], address: str, *, keys: Keys, progress: Pro
         address: `s3://bucket/prefix`.
         keys: credentials and endpoint.
         progress: called while bytes leave, from several threads but never from two at once.
+        replace: whether other weights that lie there may be overwritten.
 
     Raises:
-        InputError: the address or the endpoint is malformed.
+        InputError: the address or the endpoint is malformed, or other weights lie there, or may.
         ObjectNotFound: a file is not here.
         StorageError: the upload failed; its subclasses say how. A `retryable` one can simply be called again.
     """
@@ -55,12 +59,42 @@ def upload(files: Mapping[str, Path], address: str, *, keys: Keys, progress: Pro
     with errors_told_apart(str(location), keys, TO_WRITE), closing(make_client(keys)) as client:
         prefix = _Prefix(client, location)
         seen = {name: prefix.look(name) for name in files}
+        if not replace:
+            _refuse_other_weights(location, files, seen)
         counter = Counter(sum(_size(path) for path in files.values()), progress)
         for name in in_order(files, manifest_first=_lie_without_manifest(seen)):
             if _is_same(seen[name], files[name]):
                 counter.add(_size(files[name]))
             else:
                 prefix.send(name, files[name], counter)
+
+
+def holds_weights(address: str, keys: Keys) -> bool:
+    """Whether weights lie under this address, as far as these credentials may look.
+
+    Raises:
+        InputError, StorageError: see `upload`.
+    """
+    location = parse_location(address)
+    with errors_told_apart(str(location), keys, TO_WRITE), closing(make_client(keys)) as client:
+        return bool(_Prefix(client, location).look(LAST_PIECE))
+
+
+def _refuse_other_weights(
+    location: Location, files: Mapping[str, Path], seen: Mapping[str, Mapping[str, Any] | None]
+) -> None:
+    for name in filter(_is_piece, files):
+        found = seen[name]
+        if found is None or _is_same(found, files[name]):
+            continue
+        if not found:
+            raise InputError(
+                f"{location}: these credentials may not look whether a publication is there; --replace writes unseen"
+            )
+        raise InputError(
+            f"{location}: an earlier publication is there; choose another --name, or let this one take its place with "
+            "--replace"
+        )
 
 
 def in_order(names: Iterable[str], *, manifest_first: bool) -> list[str]:

@@ -14,6 +14,7 @@ from models.keys import Keys
 from models.language.prompts import token_counter
 from models.lora import checkpoints, pages, preflight
 from models.lora.accelerate_settings import AccelerateSettings
+from models.lora.belonging import checkpoints_of, training_of
 from models.lora.config_files import notes
 from models.lora.job import Job, Tick, updates_of
 from models.lora.options import TrainingOptions
@@ -44,11 +45,14 @@ def read_pictures(options: TrainingOptions, settings: AccelerateSettings | None)
 
     Raises:
         DatasetInvalid: holds all faults, by file.
+        InputError: there is one picture alone, or they make too few updates for the schedule.
     """
-    from models.lora.dataset import read_set
+    from models.lora.dataset import read_set, require_enough
     from models.lora.set_sheet import set_markdown, set_sheet
 
     training_set = read_set(options, token_counter(options.get_profile()))
+    require_enough(training_set)
+    updates_of(options, len(training_set.learnt), settings.num_processes if settings else 1)
     create_markdown_artifact(
         key="training-pictures",
         markdown=set_markdown(training_set, set_sheet(training_set)),
@@ -110,6 +114,7 @@ def train_character(
         device=device,
         processes=processes,
         run=run,
+        training=training_of(start, run),
         start=None if start is None else str(start),
     )
     with showing("training", f"Training {options.character()}") as show:
@@ -119,11 +124,7 @@ def train_character(
         except BaseException as error:
             get_run_logger().warning("stopped (%s): %s", type(error).__name__, checkpoints.last_whole(output))
             raise
-    return [checkpoints.read_state(output / checkpoints.name_of(step)).checkpoint for step in _kept(output, job)]
-
-
-def _kept(output: Path, job: Job) -> list[int]:
-    return [step for step in checkpoints.list_steps(output) if step <= job.updates]
+    return checkpoints_of(output, job)
 
 
 @task(name="compare checkpoints", **RETRYING)
@@ -164,12 +165,16 @@ def publish_character(options: TrainingOptions, training_set: TrainingSet, compa
     """The chosen checkpoint where storyboards find it, in every form that is read elsewhere.
 
     Raises:
+        TrainingError: it failed the comparison, and nobody asked to publish it all the same.
+        InputError: another publication lies there, and nobody asked to replace it.
         StorageError: see `models.errors`; nothing half-finished is picked up.
     """
-    from models.lora.publishing import character_of, publish
+    from models.lora.publishing import character_of, publish, refuse_failed
 
+    refuse_failed(options, comparison)
     character = character_of(options, training_set, comparison)
-    published = publish(character, options.publish_to, keys=Keys(), progress=InQuarters("publishing"))
+    progress = InQuarters("publishing")
+    published = publish(character, options.publish_to, keys=Keys(), progress=progress, replace=options.replace)
     get_run_logger().info("published: %s\n%s", published.location, "\n".join(published.files))
     return published
 
@@ -222,7 +227,7 @@ class _Watch:
             self.log.info("%s", pages.tick_line(tick, self.job.updates))
 
     def _show_curve(self, checkpoint: Checkpoint) -> None:
-        page = pages.curve_page(checkpoints.read_losses(Path(checkpoint.path)), checkpoint, self.seconds)
+        page = pages.curve_page(checkpoints.peek(Path(checkpoint.path)).losses, checkpoint, self.seconds)
         create_markdown_artifact(key="loss-curve", markdown=page, description="Loss, learning rate and speed")
         held_out = "" if checkpoint.validation_loss is None else f", held-out {checkpoint.validation_loss:.4f}"
         self.log.info("checkpoint-%d: loss %.4f%s", checkpoint.step, checkpoint.loss, held_out)

@@ -13,12 +13,12 @@ from PIL import Image
 from tiny_models import request, setup
 
 from models import profiles
-from models.diffusion import batcher
+from models.diffusion import batcher, loading, painter
 from models.diffusion.batcher import paint_together
 from models.diffusion.loading import load
 from models.diffusion.painter import Painting, paint
 from models.diffusion.requests import PaintRequest
-from models.errors import AdapterMismatch, OutOfMemory
+from models.errors import AdapterMismatch, PaintError
 
 tiny_world = tiny_models.tiny_world
 
@@ -61,8 +61,8 @@ class Studio:
 @pytest.fixture
 def studio(monkeypatch: pytest.MonkeyPatch) -> Studio:
     own = Studio()
-    monkeypatch.setattr(batcher, "load", lambda setup: None)
-    monkeypatch.setattr(batcher, "paint", own.paint)
+    monkeypatch.setattr(loading, "load", lambda setup, progress=None: None)
+    monkeypatch.setattr(painter, "paint", own.paint)
     # A batch that can fill is waited for, so no test depends on how fast threads start.
     monkeypatch.setattr(batcher, "LINGER", TIMEOUT)
     return own
@@ -128,23 +128,23 @@ def test_unlike_requests_do_not_share_a_batch(studio: Studio, pool: ThreadPoolEx
 def test_an_error_reaches_its_own_batch_alone(studio: Studio, pool: ThreadPoolExecutor) -> None:
     def fail(requests: Sequence[PaintRequest]) -> None:
         if requests[0].steps == 4:
-            raise OutOfMemory("no memory left")
+            raise PaintError("the device failed")
 
     studio.on_paint = fail
     futures = [pool.submit(paint_together, setup(batch_size=2), request(seed, steps=3 + seed % 2)) for seed in range(4)]
     assert [seed_of(futures[number].result(TIMEOUT)) for number in (0, 2)] == [0, 2]
     for number in (1, 3):
-        with pytest.raises(OutOfMemory):
+        with pytest.raises(PaintError):
             futures[number].result(TIMEOUT)
     assert len(studio.batches) == 2, "a failed batch is not tried again"
     assert seed_of(paint_together(setup(), request(7))) == 7
 
 
 def test_an_error_while_loading_reaches_the_callers(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_setup: object) -> None:
+    def refuse(*_: object) -> None:
         raise AdapterMismatch("does not fit")
 
-    monkeypatch.setattr(batcher, "load", refuse)
+    monkeypatch.setattr(loading, "load", refuse)
     with pytest.raises(AdapterMismatch):
         paint_together(setup(), request())
 
@@ -260,7 +260,7 @@ def test_a_frame_is_handed_over_before_the_others_of_its_batch_are_ready(
             finished(number, Painting(Image.new("L", (1, 1), one.seed), True))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batcher, "paint", paint)
+        patch.setattr(painter, "paint", paint)
         futures = [pool.submit(paint_together, setup(batch_size=3), request(seed)) for seed in range(3)]
         ready, _ = wait(futures, TIMEOUT, FIRST_COMPLETED)  # the leader paints on, and the third is not ready
         assert len(ready) == 1
@@ -279,7 +279,7 @@ def test_a_batch_that_nobody_waits_for_any_more_is_stopped(studio: Studio) -> No
         raise LookupError("cancelled")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batcher, "paint", paint)
+        patch.setattr(painter, "paint", paint)
         with pytest.raises(LookupError, match="cancelled"):
             paint_together(setup(), request(1), stop)
     assert not went_on

@@ -90,6 +90,7 @@ def train(server: str, world: Profile, folder: Path) -> None:
     pictures = draw_pictures(folder / "pictures", 8)
     options = ["--profile=tiny", "--rank=4", "--alpha=2", "--max-train-steps=8", "--checkpointing-steps=4"]
     options += ["--train-batch-size=2", "--validation-seeds=1", f"--train-data-dir={pictures}", "--name=tiny_hero"]
+    options += ["--publish-anyway"]  # a base of random numbers: no checkpoint passes the comparison
     for name, texts in (("validation", CHARACTER), ("unrelated", UNRELATED)):
         options += [part for text in texts for part in (f"--{name}-prompts", text)]
     run(server, world, folder, "flows.training_command", *options)

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import pytest
 import tiny_loras
 import tiny_models
 from huggingface_hub import ModelCard
@@ -43,7 +44,7 @@ def test_the_card_says_what_it_is_and_how_it_was_chosen(tmp_path: Path) -> None:
         "| 200 (published) | 0.1000 | 0.0500 | 0.900 | 0.250 | not measured | 0.500 | none |",
         "| 100 | 0.1000 | not measured |",
         r"variety 0.1 \| bar 0.2",
-        "alpha / rank = 0.5",
+        "trained at alpha / rank =\n0.5, which is multiplied into the weights, and every file says alpha = rank",
         "| resolution | 1024x1024 |",
         "| target\\_modules | to\\_q, to\\_v |",
     ):
@@ -69,6 +70,20 @@ def test_the_commands_of_a_card_are_understood(tmp_path: Path) -> None:
         node.value for node in ast.walk(ast.parse(snippet.removeprefix("python"))) if isinstance(node, ast.Constant)
     ]
     assert {SDXL.base.source, "aldar", "pytorch_lora_weights.safetensors", "aldar in a yurt"} <= set(texts)
+
+
+@pytest.mark.parametrize("place", ["/home/person/published", "~/published", "../person/published", "published"])
+def test_a_card_says_nothing_of_the_publishers_folders(place: str, tmp_path: Path) -> None:
+    options, training_set, comparison = told(tmp_path / "grid.png", profile="sdxl", publish_to=place)
+    text = model_card(options, training_set, comparison, SDXL.base.source)
+    assert "person" not in text
+    assert "~" not in text
+    assert str(tmp_path) not in text
+    _, command, _, snippet, *_ = text.split("```")
+    words = shlex.split(command.removeprefix("sh").replace("\\\n", ""))
+    assert words[-2:] == ["--lora-path", "aldar"]
+    assert 'load_lora_weights("aldar", ' in snippet
+    assert text.count("from the folder that holds `aldar`") == 2
 
 
 def test_free_text_can_not_break_a_card(tmp_path: Path) -> None:

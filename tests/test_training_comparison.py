@@ -217,6 +217,24 @@ def test_broken_paintings_lose_to_anything_whole() -> None:
     assert choose(rows, REFERENCES)[0] == 1
 
 
+@pytest.mark.parametrize(
+    ("changes", "advice"),
+    [
+        ({"likeness": 0.5, "drift": 0.95}, "lower learning_rate, or make fewer updates"),
+        ({"likeness": 0.5, "variety": 0.01}, "lower learning_rate, or make fewer updates"),
+        ({"likeness": 0.5, "agreement": 0.1}, "lower learning_rate, or make fewer updates"),
+        ({"likeness": 0.5, "broken": 2}, "lower learning_rate, or make fewer updates"),
+        ({"likeness": 0.9, "drift": 0.95}, "lower learning_rate, or make fewer updates"),
+        ({"likeness": 0.5}, "train longer, or with a higher learning rate"),
+        ({"likeness": 0.9}, "(the bare base: 0.600)"),
+    ],
+)
+def test_the_advice_follows_what_was_measured(changes: dict[str, float], advice: str) -> None:
+    _, reason = choose([row(**changes)], REFERENCES)
+    assert reason.endswith(advice)
+    assert ("higher" in reason) == ("higher" in advice)
+
+
 def test_a_training_that_taught_nothing_is_told() -> None:
     _, reason = choose([row(likeness=0.6)], REFERENCES)
     assert "and is the only one; its likeness is 0.600; that is no more than the bare base has" in reason

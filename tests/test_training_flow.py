@@ -21,8 +21,9 @@ from s3_server import S3Server
 from training_runs import draw_pictures
 
 from flows.training import train_lora
-from models.errors import ChecksFailed, DatasetInvalid
+from models.errors import ChecksFailed, DatasetInvalid, InputError, TrainingError
 from models.lora import checkpoints
+from models.lora.belonging import held
 from models.lora.options import TrainingOptions
 from models.profiles import PROFILES
 from models.storage import fetch_adapter
@@ -40,7 +41,8 @@ def train(output: Path, pictures: Path, **changes: Any) -> Ran:
         "unrelated_prompts": ["a merchant in a yellow robe", "a camel by the river"],
     }
     places = {"output_dir": str(output), "publish_to": str(output.parent / "published"), "name": "tiny_hero"}
-    given = {**plain, **counts, **prompts, **places, "train_data_dir": str(pictures), **changes}
+    # A base of random numbers tells no prompt from another, so that none of its checkpoints passes the comparison.
+    given = {**plain, **counts, **prompts, **places, "publish_anyway": True, "train_data_dir": str(pictures), **changes}
     return Ran(train_lora(options=TrainingOptions.model_validate(given), return_state=True), output)
 
 
@@ -145,6 +147,7 @@ def server_environment(server: S3Server) -> dict[str, str]:
 
 
 def test_what_is_wrong_is_told_before_any_work(trained: Ran, pictures: Path, tmp_path: Path) -> None:
+    before = sorted(trained.output.rglob("*"))
     ran = train(trained.output, pictures, publish_to="https://elsewhere", validation_prompts=["one", "two"])
     with pytest.raises(ChecksFailed) as told:
         ran.state.result()
@@ -154,6 +157,44 @@ def test_what_is_wrong_is_told_before_any_work(trained: Ran, pictures: Path, tmp
     assert "aldar_kose_man" in problems[1]
     assert "https://… is no place to publish to" in problems[2]
     assert ran.state.is_failed()
+    assert sorted(trained.output.rglob("*")) == before
+
+
+def test_a_publication_is_replaced_only_where_that_is_asked_for(trained: Ran, pictures: Path, tmp_path: Path) -> None:
+    published = Path(str(trained.state.result()))
+    before = (published / "manifest.json").read_bytes()
+    ran = train(tmp_path / "other", pictures, publish_to=str(published.parent))
+    with pytest.raises(
+        ChecksFailed, match=r"tiny_hero: an earlier publication is there; choose another --name, or let"
+    ):
+        ran.state.result()
+    assert not list((tmp_path / "other").glob("checkpoint-*"))
+    # Going on from the training's own checkpoints publishes the same weights.
+    again = train(trained.output, pictures, resume_from_checkpoint="latest")
+    assert again.state.result() == str(published)
+    assert (published / "manifest.json").read_bytes() == before
+
+
+def test_a_checkpoint_that_fails_the_comparison_is_kept_and_not_published(
+    trained: Ran, pictures: Path, tmp_path: Path
+) -> None:
+    output = Path(shutil.copytree(trained.output, tmp_path / "checkpoints"))
+    ran = train(output, pictures, resume_from_checkpoint="latest", publish_anyway=False)
+    said = (
+        r"nothing is published: no checkpoint reaches every bar; .* kept in .*/checkpoint-[48], and .*--publish-anyway"
+    )
+    with pytest.raises(TrainingError, match=said):
+        ran.state.result()
+    assert not list((tmp_path / "published").iterdir())
+    assert checkpoints.list_steps(output) == [4, 8]
+
+
+def test_two_trainings_can_not_share_a_folder(trained: Ran, pictures: Path) -> None:
+    with held(trained.output):
+        ran = train(trained.output, pictures, resume_from_checkpoint="latest")
+    with pytest.raises(InputError, match=r"another training is at work there; wait until it ends, or choose another"):
+        ran.state.result()
+    assert checkpoints.list_steps(trained.output) == [4, 8]
 
 
 def test_faults_of_the_pictures_are_the_runs_message(trained: Ran, tmp_path: Path) -> None:

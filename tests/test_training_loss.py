@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,11 @@ from torch import Tensor
 from torch.nn import functional
 from training_runs import draw_pictures, make_job, run
 
-from models.errors import TrainingDiverged
+from models.errors import TrainingDiverged, TrainingError
 from models.lora.batches import Batches, Place, pictures_at
-from models.lora.divergence import Watch
+from models.lora.checkpoints import read_tensors
+from models.lora.divergence import Watch, remedy
+from models.lora.export import write_folders
 from models.lora.job import Job, Tick, updates_of
 from models.lora.latents import encode_set
 from models.lora.learner import Learner, load_learner
@@ -180,6 +183,31 @@ def test_the_moving_average_is_what_is_saved(pictures: Path, tmp_path: Path) -> 
     assert 0 < float((average - start).norm()) < float((plain - start).norm())
 
 
+def test_a_checkpoint_has_its_alpha_in_its_weights(pictures: Path, tmp_path: Path) -> None:
+    run(make_job(tmp_path, pictures, alpha=3, save_precision="fp32"))
+    folder = tmp_path / "checkpoint-12"
+    masters = read_tensors(folder)["weights"]
+    config = json.loads((folder / "unet_lora/adapter_config.json").read_text())
+    assert (config["r"], config["lora_alpha"]) == (4, 4)
+    for name, value in load_file(folder / "unet_lora/adapter_model.safetensors").items():
+        own = masters["unet." + name.removeprefix("base_model.model.").replace(".weight", ".default.weight")]
+        assert torch.equal(value, own * (0.75 if "lora_B" in name else 1))
+    write_folders(folder, tmp_path / "published")
+    for file in sorted(path.relative_to(folder) for path in folder.glob("*_lora/*")):
+        assert (tmp_path / "published" / file).read_bytes() == (folder / file).read_bytes()
+
+
+def test_a_number_that_its_precision_can_not_hold_is_never_saved(pictures: Path, tmp_path: Path) -> None:
+    job = make_job(tmp_path, pictures, max_train_steps=3)
+    encode_set(job.options, job.training_set, "cpu")
+    training = Training(job, lambda tick: None)
+    with torch.no_grad():
+        training.weights[0][0, 0] = 1e6
+    with pytest.raises(TrainingError, match=r"save_precision: .* too large for torch\.float16; set it to bf16 or fp32"):
+        training.run()
+    assert not list(tmp_path.glob("checkpoint-*"))
+
+
 def test_the_learning_rate_warms_up_and_falls(pictures: Path, tmp_path: Path) -> None:
     rates = [tick.learning_rate for tick in run(make_job(tmp_path, pictures)).ticks if tick.learning_rate is not None]
     assert rates[:3] == pytest.approx([0.0, 5e-3, 1e-2])
@@ -188,10 +216,31 @@ def test_the_learning_rate_warms_up_and_falls(pictures: Path, tmp_path: Path) ->
 
 def test_a_training_that_runs_away_is_stopped(pictures: Path, tmp_path: Path) -> None:
     job = make_job(tmp_path, pictures, learning_rate=1.0, alpha=4096, warmup_steps=0, lr_scheduler="constant")
-    with pytest.raises(
-        TrainingDiverged, match=r"^step \d+: the loss is .*; there is no checkpoint yet. Lower learning_rate \(1\)"
-    ):
+    said = (
+        r"^step \d+: the loss is .*; there is no checkpoint yet. To mend it, lower learning_rate \(1\), and train anew$"
+    )
+    with pytest.raises(TrainingDiverged, match=said):
         run(job)
+
+
+@pytest.mark.parametrize("held_out", [True, False])
+def test_a_checkpoint_that_ran_away_is_not_written(pictures: Path, tmp_path: Path, held_out: bool) -> None:
+    job = make_job(tmp_path, pictures, max_train_steps=3, warmup_steps=1)
+    if not held_out:
+        job = job.model_copy(update={"training_set": job.training_set.model_copy(update={"held_out": ()})})
+    encode_set(job.options, job.training_set, "cpu")
+
+    def begin_lower(tick: Tick) -> None:
+        """As a base that knows such pictures: a random one's loss is about 1 at first, and never much more."""
+        assert training.watch.start == pytest.approx(1, abs=0.3)
+        training.watch.start -= 0.9
+
+    training = Training(job, lambda tick: begin_lower(tick) if tick.step == 1 else None)
+    with pytest.raises(
+        TrainingDiverged, match=r"step 3: the loss is [\d.e+]+, \d+ times the 0\.\d+ that it began with"
+    ):
+        training.run()
+    assert not list(tmp_path.glob("checkpoint-*"))
 
 
 def test_weights_that_are_no_numbers_are_never_saved(pictures: Path, tmp_path: Path) -> None:
@@ -210,15 +259,26 @@ def test_weights_that_are_no_numbers_are_never_saved(pictures: Path, tmp_path: P
 
 
 def test_what_counts_as_running_away() -> None:
-    watch = Watch()
+    watch = Watch(1.0)
     assert [watch.fault(1.0, skipped=False) for _ in range(12)] == [None] * 12
     assert watch.fault(math.nan, skipped=False) == "the loss is not a finite number"
-    watch = Watch()
-    assert [watch.fault(9.0, skipped=False) for _ in range(10)][-1] == (
-        "the loss is 9.0, and that of a model that learnt nothing is 1"
-    )
-    watch = Watch()
+    watch = Watch(0.04)
+    assert [watch.fault(2.0, skipped=False) for _ in range(10)] == [None] * 9 + [
+        "the loss is 2, 50 times the 0.04 that it began with"
+    ]
+    assert watch.fault_of_checkpoint(0.159) is None
+    assert watch.fault_of_checkpoint(0.2) == "the loss is 0.2, 5 times the 0.04 that it began with"
+    preserving = Watch(0.04, more=101)
+    assert [preserving.fault(2.0, skipped=False) for _ in range(12)] == [None] * 12
+    watch = Watch(1.0)
     assert [watch.fault(1.0, skipped=True) for _ in range(21)][-1] == "21 updates in a row overflowed"
+
+
+def test_what_is_advised_is_what_the_fault_shows() -> None:
+    assert remedy(1, "fp16", "the loss is 2, 50 times the 0.04 that it began with") == "lower learning_rate (1)"
+    for fault in ("the loss is not a finite number", "21 updates in a row overflowed"):
+        assert remedy(1e-4, "fp16", fault) == "lower learning_rate (0.0001), or set mixed_precision to bf16 (fp16 now)"
+        assert remedy(1e-4, "bf16", fault) == "lower learning_rate (0.0001)"
 
 
 def test_how_many_updates_there_are() -> None:

@@ -55,6 +55,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Begun:
         mixed_precision="no",
         device="cpu",
         run="the first updates",
+        training="the first updates",
     )
     losses: list[float] = []
     written: list[Checkpoint] = []

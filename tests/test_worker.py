@@ -162,6 +162,7 @@ def training_of(tmp_path: Path) -> dict[str, Any]:
         "unrelated_prompts": ["a merchant in a yellow robe", "a camel by the river"],
         "validation_seeds": 1,
         "name": "tiny_hero",
+        "publish_anyway": True,
         "output_dir": str(tmp_path / "checkpoints"),
     }
 
@@ -176,6 +177,7 @@ def test_a_cancelled_training_keeps_its_last_whole_checkpoint_and_goes_on_from_i
     service: Service, tmp_path: Path
 ) -> None:
     options = {**training_of(tmp_path), "max_train_steps": 400, "checkpointing_steps": 20, "checkpoints_total_limit": 2}
+    options["name"] = "stopped_hero"
     folder = tmp_path / "checkpoints"
     run = service.queue("train-lora/steppe", options=options)
     until(lambda: checkpoints.list_steps(folder))
@@ -184,7 +186,7 @@ def test_a_cancelled_training_keeps_its_last_whole_checkpoint_and_goes_on_from_i
     until(lambda: not service.engines(run))
     *_, last = checkpoints.list_steps(folder)
     assert 20 <= last < 400
-    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == [".latents"]
+    assert {path.name for path in folder.iterdir() if path.name.startswith(".")} == {".latents", ".training.lock"}
     [stopped] = [message for message in logs_of(service, run) if message.startswith("stopped (")]
     assert f"checkpoint-{last}" in stopped
     again = service.queue("train-lora/steppe", options={**options, "resume_from_checkpoint": "latest"})

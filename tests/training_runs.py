@@ -64,6 +64,7 @@ def make_job(output: Path, pictures: Path, *, start: Path | None = None, **chang
         mixed_precision="no",
         device="cpu",
         run="a test",
+        training="a test",
         start=None if start is None else str(start),
     )
 

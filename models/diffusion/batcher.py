@@ -11,16 +11,13 @@ painting that it leaves ends at its next step, and so keeps no process from endi
 from __future__ import annotations
 
 import contextvars
-import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from models.diffusion.loading import load
-from models.diffusion.painter import Painting, paint
+from models.diffusion.fitting import paint_fitting
+from models.diffusion.painter import Painting
 from models.diffusion.requests import PainterSetup, PaintRequest
-
-logger = logging.getLogger("models.diffusion")
 
 LINGER = 0.25
 """Seconds a leader waits for a batch to fill: frames mapped together arrive within this, and painting takes longer."""
@@ -165,9 +162,7 @@ def _paint_batch(batch: list[_Ticket], tell: Callable[[], None]) -> None:
         tell()
 
     try:
-        models = load(batch[0].setup)
-        logger.info("painting %d frame(s) of %d px", len(batch), batch[0].request.size)
-        paint(models, [ticket.request for ticket in batch], report, finished)
+        paint_fitting(batch[0].setup, [ticket.request for ticket in batch], report, finished)
     except Exception as error:
         for ticket in batch:
             if ticket.painting is None:

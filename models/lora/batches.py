@@ -21,6 +21,8 @@ from models.lora.options import TrainingOptions
 from models.lora.records import TrainingPicture, TrainingSet
 
 VALIDATION_TIMESTEPS = 8
+MEASURED = 4
+"""Learnt pictures that are measured where none is held out."""
 
 
 def seed_of(seed: int, *purpose: str | int) -> int:
@@ -74,7 +76,7 @@ class Batches:
         self.empty = _tokens(learner, [""])
         self.learnt = _Captioned(training_set.learnt, learner)
         self.prior = _Captioned(training_set.prior, learner)
-        self.held_out = _Captioned(training_set.held_out, learner)
+        self.measured = _Captioned(training_set.held_out or training_set.learnt[:MEASURED], learner)
 
     def prepare(self, place: Place) -> None:
         """Draw the batch of this place now, for the `take` that will ask for it."""
@@ -108,8 +110,8 @@ class Batches:
         return self._batch([picture for picture, _ in rows], mirrored.tolist(), tokens, timesteps, shares, generator)
 
     def validation(self, index: int) -> Batch:
-        """One held-out picture at evenly spread timesteps, with noise of its own that never changes."""
-        picture, words = self.held_out.pictures[index], self.held_out.words(index)
+        """One measured picture at evenly spread timesteps, with noise of its own that never changes."""
+        picture, words = self.measured.pictures[index], self.measured.words(index)
         count = VALIDATION_TIMESTEPS
         timesteps = ((torch.arange(count) + 0.5) * self.timesteps / count).long()
         tokens = [[words[encoder]] * count for encoder in (0, 1)]

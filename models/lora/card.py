@@ -25,7 +25,8 @@ from models.storage import ADAPTER_FOLDERS, ADAPTER_WEIGHTS, SINGLE_FILE, local_
 TAGS = ("text-to-image", "stable-diffusion-xl", "lora", "diffusers", "template:sd-lora")
 SETTINGS = (
     *("rank", "alpha", "dropout", "target_modules", "lora_init_type", "train_batch_size"),
-    *("gradient_accumulation_steps", "learning_rate", "lr_scheduler", "warmup_steps", "optimizer", "weight_decay"),
+    *("gradient_accumulation_steps", "learning_rate", "lr_scheduler", "lr_restarts", "lr_power"),
+    *("warmup_steps", "optimizer", "weight_decay"),
     *("max_grad_norm", "min_snr_gamma", "noise_offset", "ema_decay", "caption_dropout", "random_flip"),
     *("prior_loss_weight", "seed", "save_precision"),
 )
@@ -122,28 +123,31 @@ def _use(options: TrainingOptions, training_set: TrainingSet, base: str) -> str:
     name, source = options.character(), location_of(options.publish_to, options.character())
     remote = source.startswith("s3:")
     fetching = f", after `aws s3 cp --recursive {shlex.quote(source)} {shlex.quote(name)}`" if remote else ""
+    # A folder is named as whoever has the card has it: what lies above it is the publisher's own affair.
+    where = "" if remote else f", from the folder that holds `{name}`"
     return f"""## Use
 
-As a storyboard:
+As a storyboard{where}:
 
 ```sh
 python -m flows.storyboard "Aldar Köse outwits the khan" --profile {options.get_profile().name} \\
-  --lora-path {shlex.quote(source)}
+  --lora-path {shlex.quote(source if remote else name)}
 ```
 
-With diffusers{fetching}:
+With diffusers{fetching or where}:
 
 ```python
 from diffusers import StableDiffusionXLPipeline
 
 pipeline = StableDiffusionXLPipeline.from_pretrained({_quoted(_name_of_base(base))}).to("cuda")
-pipeline.load_lora_weights({_quoted(name if remote else source)}, weight_name="{SINGLE_FILE}")
+pipeline.load_lora_weights({_quoted(name)}, weight_name="{SINGLE_FILE}")
 pipeline({_quoted(training_set.learnt[0].caption)}).images[0].save("picture.png")
 ```
 
 In ComfyUI, A1111 or InvokeAI, with the same base: put {escape(kohya_name(name))} into the folder of LoRAs.
 
-All of these act alike, at alpha / rank = {options.alpha / options.rank:g}.
+All of these act alike, also in programs that read no alpha: it was trained at alpha / rank =
+{options.alpha / options.rank:g}, which is multiplied into the weights, and every file says alpha = rank.
 """
 
 
@@ -156,6 +160,8 @@ def _training(options: TrainingOptions, training_set: TrainingSet, comparison: C
     values = options.model_dump(include=set(SETTINGS))
     if not training_set.prior:
         values.pop("prior_loss_weight")
+    if options.max_train_steps is not None:
+        values["warmup_steps"] = options.warmup(options.max_train_steps)
     rows = [(name, _shown(values[name])) for name in SETTINGS if values.get(name) is not None]
     pictures = [f"{len(training_set.learnt)} trained on", f"{len(training_set.held_out)} held out to measure the loss"]
     if training_set.prior:

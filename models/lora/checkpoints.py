@@ -90,6 +90,8 @@ class State(Record):
     step: int = Field(ge=1)
     run: str
     """Name of the run that wrote it."""
+    training: str = ""
+    """Name of the training that it is of: the run that began it. Empty in checkpoints of earlier versions."""
     settings: dict[str, Any]
     """Everything that decides how the training goes on: a resumed one must have the same."""
     losses: Losses
@@ -144,7 +146,7 @@ def _fill(
     for part, folder in FOLDERS.items():
         place = aside / folder
         place.mkdir(parents=True)
-        _write_json(place / ADAPTER_CONFIG, _plain_config(configs[part]))
+        (place / ADAPTER_CONFIG).write_bytes(config_json(_plain_config(configs[part])))
         own = {name: value.contiguous().cpu() for name, value in adapters[part].items()}
         save_file(own, place / ADAPTER_WEIGHTS[0], metadata={"format": "pt"})
     (aside / TENSORS).parent.mkdir()
@@ -153,7 +155,7 @@ def _fill(
     (aside / STATE).write_text(state.model_dump_json(indent=1) + "\n", encoding="utf-8")
     names = list_names(aside)
     entries = {name: {"sha256": sha256_of(aside / name), "size": (aside / name).stat().st_size} for name in names}
-    _write_json(aside / MANIFEST, {"files": entries})
+    (aside / MANIFEST).write_bytes(config_json({"files": entries}))
     for name in [*names, MANIFEST]:
         _flush(aside / name)
 
@@ -164,8 +166,9 @@ def _plain_config(config: Any) -> dict[str, Any]:
     return {**plain, "inference_mode": True, "base_model_name_or_path": None}
 
 
-def _write_json(file: Path, value: Any) -> None:
-    file.write_text(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
+def config_json(value: Any) -> bytes:
+    """A config or a manifest as it is written: sorted, so that equal ones are equal bytes."""
+    return (json.dumps(value, indent=2, sort_keys=True, default=str) + "\n").encode()
 
 
 def _flush(file: Path) -> None:
@@ -222,17 +225,20 @@ def read_state(folder: Path) -> State:
         StorageError: it can't be read.
     """
     check_whole(folder)
+    return peek(folder)
+
+
+def peek(folder: Path) -> State:
+    """What is known of a checkpoint; its files are not compared with the manifest, which takes a while for large ones.
+
+    Raises:
+        WeightsInvalid: no such file, or of another form.
+    """
     try:
         state = State.model_validate_json((folder / STATE).read_bytes())
     except (ValidationError, OSError) as error:
         raise WeightsInvalid(f"{folder / STATE}: not the state of a training; train anew") from error
     return state.model_copy(update={"checkpoint": state.checkpoint.model_copy(update={"path": str(folder)})})
-
-
-def read_losses(folder: Path) -> Losses:
-    """The losses that a checkpoint has with it; its files are not compared with the manifest."""
-    with local_errors(folder / STATE):
-        return State.model_validate_json((folder / STATE).read_bytes()).losses
 
 
 def check_whole(folder: Path) -> None:

@@ -41,7 +41,7 @@ RULE = (
     "measured, which counts as a failure. A painting whose numbers are not finite is one too. Of the checkpoints that "
     "reach every bar the one with the highest likeness to the training pictures wins, and of equals (to three "
     "decimals) the one that trained less. Where none reaches every bar: paintings that are all finite first, then the "
-    "fewest failures, then the same order."
+    "fewest failures, then the same order; it is kept and not published, unless publish_anyway asks for it."
 )
 
 
@@ -179,7 +179,8 @@ def choose(rows: Sequence[Measured], references: References) -> tuple[int, str]:
 
     chosen = min(range(len(rows)), key=rank)
     passing = sum(not failures for failures in failed)
-    return chosen, _reason(rows, chosen, failed[chosen], passing) + _against_base(rows[chosen], references)
+    reason = _reason(rows, chosen, failed[chosen], passing)
+    return chosen, reason + _against_base(rows[chosen], failed[chosen], references)
 
 
 def _reason(rows: Sequence[Measured], chosen: int, failures: tuple[str, ...], passing: int) -> str:
@@ -193,8 +194,11 @@ def _reason(rows: Sequence[Measured], chosen: int, failures: tuple[str, ...], pa
     return f"{name} has the highest likeness, {score}, of the {passing} of {len(rows)} that reach every bar"
 
 
-def _against_base(row: Measured, references: References) -> str:
+def _against_base(row: Measured, failures: tuple[str, ...], references: References) -> str:
+    """The base's likeness, and what to change: what fell apart was trained too much, what did not move too little."""
     base = f"{references.likeness:.{DIGITS}f}"
+    if set(failures) - {NO_DRIFT}:
+        return f" (likeness of the bare base: {base}); to mend it, lower learning_rate, or make fewer updates"
     if round(row.likeness, DIGITS) > round(references.likeness, DIGITS):
         return f" (the bare base: {base})"
     return f"; that is no more than the bare base has ({base}): train longer, or with a higher learning rate"

@@ -6,6 +6,8 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 from models.errors import DatasetInvalid, InputError, StorageError
@@ -20,6 +22,8 @@ from models.storage import sha256_of
 
 log = logging.getLogger("models.lora")
 
+LEAST = 2
+"""Pictures that must be learnt: the comparison of checkpoints needs two to tell how different they are."""
 TOLD = 20
 """Faults that an error's message holds; its `faults` has them all."""
 
@@ -86,6 +90,19 @@ def read_set(options: TrainingOptions, count_tokens: CountTokens, *, progress: P
     )
 
 
+def require_enough(training_set: TrainingSet) -> None:
+    """Refuse a set whose checkpoints could not be compared in the end.
+
+    Raises:
+        InputError: there is one picture alone.
+    """
+    if len(training_set.learnt) < LEAST:
+        raise InputError(
+            f"train_data_dir: {training_set.folder} holds one picture, and checkpoints are measured by how different a "
+            "character's pictures are: add another one at least; 15 to 100 make a good character"
+        )
+
+
 def hold_out(
     pictures: Sequence[TrainingPicture], most: int, seed: int
 ) -> tuple[tuple[TrainingPicture, ...], tuple[TrainingPicture, ...]]:
@@ -125,6 +142,21 @@ def _pictures_of(folder: PictureFolder, read: Sequence[_Read]) -> tuple[Training
     )
 
 
+@lru_cache(maxsize=100_000)
+def _examine(path: Path, _stamp: tuple[int, int]) -> tuple[tuple[int, int], str]:
+    """Size and sha256 of a picture; one that was not written since is not decoded again."""
+    return open_picture(path).size, sha256_of(path)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """When the file was written, and its bytes; zeros where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
+
+
 def _read_picture(folder: PictureFolder, listed: Listed, side: int) -> Iterator[_Read]:
     """The picture, unless it can't be read; its faults are told."""
     name, path = listed.name, listed.path
@@ -132,7 +164,7 @@ def _read_picture(folder: PictureFolder, listed: Listed, side: int) -> Iterator[
         folder.tell(name, f"not a kind of picture that is read ({KINDS}); save it as PNG or JPEG")
         return
     try:
-        size, sha256 = open_picture(path).size, sha256_of(path)
+        size, sha256 = _examine(path, _stamp(path))
     except (InputError, StorageError) as error:
         folder.tell(name, str(error).removeprefix(f"{path}: "))
         return

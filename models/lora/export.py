@@ -1,9 +1,11 @@
-"""A checkpoint's LoRA as single files for other programs: diffusers' layout, and the keys of kohya's sd-scripts.
+"""A checkpoint's LoRA for other programs: PEFT's folders, diffusers' layout, and the keys of kohya's sd-scripts.
 
 Whatever is written here is read back in the tests, by our reader and by diffusers itself. What was found on the way, in
 diffusers 0.42.1, and how it is met:
 
-- A file that says no alpha acts at alpha = rank. Both files say it: by `lora_adapter_metadata`, by `.alpha` keys.
+- A file that says no alpha acts at alpha = rank, and so does one whose way of saying it is not known to its reader
+  (diffusers 0.33 knows no `lora_adapter_metadata`). So alpha / rank is multiplied into the weights, and every form says
+  alpha = rank: the folders by their config, the files by `lora_adapter_metadata` and by `.alpha` keys.
 - The metadata that diffusers' trainers collect carries the training's dropout, and a UNet that is given it drops out
   while it paints. So the metadata says only what the LoRA is (`TOLD`).
 - A kohya file whose text encoders have q and v alone is refused: diffusers knows the spelling by `out_proj`. So each
@@ -19,11 +21,13 @@ import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from models.diffusion.adapter_files import ComponentFile, read_folder
+from models.diffusion.adapter_files import LAYOUT, read_folder
 from models.errors import StorageError, WeightsInvalid
-from models.storage import SINGLE_FILE, local_errors, write_atomically
+from models.lora.checkpoints import config_json
+from models.lora.folding import PEFT_ROOT, fold
+from models.storage import ADAPTER_CONFIG, ADAPTER_WEIGHTS, SINGLE_FILE, local_errors, write_atomically
 
 if TYPE_CHECKING:
     import torch
@@ -39,8 +43,24 @@ Pairs = dict[str, tuple["torch.Tensor", "torch.Tensor"]]
 """Module -> (down [rank, inputs], up [outputs, rank])."""
 
 
+def write_folders(checkpoint: Path, target: Path) -> None:
+    """Write the three adapters into `target`; of a checkpoint of this training the same bytes.
+
+    Raises:
+        WeightsInvalid: the checkpoint is missing, broken or no plain LoRA.
+        StorageError: no space, or no permission.
+    """
+    from safetensors.torch import save
+
+    names = {part: name for name, part in LAYOUT.items()}
+    for part, file in _read(checkpoint).items():
+        tensors = {f"{PEFT_ROOT}{name}": value.contiguous() for name, value in file.tensors.items()}
+        write_atomically(target / names[part] / ADAPTER_WEIGHTS[0], save(tensors, metadata={"format": "pt"}))
+        write_atomically(target / names[part] / ADAPTER_CONFIG, config_json(dict(file.config)))
+
+
 def write_diffusers_file(checkpoint: Path, target: Path) -> None:
-    """Write the LoRA as `StableDiffusionXLPipeline.load_lora_weights` takes it, alpha included.
+    """Write the LoRA as `StableDiffusionXLPipeline.load_lora_weights` takes it.
 
     Args:
         checkpoint: a folder of three adapters.
@@ -95,9 +115,18 @@ def write_kohya_file(checkpoint: Path, target: Path, metadata: Mapping[str, str]
     write_atomically(target, _in_order(save(tensors, header)))
 
 
-def _read(checkpoint: Path) -> dict[str, ComponentFile]:
-    """The checkpoint by part, each one plain: whole pairs of one rank and one alpha, scaled by alpha / rank."""
-    files = read_folder(checkpoint)
+class _Plain(NamedTuple):
+    """One part's LoRA as it is written: whole pairs of one rank, alpha / rank in the weights, alpha = rank."""
+
+    path: Path
+    """For messages."""
+    tensors: Mapping[str, torch.Tensor]
+    config: Mapping[str, Any]
+
+
+def _read(checkpoint: Path) -> dict[str, _Plain]:
+    """The checkpoint by part."""
+    files = {part: _Plain(file.path, file.tensors, file.config) for part, file in read_folder(checkpoint).items()}
     for file in files.values():
         _pairs(file)
         unusual = [option for option in _SCALED_OTHERWISE if file.config.get(option)]
@@ -106,7 +135,16 @@ def _read(checkpoint: Path) -> dict[str, ComponentFile]:
             raise WeightsInvalid(
                 f"{file.path}: only a plain LoRA, as the training here makes it, is exported; {reason}"
             )
-    return files
+    return {part: _folded(file) for part, file in files.items()}
+
+
+def _folded(file: _Plain) -> _Plain:
+    """The same LoRA with alpha = rank. Checkpoints are written so; those of earlier versions were not."""
+    rank = file.config["r"]
+    tensors = fold(file.tensors, file.config["lora_alpha"], rank)
+    if not all(bool(value.isfinite().all()) for value in tensors.values()):
+        raise WeightsInvalid(f"{file.path}: its weights are not finite once alpha / rank is in them; train it again")
+    return file._replace(tensors=tensors, config={**file.config, "lora_alpha": rank})
 
 
 def _named(part: str, name: str) -> str:
@@ -114,7 +152,7 @@ def _named(part: str, name: str) -> str:
     return name if part == _UNET else _TEXT_MODEL + name.removeprefix(_TEXT_MODEL)
 
 
-def _kohya_tensors(part: str, file: ComponentFile) -> dict[str, torch.Tensor]:
+def _kohya_tensors(part: str, file: _Plain) -> dict[str, torch.Tensor]:
     """One part's tensors under sd-scripts' names, with every module's alpha."""
     import torch
 
@@ -130,7 +168,7 @@ def _kohya_tensors(part: str, file: ComponentFile) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _pairs(file: ComponentFile) -> Pairs:
+def _pairs(file: _Plain) -> Pairs:
     modules = [key.removesuffix(_DOWN) for key in file.tensors if key.endswith(_DOWN)]
     if file.tensors.keys() != {module + half for module in modules for half in (_DOWN, _UP)}:
         raise WeightsInvalid(f"{file.path}: holds something besides pairs of lora_A and lora_B; train it again")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from models.errors import InputError
 from models.lora.options import MixedPrecision, TrainingOptions
 from models.lora.records import Checkpoint, TrainingPicture, TrainingSet
 from models.records import Record
@@ -22,6 +23,9 @@ WITHOUT_EFFECT = (
     "held_out",
     "resolution",
     "enable_xformers_memory_efficient_attention",
+    "train_batch_size",
+    "gradient_accumulation_steps",
+    "gradient_checkpointing",
     "checkpointing_steps",
     "checkpoints_total_limit",
     "output_dir",
@@ -31,11 +35,16 @@ WITHOUT_EFFECT = (
     "unrelated_prompts",
     "validation_seeds",
     "publish_to",
+    "publish_anyway",
+    "replace",
     "name",
     "accelerate_config",
     "device",
 )
 """Options that do not change how a training goes on, or change it through what `settings` holds besides."""
+
+
+PICTURES = "pictures an update"
 
 
 class Job(Record):
@@ -53,6 +62,8 @@ class Job(Record):
     processes: int = 1
     run: str
     """Name of this run."""
+    training: str
+    """Name of the training: of the run that began it."""
     start: str | None = None
     """Folder of the checkpoint to go on from."""
 
@@ -65,8 +76,10 @@ class Job(Record):
             "base": self.base,
             "resolution": self.options.side(),
             "updates": self.updates,
+            "warmup_steps": self.options.warmup(self.updates),
             "mixed_precision": self.mixed_precision,
             "processes": self.processes,
+            PICTURES: pictures_an_update(self.options, self.processes),
             "pictures": [_shown(picture) for picture in pictures.learnt],
             "prior pictures": [_shown(picture) for picture in pictures.prior],
             "held-out pictures": [picture.sha256 for picture in pictures.held_out],
@@ -88,9 +101,19 @@ class Tick(Record):
     checkpoint: Checkpoint | None = None
 
 
+def pictures_an_update(options: TrainingOptions, processes: int) -> int:
+    """How many pictures an update is made of: what counts, however they are split into batches."""
+    return options.train_batch_size * options.gradient_accumulation_steps * processes
+
+
 def updates_of(options: TrainingOptions, pictures: int, processes: int) -> int:
-    """How many updates a training makes: `max_train_steps`, or what `num_train_epochs` passes over the pictures are."""
-    if options.max_train_steps is not None:
-        return options.max_train_steps
-    in_one_update = options.train_batch_size * options.gradient_accumulation_steps * processes
-    return -(-pictures * (options.num_train_epochs or 1) // in_one_update)
+    """How many updates a training makes: `max_train_steps`, or what `num_train_epochs` passes over the pictures are.
+
+    Raises:
+        InputError: they are too few for the learning rate's schedule.
+    """
+    in_one_update = pictures_an_update(options, processes)
+    updates = options.max_train_steps or -(-pictures * (options.num_train_epochs or 1) // in_one_update)
+    if fault := options.find_schedule_fault(updates):
+        raise InputError(fault)
+    return updates

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import IO
 
 from models import errors
-from models.errors import StoryboardError, TrainingError
+from models.errors import OutOfMemory, StoryboardError, TrainingError
 from models.lora.accelerate_settings import AccelerateSettings, write_launch_config
+from models.lora.belonging import checkpoints_of
 from models.lora.job import Job, Tick
+from models.lora.memory import in_words, with_less
 from models.lora.worker import FAILURE, JOB, LAUNCHER, TICKS
 from models.storage import local_errors
 
@@ -34,7 +36,7 @@ Report = Callable[[Tick], None]
 
 
 def run(job: Job, report: Report, settings: AccelerateSettings | None = None) -> None:
-    """Train until all updates are made.
+    """Train until all updates are made; where memory runs out, go on in less of it from the last checkpoint.
 
     Args:
         job: what to do.
@@ -43,8 +45,42 @@ def run(job: Job, report: Report, settings: AccelerateSettings | None = None) ->
 
     Raises:
         TrainingError: a process ended without saying why.
+        OutOfMemory: in the least memory too; another try would be the same.
         StoryboardError: what the training raised: see `models.lora.training.train`.
     """
+    while (lack := _train_once(job, report, settings)) is not None:
+        less = with_less(job.options)
+        if less is None:
+            raise lack
+        logger.warning("%s; going on with %s", lack, in_words(less))
+        own = checkpoints_of(Path(job.options.output_dir).absolute(), job)
+        job = job.model_copy(update={"options": less, "start": own[-1].path if own else None})
+        lack = None
+        _give_memory_back()
+
+
+def _train_once(job: Job, report: Report, settings: AccelerateSettings | None) -> OutOfMemory | None:
+    """Train; the error where memory ran out, without the calls that led to it, for they hold the memory."""
+    try:
+        _train(job, report, settings)
+    except OutOfMemory as error:
+        lack = OutOfMemory(str(error))
+        lack.retryable = False
+        return lack
+    return None
+
+
+def _give_memory_back() -> None:
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _train(job: Job, report: Report, settings: AccelerateSettings | None) -> None:
     if job.processes == 1:
         from models.lora.training import train
 

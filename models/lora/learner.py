@@ -6,6 +6,7 @@ encoders, by PEFT. Base and LoRA compute in the training's precision; what learn
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from models.diffusion.adapter_files import LAYOUT
 from models.diffusion.loading import quicken, quieten, read_tokenizer, scheduler_config
 from models.diffusion.weights import check_device, fetch, read_model, torch_dtype
+from models.errors import TrainingError
+from models.lora.folding import PEFT_ROOT, fold
 from models.lora.layers import merge_sums
 from models.lora.masters import Masters
 from models.lora.options import MixedPrecision, TrainingOptions
@@ -28,7 +31,6 @@ FOLDERS = {part: folder for folder, part in LAYOUT.items()}
 """Part of the base -> its folder in a checkpoint."""
 BASE_PRECISION: dict[MixedPrecision, Precision] = {"no": "fp32", "fp16": "fp16", "bf16": "bf16"}
 """Precision of autocast -> what the frozen weights are kept in."""
-_PEFT_ROOT = "base_model.model."
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,12 @@ class Learner:
     masters: Masters
     """All that learns, as "part.name"."""
 
-    def adapters(self) -> dict[str, dict[str, torch.Tensor]]:
-        """The LoRA under the names that PEFT gives them in a file, by part."""
+    def adapters(self, dtype: torch.dtype) -> dict[str, dict[str, torch.Tensor]]:
+        """A copy of the LoRA under the names that PEFT gives it in a file, by part, with alpha / rank multiplied in.
+
+        Raises:
+            TrainingError: a number is too large for `dtype`.
+        """
         from peft import get_peft_model_state_dict
 
         def own(part: str) -> dict[str, torch.Tensor]:
@@ -52,17 +58,25 @@ class Learner:
             named = self.masters.named.items()
             return {name.removeprefix(root): weight.detach() for name, weight in named if name.startswith(root)}
 
-        return {
-            part: {
-                f"{_PEFT_ROOT}{name}": value
-                for name, value in get_peft_model_state_dict(module, own(part), adapter_name="default").items()
-            }
-            for part, module in self.parts.items()
-        }
+        adapters: dict[str, dict[str, torch.Tensor]] = {}
+        for part, module in self.parts.items():
+            config = module.peft_config["default"]
+            folded = fold(
+                get_peft_model_state_dict(module, own(part), adapter_name="default"), config.lora_alpha, config.r
+            )
+            adapters[part] = {f"{PEFT_ROOT}{name}": value.to(dtype, copy=True) for name, value in folded.items()}
+            if not all(bool(value.isfinite().all()) for value in adapters[part].values()):
+                raise TrainingError(
+                    f"save_precision: a weight of the LoRA is too large for {dtype}; set it to bf16 or fp32"
+                )
+        return adapters
 
     def configs(self) -> dict[str, Any]:
-        """`peft.LoraConfig` by part."""
-        return {part: module.peft_config["default"] for part, module in self.parts.items()}
+        """What belongs to `adapters` by part: `peft.LoraConfig` with alpha = rank."""
+        configs = {part: copy.copy(module.peft_config["default"]) for part, module in self.parts.items()}
+        for config in configs.values():
+            config.lora_alpha = config.r
+        return configs
 
 
 def load_learner(options: TrainingOptions, device: str, precision: MixedPrecision) -> Learner:

@@ -10,6 +10,9 @@ from torch import nn
 from models.errors import InputError
 from models.lora.options import TrainingOptions
 
+USUAL_POWER = 2.0
+"""Of polynomial. At 1, which diffusers takes, it is linear."""
+
 
 def make_optimizer(options: TrainingOptions, weights: list[nn.Parameter]) -> Any:
     """AdamW (https://arxiv.org/abs/1711.05101) as torch has it, fused on a GPU, or with 8-bit states.
@@ -35,12 +38,21 @@ def _eight_bit() -> Any:
 
 
 def make_schedule(options: TrainingOptions, optimizer: Any, updates: int) -> Any:
-    """The learning rate over all updates, by diffusers' schedule of that name."""
-    from diffusers.optimization import get_scheduler
+    """The learning rate over all updates, by diffusers' schedule of that name.
 
+    By that name alone `constant` would have no warm-up, `cosine_with_restarts` would never restart, and `polynomial`
+    would be linear, end above 0 and refuse rates under its end.
+    """
+    from diffusers.optimization import get_polynomial_decay_schedule_with_warmup, get_scheduler
+
+    name, warmup = options.lr_scheduler, options.warmup(updates)
+    if name == "polynomial":
+        power = options.lr_power or USUAL_POWER
+        return get_polynomial_decay_schedule_with_warmup(optimizer, warmup, updates, lr_end=0.0, power=power)
     return get_scheduler(
-        options.lr_scheduler,
+        "constant_with_warmup" if name == "constant" else name,
         optimizer=optimizer,
-        num_warmup_steps=options.warmup_steps,
+        num_warmup_steps=warmup,
         num_training_steps=updates,
+        num_cycles=options.restarts() + 1,
     )

@@ -23,6 +23,7 @@ SavePrecision = Literal["fp32", "fp16", "bf16"]
 MixedPrecision = Literal["no", "fp16", "bf16"]
 Prompt = Annotated[str, Field(min_length=1, max_length=300)]
 
+USUAL_WARMUP = 100
 TEXT_TARGETS = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out.0": "out_proj"}
 """A UNet's attention projections -> what CLIP's text encoders call them."""
 
@@ -88,9 +89,13 @@ class TrainingOptions(BaseModel):
     learning_rate: float = Field(1e-4, gt=0, le=1)
     """Peak learning rate."""
     lr_scheduler: Schedule = "cosine"
-    """How the learning rate changes after the warm-up."""
-    warmup_steps: int = Field(100, ge=0)
-    """Updates in which the learning rate rises to its peak."""
+    """How the learning rate changes after the warm-up. constant and constant_with_warmup are one thing."""
+    lr_restarts: int | None = Field(None, ge=1, le=1000)
+    """How often cosine_with_restarts begins again at the peak. Unset: once."""
+    lr_power: float | None = Field(None, gt=0, le=100)
+    """Power of polynomial; 1 is linear. Unset: 2."""
+    warmup_steps: int | None = Field(None, ge=0)
+    """Updates in which the learning rate rises to its peak; fewer than all. Unset: a tenth of all, 100 at most."""
     seed: int = Field(42, ge=0, le=2**31)
     """Seed of the order, the noise, the dropout and the start."""
 
@@ -160,6 +165,10 @@ class TrainingOptions(BaseModel):
     """How many seeds each of these prompts is painted with."""
     publish_to: str = Field("outputs/published", min_length=1, max_length=1024)
     """Where the best checkpoint is published: s3://bucket/prefix or a folder; the name is appended."""
+    publish_anyway: bool = False
+    """Publish the best checkpoint also where it fails the comparison; its card then says so."""
+    replace: bool = False
+    """Publish in the place of an earlier publication of the same name, which is then gone."""
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,59}$")
     """What the published character is called. Unset: the trigger word."""
 
@@ -177,8 +186,32 @@ class TrainingOptions(BaseModel):
         both = {self.base_model_name_or_path, self.pretrained_model_name_or_path} - {None}
         if len(both) > 1:
             raise ValueError("base_model_name_or_path and pretrained_model_name_or_path are one thing, and differ")
+        for name, scheduler in (("lr_restarts", "cosine_with_restarts"), ("lr_power", "polynomial")):
+            if getattr(self, name) is not None and self.lr_scheduler != scheduler:
+                raise ValueError(f"{name} belongs to lr_scheduler {scheduler}, which is {self.lr_scheduler}")
+        fault = None if self.max_train_steps is None else self.find_schedule_fault(self.max_train_steps)
+        if fault:
+            raise ValueError(fault)
         self.get_profile()
         return self
+
+    def warmup(self, updates: int) -> int:
+        """Updates of the warm-up, of so many in all."""
+        return min(USUAL_WARMUP, updates // 10) if self.warmup_steps is None else self.warmup_steps
+
+    def restarts(self) -> int:
+        """How often the learning rate begins again at its peak."""
+        return (self.lr_restarts or 1) if self.lr_scheduler == "cosine_with_restarts" else 0
+
+    def find_schedule_fault(self, updates: int) -> str | None:
+        """Why so many updates are too few for the schedule, or None."""
+        warmup, restarts = self.warmup(updates), self.restarts()
+        if warmup >= updates:
+            return f"warmup_steps {warmup} is no less than the {updates} updates there are: lower it, or train longer"
+        if restarts >= updates - warmup:
+            left = updates - warmup
+            return f"lr_restarts {restarts} is too many for {left} updates after the warm-up: lower it, or train longer"
+        return None
 
     def get_profile(self) -> Profile:
         """The profile that these options name, or whose base they name.

@@ -9,23 +9,22 @@ from pathlib import Path
 
 from models.checks import find_output_problems, gather
 from models.components import Need, find_absent, find_full_disks, needs_of
-from models.devices import HEAVY, choose_device, find_memory_problems, why_absent
+from models.devices import HEAVY, choose_device, why_absent
 from models.errors import ChecksFailed, StoryboardError
 from models.keys import Keys
 from models.lora import checkpoints
 from models.lora.accelerate_settings import AccelerateSettings
+from models.lora.belonging import find_strangers
+from models.lora.memory import SIDE_OF_SDXL, find_memory_problem, lora_weights
 from models.lora.options import MixedPrecision, TrainingOptions
-from models.lora.publishing import find_publish_problems
+from models.lora.publishing import find_earlier_publication, find_publish_problems
 from models.lora.sample_prompts import check_prompts
-from models.profiles import GIB, STEPPE, Precision
+from models.profiles import STEPPE, Precision
 
 __all__ = ["choose_mixed_precision", "choose_training_device", "find_fallback", "find_training_problems", "require"]
 
 BYTES_A_WEIGHT = 4 + 4 + 8
 """In a checkpoint: the saved weight (at most), the whole one, and AdamW's two moments."""
-SDXL_WEIGHTS_A_RANK = 59.3e6 / 64
-"""Weights of a LoRA on SDXL's to_q and to_v and on both text encoders, for each rank."""
-_SIDE_OF_SDXL = 1024
 
 
 def require(options: TrainingOptions, settings: AccelerateSettings | None, keys: Keys, run: str) -> None:
@@ -54,7 +53,7 @@ def find_training_problems(
         partial(find_output_problems, options.output_dir),
         partial(_checkpoint_problems, options, run),
         partial(_prompt_problems, options),
-        partial(find_publish_problems, options.publish_to, keys, options.character()),
+        partial(_publish_problems, options, keys),
         lambda: find_absent([options.get_profile().base, options.get_profile().clip]),
         partial(_room_problems, options),
         partial(_device_problems, options, settings),
@@ -104,17 +103,17 @@ def choose_painting_precision(options: TrainingOptions, device: str) -> Precisio
 def _checkpoint_problems(options: TrainingOptions, run: str) -> Iterator[str]:
     output = Path(options.output_dir).absolute()
     try:
-        checkpoints.find_start(output, options.resume_from_checkpoint)
-        steps = checkpoints.list_steps(output)
-        if options.resume_from_checkpoint is None and steps:
-            newest = checkpoints.name_of(steps[-1])
-            if checkpoints.read_state(output / newest).run != run:
-                yield (
-                    f"{output} holds {newest} of an earlier training: go on from it with --resume-from-checkpoint "
-                    "latest, or choose another --output-dir"
-                )
+        start = checkpoints.find_start(output, options.resume_from_checkpoint)
+        yield from find_strangers(output, start, run)
     except StoryboardError as error:
         yield str(error)
+
+
+def _publish_problems(options: TrainingOptions, keys: Keys) -> Iterator[str]:
+    yield from find_publish_problems(options.publish_to, keys, options.character())
+    # What a training that goes on will publish may lie there already: publishing itself then compares the weights.
+    if not options.replace and options.resume_from_checkpoint is None:
+        yield from find_earlier_publication(options.publish_to, keys, options.character())
 
 
 def _prompt_problems(options: TrainingOptions) -> Iterator[str]:
@@ -128,10 +127,10 @@ def _room_problems(options: TrainingOptions) -> Iterator[str]:
     """SDXL's checkpoints; a small model's are not worth counting."""
     profile = options.get_profile()
     needs = list(needs_of([profile.base, profile.clip]))
-    if profile.native_size >= _SIDE_OF_SDXL:
+    if profile.native_size >= SIDE_OF_SDXL:
         count = -(-(options.max_train_steps or 1) // options.checkpointing_steps)
         kept = min(count, options.checkpoints_total_limit or count) + 1
-        size = int(SDXL_WEIGHTS_A_RANK * options.rank * BYTES_A_WEIGHT * kept)
+        size = int(lora_weights(options) * BYTES_A_WEIGHT * kept)
         needs.append(Need(f"{kept} checkpoints", size, Path(options.output_dir)))
     yield from find_full_disks(needs)
 
@@ -157,8 +156,12 @@ def _gpu_problems(options: TrainingOptions, settings: AccelerateSettings | None,
     there = torch.cuda.device_count()
     if settings is not None and settings.num_processes > there:
         yield f"num_processes {settings.num_processes} needs as many GPUs, there are {there}: set it to {there}"
-    memory = options.get_profile().memory
-    yield from find_memory_problems(device, max(memory, GIB), f"training profile {options.get_profile().name}")
+    free, total = torch.cuda.mem_get_info(device)
+    # What this process holds is the models of an earlier run, which make room.
+    usable = free + torch.cuda.memory_reserved(device)
+    problem = find_memory_problem(options, choose_mixed_precision(settings, device), device, usable, total)
+    if problem is not None:
+        yield problem
 
 
 def _optimizer_problems(options: TrainingOptions) -> Iterator[str]:

@@ -22,12 +22,12 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import ValidationError
 
-from models.errors import InputError, StoryboardError
+from models.errors import InputError, StoryboardError, TrainingError
 from models.keys import Keys
 from models.lora.card import file_metadata, model_card
 from models.lora.character import CARD, Character, kohya_name, location_of, samples_name
 from models.lora.checkpoints import check_whole
-from models.lora.export import write_diffusers_file, write_kohya_file
+from models.lora.export import write_diffusers_file, write_folders, write_kohya_file
 from models.lora.options import TrainingOptions
 from models.lora.records import Comparison, Published, TrainingSet
 from models.storage import (
@@ -45,6 +45,7 @@ from models.storage import (
 
 __all__ = ["Character", "assemble", "character_of", "find_publish_problems", "publish", "publish_to_folder"]
 
+EARLIER = "an earlier publication is there; choose another --name, or let this one take its place with --replace"
 _MANIFEST = "manifest.json"  # models.s3_bucket has the same; boto3 takes a moment to import, and a folder does without
 
 
@@ -62,8 +63,7 @@ def assemble(character: Character, folder: Path) -> tuple[str, ...]:
     kohya, samples = kohya_name(character.name), samples_name(character.samples)
     checkpoint = Path(character.checkpoint.path)
     check_whole(checkpoint)
-    for name in adapter_files(list_names(checkpoint), str(checkpoint)):
-        copy_atomically(checkpoint / name, folder / name)
+    write_folders(checkpoint, folder)
     write_diffusers_file(checkpoint, folder / SINGLE_FILE)
     write_kohya_file(checkpoint, folder / kohya, character.metadata)
     write_atomically(folder / CARD, character.card.encode())
@@ -98,7 +98,23 @@ def character_of(options: TrainingOptions, training_set: TrainingSet, comparison
     )
 
 
-def publish(character: Character, publish_to: str, *, keys: Keys, progress: Progress | None = None) -> Published:
+def refuse_failed(options: TrainingOptions, comparison: Comparison) -> None:
+    """Publish a checkpoint that failed the comparison only where that was asked for.
+
+    Raises:
+        TrainingError: says why it failed, and where it is kept.
+    """
+    row = next(row for row in comparison.rows if row.checkpoint == comparison.chosen)
+    if row.failed and not options.publish_anyway:
+        raise TrainingError(
+            f"nothing is published: {comparison.reason}. It is kept in {comparison.chosen.path}, and "
+            "--resume-from-checkpoint latest --publish-anyway publishes it as it is"
+        )
+
+
+def publish(
+    character: Character, publish_to: str, *, keys: Keys, progress: Progress | None = None, replace: bool = False
+) -> Published:
     """Put the character below an S3 address or into a folder, under its name.
 
     Raises:
@@ -110,25 +126,26 @@ def publish(character: Character, publish_to: str, *, keys: Keys, progress: Prog
     location = location_of(publish_to, character.name)
     if not publish_to.startswith("s3:"):
         folder = Path(location).expanduser().absolute()
-        files = publish_to_folder(character, folder)
+        files = publish_to_folder(character, folder, replace=replace)
         return Published(location=str(folder), fingerprint=fingerprint(folder), files=files)
     from models.s3_publish import upload
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         files = assemble(character, folder)
-        upload({name: folder / name for name in files}, location, keys=keys, progress=progress)
+        upload({name: folder / name for name in files}, location, keys=keys, progress=progress, replace=replace)
         return Published(location=location, fingerprint=fingerprint(folder), files=files)
 
 
-def publish_to_folder(character: Character, target: Path) -> tuple[str, ...]:
+def publish_to_folder(character: Character, target: Path, *, replace: bool = False) -> tuple[str, ...]:
     """Write the publication beside its place, then rename it; an older one is replaced only by a whole one.
 
     Two folders can't change places at once. In the instant between the two renames there is none; whoever is killed
     there leaves the older one as `.<name>.old`, and the next publication begins by putting it back.
 
     Raises:
-        InputError: the folder is there and holds what no publication wrote. It is left as it was.
+        InputError: the folder is there and holds what no publication wrote, or the publication of other weights and
+            `replace` is not set. It is left as it was.
         StoryboardError: see `assemble`. The older publication is left as it was.
     """
     target = target.resolve()
@@ -141,6 +158,8 @@ def publish_to_folder(character: Character, target: Path) -> tuple[str, ...]:
             try:
                 shutil.rmtree(new, ignore_errors=True)
                 files = assemble(character, new)
+                if not replace:
+                    _refuse_other_weights(target, new)
                 _replace(target, new, old)
             finally:
                 shutil.rmtree(new, ignore_errors=True)
@@ -165,6 +184,33 @@ def _replace(target: Path, new: Path, old: Path) -> None:
         old.rename(target)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _refuse_other_weights(target: Path, new: Path) -> None:
+    """Let a publication be replaced unasked only by another one of the same weights."""
+    for name in adapter_files(list_names(new), str(new)):
+        if target.exists() and not ((target / name).is_file() and sha256_of(target / name) == sha256_of(new / name)):
+            raise InputError(f"{target}: {EARLIER}")
+
+
+def find_earlier_publication(publish_to: str, keys: Keys, name: str) -> Iterator[str]:
+    """Why a new character could not be published here: one is there. One line; asks S3 once where that is the place.
+
+    What else is wrong with the place is told by `find_publish_problems`.
+    """
+    location = location_of(publish_to, name)
+    try:
+        if publish_to.startswith("s3:"):
+            from models.s3_publish import holds_weights
+
+            there = holds_weights(location, keys)
+        else:
+            location = str(Path(location).expanduser().resolve())
+            there = (Path(location) / _MANIFEST).is_file()
+    except StoryboardError:
+        return
+    if there:
+        yield f"publishing: {location}: {EARLIER}"
 
 
 def _refuse_other_contents(target: Path) -> None:

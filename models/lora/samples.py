@@ -123,15 +123,10 @@ class SampleFolder:
         return Sample(file=str(file), finite=entry.finite)
 
     def _paint(self, missing: Sequence[Wanted], progress: Progress) -> dict[Wanted, Sample]:
-        """Paint batch after batch.
-
-        The models are held by this function alone, so that the next `load` gives their memory back.
-        """
-        from models.diffusion.loading import load
-        from models.diffusion.painter import paint
+        """Paint batch after batch; nothing here holds the models, so that the next `load` gives their memory back."""
+        from models.diffusion.fitting import paint_fitting
 
         name, size = self.folder.name, self.setup.batch_size
-        models = load(self.setup, lambda what, share: progress(f"{name}: loading {what}", 0.0))
         painted: dict[Wanted, Sample] = {}
         for first in range(0, len(missing), size):
             batch = missing[first : first + size]
@@ -140,7 +135,10 @@ class SampleFolder:
                 what = f"{name}: painting {first + len(batch)} of {len(missing)}"
                 progress(what, (first + share * len(batch)) / len(missing))
 
-            paintings = paint(models, [picture.request for picture in batch], report)
+            requests = [picture.request for picture in batch]
+            paintings = paint_fitting(
+                self.setup, requests, report, loading=lambda what, share: progress(f"{name}: loading {what}", 0.0)
+            )
             painted |= {one: self._keep(one, painting) for one, painting in zip(batch, paintings, strict=True)}
         return painted
 

@@ -17,14 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from models.diffusion.weights import is_out_of_memory, torch_dtype
-from models.errors import InputError, OutOfMemory, StorageError, TrainingDiverged, TrainingError
+from models.errors import OutOfMemory, StorageError, TrainingDiverged, TrainingError
 from models.lora import checkpoints
 from models.lora.batches import Batches, Place, seed_of
+from models.lora.belonging import refuse_other_settings
 from models.lora.checkpoints import LossLog, State
-from models.lora.divergence import Watch
+from models.lora.divergence import Watch, remedy
 from models.lora.job import Job, Tick
 from models.lora.latents import open_store
 from models.lora.learner import Learner, load_learner
+from models.lora.memory import in_words
 from models.lora.objective import NoisePrediction
 from models.lora.optimizers import make_optimizer, make_schedule
 from models.lora.processes import make_accelerator
@@ -56,12 +58,14 @@ class Training:
         self.step = Step(self.accelerator, self.objective, self.masters, recorded=_can_record(job, self.device))
         self.losses = LossLog()
         self.update = 0
-        self.watch = Watch()
-        self.scale = 0.0
+        self.watch = Watch(math.nan)
+        self.scale, self.skipped = self._scale(), False
         self.output = Path(options.output_dir).absolute()
 
     def run(self) -> None:
         """Make all updates that are left, with a checkpoint every so many and after the last."""
+        more = 1 + self.options.prior_loss_weight * bool(self.job.training_set.prior)
+        self.watch = Watch(self._validate(), more)  # nothing was learnt or taken over yet: the base's own
         if self.job.start is not None:
             self._go_on_from(Path(self.job.start))
         began, first = time.monotonic(), self.update
@@ -90,9 +94,11 @@ class Training:
                     self._update()
         # A GPU is still computing: what the next update needs is made ready meanwhile, and only then the loss is read.
         self.batches.prepare(self._place(self.update + 1, 0))
-        self.schedule.step()
-        if self.average is not None:
-            self.average.step(self.weights)
+        self.skipped = self._overflowed()
+        if not self.skipped:
+            self.schedule.step()
+            if self.average is not None:
+                self.average.step(self.weights)
         return sum(float(self.accelerator.reduce(loss, reduction="mean")) / parts for loss in losses)
 
     def _place(self, update: int, part: int) -> Place:
@@ -116,27 +122,32 @@ class Training:
             self.report(Tick(step=self.update, loss=loss, learning_rate=rate, seconds_a_step=seconds))
 
     def _go_on_only_if_sound(self, loss: float) -> None:
-        fault = self.watch.fault(loss, skipped=self._overflowed())
+        self._refuse(self.watch.fault(loss, skipped=self.skipped))
+
+    def _refuse(self, fault: str | None) -> None:
+        """Stop the training where something is wrong."""
         if fault is not None:
-            rate, precision = self.options.learning_rate, self.job.mixed_precision
+            change = remedy(self.options.learning_rate, self.job.mixed_precision, fault)
             raise TrainingDiverged(
-                f"step {self.update}: {fault}; {checkpoints.last_whole(self.output)}. Lower learning_rate ({rate:g}), "
-                f"or set mixed_precision to bf16 ({precision} now), and run again"
+                f"step {self.update}: {fault}; {checkpoints.last_whole(self.output)}. To mend it, {change}, and train "
+                "anew"
             )
 
     def _overflowed(self) -> bool:
-        """Whether the scaler found gradients too large for fp16, and left the update out."""
-        scaler = self.accelerator.scaler
-        if scaler is None:
-            return False
-        before, self.scale = self.scale, float(scaler.get_scale())
+        """Whether the scaler found gradients too large for fp16, and left the update out: then it goes lower."""
+        before, self.scale = self.scale, self._scale()
         return self.scale < before
+
+    def _scale(self) -> float:
+        scaler = self.accelerator.scaler
+        return 0.0 if scaler is None else float(scaler.get_scale())
 
     def _keep(self) -> None:
         """Write a checkpoint of this update, with its validation loss."""
-        validation = self._validate()
-        if not all(bool(weight.isfinite().all()) for weight in self.weights):
-            self._go_on_only_if_sound(math.nan)
+        found = self._validate()
+        sound = all(bool(weight.isfinite().all()) for weight in self.weights)
+        self._refuse(self.watch.fault_of_checkpoint(found if sound else math.nan))
+        validation = found if self.job.training_set.held_out else None
         self._compare_processes()
         if validation is not None:
             self.losses.validation[self.update] = validation
@@ -173,25 +184,21 @@ class Training:
         state = State(
             step=self.update,
             run=self.job.run,
+            training=self.job.training,
             settings=self.job.settings(),
             losses=self.losses.record(),
             checkpoint=checkpoint,
         )
         dtype = torch_dtype(self.options.save_precision)
         with self.masters.averaged(self.average):
-            adapters = {
-                part: {name: value.to(dtype, copy=True) for name, value in own.items()}
-                for part, own in self.learner.adapters().items()
-            }
+            adapters = self.learner.adapters(dtype)
         checkpoints.write(self.output, state, adapters, self.learner.configs(), tensors)
         logger.info("%s: loss %.4f", checkpoints.name_of(self.update), checkpoint.loss)
 
     @torch.no_grad()
-    def _validate(self) -> float | None:
-        """Mean loss over the held-out pictures; None where there are none."""
-        count = len(self.batches.held_out.pictures)
-        if not count:
-            return None
+    def _validate(self) -> float:
+        """Mean loss over the held-out pictures; where there are none, over some that are learnt."""
+        count = len(self.batches.measured.pictures)
         self.objective.eval()
         try:
             losses = self._held_out_losses(count)
@@ -225,6 +232,7 @@ class Training:
             self.average.load_state_dict(tensors["average"])
         if self.accelerator.scaler is not None and tensors["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(tensors["scaler"])
+        self.scale = self._scale()
         self.update, self.losses = state.step, LossLog.of(state.losses)
         logger.info("going on from %s", folder.name)
 
@@ -251,32 +259,13 @@ def train(job: Job, report: Report) -> None:
         raise type(error)(f"{error}; {checkpoints.last_whole(output)}") from error
     except Exception as error:
         if is_out_of_memory(error):
-            batch = job.options.train_batch_size
             raise OutOfMemory(
-                f"no memory left for batches of {batch} pictures of {job.options.side()} pixels; set train_batch_size "
-                "lower, gradient_accumulation_steps higher, or gradient_checkpointing"
+                f"no memory left on {job.device} for {job.options.side()} pixels with {in_words(job.options)}"
             ) from error
         raise
     finally:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def refuse_other_settings(state: State, job: Job) -> None:
-    """Refuse to go on with other settings than those that a checkpoint was made with.
-
-    Raises:
-        InputError: names the first difference.
-    """
-    now = job.settings()
-    for name, value in now.items():
-        if state.settings.get(name) != value:
-            before = state.settings.get(name)
-            change = f"other {name}" if isinstance(value, list) else f"{name} {before!r}, and now it is {value!r}"
-            raise InputError(
-                f"{checkpoints.name_of(state.step)} was trained with {change}: set it back, or start fresh in another "
-                "output_dir"
-            )
 
 
 def _can_record(job: Job, device: str) -> bool:

@@ -16,7 +16,15 @@ GROUPS = (
     Group("the LoRA", ("alpha", "dropout", "target_modules", "lora_init_type"), "lora"),
     Group(
         "the training",
-        ("num_train_epochs", "train_batch_size", "gradient_accumulation_steps", "lr_scheduler", "warmup_steps"),
+        (
+            "num_train_epochs",
+            "train_batch_size",
+            "gradient_accumulation_steps",
+            "lr_scheduler",
+            "lr_restarts",
+            "lr_power",
+            "warmup_steps",
+        ),
         "training",
     ),
     Group(
@@ -60,7 +68,11 @@ GROUPS = (
         ),
         "checkpoints",
     ),
-    Group("the choice of the best", ("validation_prompts", "unrelated_prompts", "validation_seeds"), "choice"),
+    Group(
+        "the choice of the best",
+        ("validation_prompts", "unrelated_prompts", "validation_seeds", "publish_anyway", "replace"),
+        "choice",
+    ),
     Group("the machine", ("accelerate_config", "device", "speed"), "machine"),
 )
 """Every option, in the order in which people look for them."""
