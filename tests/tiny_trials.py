@@ -103,9 +103,9 @@ def painted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     prompts: list[str] = []
     real = painter.paint
 
-    def noted(models: Any, requests: Any, progress: Any = None) -> Any:
+    def noted(models: Any, requests: Any, *told: Any) -> Any:
         prompts.extend(request.prompt for request in requests)
-        return real(models, requests, progress)
+        return real(models, requests, *told)
 
     monkeypatch.setattr(painter, "paint", noted)
     return prompts
