@@ -35,7 +35,6 @@ from benchmarks.figures import (
 from benchmarks.full_size import known, lora_of
 from benchmarks.stock_storyboard import StockStoryboard, Told
 from models.board.directory import frame_name, place_frame
-from models.board.report import Weights
 from models.checks import choose_batch_size, choose_low_memory, choose_precision
 from models.compute import compute
 from models.diffusion.loading import load, unload
@@ -46,7 +45,7 @@ from models.frames import FrameJob, generate, near_copies, seed_of
 from models.keys import Keys
 from models.lora.export import write_diffusers_file
 from models.profiles import STEPPE, Profile
-from models.records import Adapter, FramePrompt, FrameResult, Scene
+from models.records import Adapter, FramePrompt, FrameResult, Scene, Weights
 from models.settings import StoryboardOptions
 from models.storage import SINGLE_FILE, fetch_adapter
 from models.studio import Studio

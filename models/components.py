@@ -126,15 +126,22 @@ def bytes_to_fetch(component: Component) -> int:
 
 
 def _cached_bytes(component: Component) -> int:
+    snapshot = _cached_snapshot(component)
+    if snapshot is None:
+        return 0
+    files = (path for path in snapshot.rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in files if _is_wanted(path.relative_to(snapshot), component))
+
+
+def _cached_snapshot(component: Component) -> Path | None:
+    """The folder of a hub repository's files in the local cache, whole or not."""
     from huggingface_hub import try_to_load_from_cache
 
     for name in (MODEL_INDEX, "config.json"):
         found = try_to_load_from_cache(component.source, name)
         if isinstance(found, str):
-            snapshot = Path(found).parent
-            files = (path for path in snapshot.rglob("*") if path.is_file())
-            return sum(path.stat().st_size for path in files if _is_wanted(path.relative_to(snapshot), component))
-    return 0
+            return Path(found).parent
+    return None
 
 
 def _is_wanted(path: Path, component: Component) -> bool:
@@ -188,6 +195,27 @@ def _existing(path: Path) -> Path:
 
 def _gigabytes(size: int) -> str:
     return f"{size / 1e9:.2f} GB"
+
+
+def fingerprints_here(options: StoryboardOptions) -> dict[str, str | None] | None:
+    """What tells the options' base, ControlNet and CLIP from any others; None where one is not on this machine.
+
+    Nothing is fetched. `models.diffusion.weights.fingerprints` says the same of what is loaded.
+
+    Raises:
+        WeightsInvalid, StorageError: a file cannot be read.
+    """
+    profile = options.get_profile()
+    parts = {"base": profile.base, "controlnet": profile.controlnet, "clip": profile.clip}
+    folders = {
+        name: Path(part.source) if part.is_local else _cached_snapshot(part)
+        for name, part in parts.items()
+        if part in needed_components(options)
+    }
+    here = {name: folder for name, folder in folders.items() if folder is not None and folder.is_dir()}
+    if len(here) < len(folders):
+        return None
+    return {"controlnet": None, **{name: component_fingerprint(parts[name], folder) for name, folder in here.items()}}
 
 
 def component_fingerprint(component: Component, folder: Path) -> str:

@@ -134,6 +134,21 @@ class LoraUse(Record):
         return f"{self.source}, strength {self.strength:g}: changed {counts}"
 
 
+class Weights(Record):
+    """Fingerprints (sha256) of everything that decides what the pictures and scores are."""
+
+    base: str
+    controlnet: str | None
+    """None where the pipeline uses none."""
+    clip: str
+    adapter: str | None
+    """None where no character LoRA was used."""
+
+    def unlike(self, others: Weights) -> str:
+        """Names of those that differ from the others, for a message; empty where all are the same."""
+        return ", ".join(name for name, value in self if value != getattr(others, name))
+
+
 class Scores(Record):
     """What was measured on one painted frame."""
 

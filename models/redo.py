@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from models.board.finished import Board, read_board
 from models.board.recipe import read_recipe
-from models.board.report import FrameReport, Weights
+from models.board.report import FrameReport
 from models.errors import InputError
 from models.frames import FrameJob, seed_of
 from models.language.prompts import MAX_TOKENS, token_counter
-from models.records import Candidate, FramePrompt, FrameResult, Record
+from models.records import Candidate, FramePrompt, FrameResult, Record, Weights
 from models.settings import DEVICES, StoryboardOptions
 from models.studio import Studio, read_sketches
 
@@ -143,10 +143,10 @@ def prepare_frame(redo: Redo, studio: Studio) -> FrameJob:
 
 
 def _refuse_other_weights(made_with: Weights, loaded: Weights) -> None:
-    changed = [name for name, value in made_with if value != getattr(loaded, name)]
+    changed = made_with.unlike(loaded)
     if changed:
         raise InputError(
-            f"the board was painted with other weights ({', '.join(changed)} changed since), so a new frame would not "
+            f"the board was painted with other weights ({changed} changed since), so a new frame would not "
             "be like the others: bring the old weights back, or make the storyboard again"
         )
 

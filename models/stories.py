@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +11,7 @@ from pydantic import Field
 from models.board.book import Book, Chapter, create_book, find_boards, story_key, write_index
 from models.board.finished import Board, read_board
 from models.errors import InputError, StoryboardError
+from models.records import Weights
 from models.settings import StoryboardOptions, read_story
 from models.storage import local_errors
 
@@ -54,14 +55,19 @@ def _lines(file: Path) -> Iterable[str]:
     return (line for line in text.splitlines() if not line.lstrip().startswith("#"))
 
 
-def open_book(stories: Sequence[str], options: StoryboardOptions) -> Book:
+def open_book(stories: Sequence[str], options: StoryboardOptions, weights: Callable[[], Weights | None]) -> Book:
     """A new index, in which finished boards are found and stories that can't be told have failed.
+
+    Args:
+        stories: each once.
+        options: of all storyboards.
+        weights: what they would be painted with now; see `models.board.book.find_boards`.
 
     Raises:
         StorageError: the output directory cannot be read or written.
     """
     keys = {story: story_key(story, options) for story in stories}
-    boards = {} if options.refresh else find_boards(options.output_dir, set(keys.values()))
+    boards = {} if options.refresh else find_boards(options.output_dir, set(keys.values()), weights)
     chapters = tuple(_chapter(story, boards.get(keys[story])) for story in stories)
     book = Book(folder=str(create_book(options.output_dir)), chapters=chapters)
     write_index(book)

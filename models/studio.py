@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.board.report import Weights
 from models.board.store import Store
 from models.diffusion.requests import PainterSetup, Sampler, sampling
-from models.records import Record
+from models.records import Record, Weights
 from models.settings import Pipeline, StoryboardOptions
 from models.storage import sha256_of
 

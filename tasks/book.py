@@ -14,6 +14,7 @@ from models.settings import StoryboardOptions
 from models.stories import open_book, read_stories, short
 from tasks.progress import Bar
 from tasks.retries import RETRYING
+from tasks.weights import find_weights
 
 
 @task(name="stories", **RETRYING)
@@ -22,9 +23,9 @@ def begin_book(stories: Sequence[str] | None, file: str | None, options: Storybo
 
     Raises:
         InputError: there is no story, or the file is no text.
-        StorageError: the file cannot be read, or the output directory not written.
+        StorageError: the file cannot be read, the output directory not written, or the LoRA not reached.
     """
-    book = open_book(read_stories(stories, file), options)
+    book = open_book(read_stories(stories, file), options, lambda: find_weights(options))
     get_run_logger().info("%s before this run; the index is %s", book.progress(), Path(book.folder) / INDEX_PAGE)
     return book
 

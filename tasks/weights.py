@@ -8,12 +8,13 @@ from pathlib import Path
 from prefect import task
 from prefect.logging import get_run_logger
 
-from models.board.report import Weights
 from models.board.store import Store
 from models.checks import choose_batch_size, choose_device, choose_low_memory, choose_precision
+from models.components import fingerprints_here
 from models.diffusion.requests import PainterSetup
+from models.errors import StoryboardError
 from models.keys import Keys
-from models.records import Adapter
+from models.records import Adapter, Weights
 from models.settings import StoryboardOptions
 from models.storage import fetch_adapter
 from models.studio import Studio, set_up
@@ -38,6 +39,26 @@ def fetch_weights(options: StoryboardOptions) -> Adapter | None:
     adapter = fetch_adapter(source, cache_dir=cache, keys=Keys(), progress=InQuarters("character LoRA"))
     get_run_logger().info("character LoRA %s, fingerprint %s", adapter.source, adapter.fingerprint[:12])
     return adapter
+
+
+def find_weights(options: StoryboardOptions) -> Weights | None:
+    """What these options paint with now. None, with a warning, where that cannot be told before a storyboard's checks.
+
+    Raises:
+        ConnectionFailed: the LoRA's endpoint is out of reach.
+    """
+    try:
+        found = fingerprints_here(options)
+        adapter = None if found is None else fetch_weights.fn(options)
+    except StoryboardError as error:
+        if error.retryable:
+            raise
+        get_run_logger().warning("storyboards that are there do not count, as their weights are not here: %s", error)
+        return None
+    if found is None:
+        get_run_logger().warning("storyboards that are there do not count, as their base models are not here yet")
+        return None
+    return Weights.model_validate({**found, "adapter": adapter.fingerprint if adapter else None})
 
 
 @task(name="load models", **RETRYING)

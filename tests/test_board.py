@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from models.board.directory import create_board, frame_name, is_finished, place_frame, write_json
-from models.board.report import Report, Run, Weights, build_report, summary_lines
+from models.board.report import Report, Run, build_report, summary_lines
 from models.errors import CorruptFile, ObjectNotFound, StorageError
-from models.records import Candidate, FramePrompt, FrameResult, Scene, SceneBreakdown, Scores, Story
+from models.records import Candidate, FramePrompt, FrameResult, Scene, SceneBreakdown, Scores, Story, Weights
 from models.settings import StoryboardOptions
 
 NOON = datetime(2025, 10, 19, 5, 28, 51, tzinfo=UTC)

@@ -5,16 +5,18 @@
         index.json       the same for programs
 
 The index is written anew after every story, so that it always tells how far the book has come. What is finished is told
-by the boards themselves: a board belongs to a story if its report has the same story and the same options.
+by the boards themselves: a board belongs to a story if its report has the same story and the same options, and if it
+was painted with the very weights that a new one would be painted with.
 """
 
 from __future__ import annotations
 
+import functools
 import html
 import itertools
 import logging
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -26,7 +28,7 @@ from models.board.pages import CONTACT_SHEET
 from models.board.report import Report
 from models.board.store import content_key
 from models.errors import StoryboardError
-from models.records import Record
+from models.records import Record, Weights
 from models.settings import StoryboardOptions
 from models.storage import local_errors, write_atomically
 
@@ -88,18 +90,29 @@ class Book(Record):
 
 
 def story_key(story: str, options: StoryboardOptions) -> str:
-    """What makes two storyboards one: the story, and every option that decides what is painted."""
+    """What makes two storyboards one, with the same weights: the story, and every option that decides the pictures."""
     return content_key("storyboards", story=story, options=options.model_dump(mode="json", exclude=NO_MATTER))
 
 
-def find_boards(output_dir: str | Path, keys: Collection[str]) -> dict[str, Board]:
-    """Finished and whole boards of these keys, the newest of each; one that is not whole is told of and left out."""
+def find_boards(
+    output_dir: str | Path, keys: Collection[str], weights: Callable[[], Weights | None]
+) -> dict[str, Board]:
+    """Finished and whole boards of these keys, the newest of each; one that does not count is told of and left out.
+
+    Args:
+        output_dir: folder of all boards.
+        keys: of the stories, by `story_key`.
+        weights: asked once, and only if there is a board: what would be painted with now, or None where that cannot
+            be told; then no board counts.
+    """
+    now = functools.cache(weights)
     found: dict[str, Board] = {}
     for hidden in Path(output_dir).glob(f".{PREFIX}*.old"):  # a redo was killed
         put_back(hidden.with_name(hidden.name[1:-4]).absolute())
     for folder in sorted(Path(output_dir).glob(f"{PREFIX}*"), key=_age):
-        key = _key_of(folder)
-        if key not in keys or key in found:
+        report = _report_in(folder)
+        key = "" if report is None else story_key(report.story, report.options)
+        if report is None or key not in keys or key in found or not _painted_with(now(), report, folder):
             continue
         try:
             found[key] = read_board(folder)
@@ -112,13 +125,21 @@ def _age(folder: Path) -> float:
     return -folder.stat().st_mtime
 
 
-def _key_of(folder: Path) -> str:
-    """The key of the board in this folder; empty where there is no report that can be read."""
+def _report_in(folder: Path) -> Report | None:
+    """The report of the board in this folder; None where there is none that can be read."""
     try:
-        report = Report.model_validate_json((folder / REPORT_FILE).read_bytes())
+        return Report.model_validate_json((folder / REPORT_FILE).read_bytes())
     except (OSError, ValueError):
-        return ""
-    return story_key(report.story, report.options)
+        return None
+
+
+def _painted_with(weights: Weights | None, report: Report, folder: Path) -> bool:
+    if weights is None:
+        return False
+    changed = report.weights.unlike(weights)
+    if changed:
+        logger.info("%s was painted with other weights (%s changed since) and does not count", folder, changed)
+    return not changed
 
 
 def create_book(output_dir: str | Path, now: datetime | None = None) -> Path:

@@ -11,22 +11,11 @@ from typing import Any
 
 from models.board.directory import frame_name
 from models.board.recipe import DISTRIBUTION
-from models.records import Candidate, FrameResult, Record, Scene, SceneBreakdown, Scores
+from models.records import Candidate, FrameResult, Record, Scene, SceneBreakdown, Scores, Weights
 from models.settings import Pipeline, StoryboardOptions
 
 PACKAGES = (DISTRIBUTION, "prefect", "torch", "diffusers", "transformers", "peft", "openai", "pillow")
 MOST_ATTEMPTS = 10  # what StoryboardOptions.attempts allows
-
-
-class Weights(Record):
-    """Fingerprints (sha256) of everything that decides what the pictures and scores are."""
-
-    base: str
-    controlnet: str | None
-    """None where the pipeline uses none."""
-    clip: str
-    adapter: str | None
-    """None where no character LoRA was used."""
 
 
 class Run(Record):

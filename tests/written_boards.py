@@ -1,0 +1,103 @@
+"""Finished boards written by the flow's own records in no time: the pictures are noise instead of paintings."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from models import frames
+from models.board.directory import PROMPTS_FILE, REPORT_FILE, SCENES_FILE, create_board, place_frame, write_json
+from models.board.pages import write_sheet
+from models.board.recipe import png_bytes
+from models.board.report import Run, build_report
+from models.board.store import Store
+from models.diffusion.requests import PainterSetup
+from models.frames import FrameJob
+from models.records import FramePrompt, FrameResult, Scene, SceneBreakdown, Scores, Story, Weights
+from models.settings import StoryboardOptions
+from models.studio import Studio, read_sketches, set_up
+
+WEIGHTS = Weights(base="b" * 64, controlnet="c" * 64, clip="d" * 64, adapter="e" * 64)
+SCORES = Scores(consistency=0.8, prompt=0.5)
+NOON = datetime(2025, 10, 19, 12, tzinfo=UTC)
+STORY = "Aldar Köse outwits the khan"
+
+
+def options_of(output: Path, **given: Any) -> StoryboardOptions:
+    """Three frames of 64 pixels on a CPU."""
+    plain = {"frames": 3, "size": 64, "device": "cpu", "output_dir": str(output)}
+    return StoryboardOptions.model_validate({**plain, **given})
+
+
+def studio_of(options: StoryboardOptions, weights: Weights = WEIGHTS) -> Studio:
+    """How these options paint on a CPU."""
+    guided = options.pipeline == "reference_guided"
+    setup = PainterSetup(
+        profile=options.get_profile(),
+        adapter=None,
+        device="cpu",
+        precision="fp32",
+        with_controlnet=guided,
+        batch_size=1,
+        speed=options.speed,
+    )
+    return set_up(options, setup, weights, store=Store.within(options.output_dir), run="first")
+
+
+def noise(seed: int, size: int) -> Image.Image:
+    """A picture of its own for each seed."""
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (size, size, 3), np.uint8))
+
+
+def write_board(output: Path, *, story: str = STORY, weights: Weights = WEIGHTS, **given: Any) -> Path:
+    """A board of these options, as the flow would have left it."""
+    options = options_of(output, **given)
+    studio, sketches = studio_of(options, weights), read_sketches(options)
+    board, done = create_board(output), list[FrameResult]()
+    for number in range(1, options.frames + 1):
+        prompt = FramePrompt(scene=_scene(number), prompt=f"aldar {number}", negative_prompt="", tokens=9)
+        reference = done[0] if done else None
+        done.append(_painted(FrameJob(studio=studio, prompt=prompt, reference=reference, sketch=sketches.get(number))))
+        place_frame(board, done[-1])
+    scenes = tuple(result.prompt.scene for result in done)
+    breakdown = SceneBreakdown(story=Story(text=story), writer="offline/1", title="The khan", cast=(), scenes=scenes)
+    run = Run(weights=weights, device="cpu", precision="fp32", seconds={}, started=NOON, finished=NOON)
+    report = build_report(breakdown, done, options, run)
+    write_json(board, SCENES_FILE, breakdown)
+    write_json(board, PROMPTS_FILE, [result.prompt for result in done])
+    write_sheet(report, board)
+    write_json(board, REPORT_FILE, report)
+    return board
+
+
+def _scene(number: int) -> Scene:
+    return Scene(number=number, caption=f"Aldar bows, {number}.", action="is bowing", place="x", time="y", shot="z")
+
+
+def _painted(job: FrameJob) -> FrameResult:
+    request = frames._request(job, 0)
+    data = png_bytes(noise(request.seed, request.size), frames._recipe(job, request))
+    scores = SCORES.model_copy(update={"consistency": None}) if job.number == 1 else SCORES
+    store = Store(job.studio.store)
+    store.put_picture(frames._key(job, 0), data, seed=request.seed, scores=scores, run=job.studio.run)
+    return frames.generate(job)
+
+
+def edit(file: Path, change: Callable[[Any], object]) -> None:
+    """Change a JSON file as somebody with an editor does."""
+    data = json.loads(file.read_text("utf-8"))
+    change(data)
+    file.write_text(json.dumps(data), "utf-8")
+
+
+def recipe_text(png: bytes) -> str:
+    """The recipe that a picture carries, as text."""
+    with Image.open(io.BytesIO(png)) as image:
+        return str(image.info["aldar_storyboard"])
