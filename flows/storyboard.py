@@ -39,10 +39,10 @@ from models.board.review import starting_from
 from models.devices import device_name
 from models.forms import UNSET
 from models.frames import FrameJob
-from models.records import MAX_FRAMES, STORY_MAX_CHARACTERS, FramePrompt, FrameResult
+from models.records import MAX_FRAMES, STORY_MAX_CHARACTERS, FramePrompt, FrameResult, Sketch
 from models.settings import StoryboardOptions, read_story, with_environment
 from models.storyboard_form import StoryboardForm
-from models.studio import Sketch, Studio, read_sketches
+from models.studio import Studio, read_sketches
 from tasks.checks import check
 from tasks.frames import SPARE_RETRIES, generate_frame
 from tasks.report import find_near_copies, write_report
@@ -127,6 +127,7 @@ def loaded(loading: tuple[PrefectFuture[Any], PrefectFuture[Any]]) -> Studio:
 def describe_run(studio: Studio, clock: Clock, started: datetime) -> Run:
     """The circumstances of the run, for its report."""
     return Run(
+        studio=studio,
         weights=studio.weights,
         device=device_name(studio.setup.device),
         precision=studio.setup.precision,

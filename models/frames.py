@@ -19,8 +19,8 @@ from models.board.store import PICTURES, Painted, Store, content_key
 from models.compute import compute
 from models.diffusion.requests import ControlPicture, PaintRequest
 from models.errors import FrameRejected
-from models.records import Candidate, FramePrompt, FrameResult, Record, Scores
-from models.studio import Sketch, Studio
+from models.records import Candidate, FramePrompt, FrameResult, Record, Scores, Sketch
+from models.studio import Studio
 from models.vision.gate import best, judge
 
 VERSION = 1
@@ -178,6 +178,7 @@ def _result(job: FrameJob, takes: list[_Take]) -> FrameResult:
         accepted=chosen.accepted,
         candidates=candidates,
         painted=sum(take.run == job.studio.run for take in takes),
+        sketch=job.sketch,
     )
 
 

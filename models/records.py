@@ -149,6 +149,14 @@ class Weights(Record):
         return ", ".join(name for name, value in self if value != getattr(others, name))
 
 
+class Sketch(Record):
+    """A drawing that a person gave for one frame."""
+
+    file: str
+    """Absolute path."""
+    sha256: str
+
+
 class Scores(Record):
     """What was measured on one painted frame."""
 
@@ -187,6 +195,8 @@ class FrameResult(Record):
     candidates: tuple[Candidate, ...] = Field(min_length=1)
     painted: int = Field(ge=0)
     """How many candidates this run painted; 0 when all were taken from the store."""
+    sketch: Sketch | None = None
+    """The sketch that led it, if one did."""
 
     @property
     def number(self) -> int:

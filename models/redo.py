@@ -2,26 +2,28 @@
 
     Board + RedoOptions -> Redo -> FrameJob -> FrameResult -> the board with another report
 
-What was left to the profile or the machine when the board was made is taken from what was painted: from the report,
-and from the recipes in the pictures. So a frame is redone as its neighbours were painted, whatever has become of the
-defaults meanwhile. The models must be the same, to the byte.
+What was left to the profile or the machine when the board was made was decided once, and is kept in the report. A board
+of an earlier version is redone from what its pictures' recipes say, or refused. So a frame is redone as its neighbours
+were painted, whatever has become of the defaults meanwhile. The models must be the same, to the byte.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
-from models.board.finished import Board, read_board
-from models.board.recipe import read_recipe
-from models.board.report import FrameReport
+from models.board.finished import AGAIN, Board, read_board
+from models.board.integrity import find_recipe_faults
+from models.board.recipe import Recipe, read_recipe
+from models.board.report import FrameReport, Report
+from models.diffusion.requests import Sampler
 from models.errors import InputError
 from models.frames import FrameJob, seed_of
 from models.language.prompts import MAX_TOKENS, token_counter
-from models.records import Candidate, FramePrompt, FrameResult, Record, Weights
+from models.records import Candidate, FramePrompt, FrameResult, Record, Sketch, Weights
 from models.settings import DEVICES, StoryboardOptions
-from models.studio import Studio, read_sketches
+from models.studio import Manner, Studio, read_sketches
 
 NO_SKETCH = "none"
 
@@ -59,7 +61,13 @@ class Redo(Record):
     seed: int
     """Of the first attempt."""
     painting: StoryboardOptions
-    """The board's options with everything set that decides what is painted."""
+    """Options under which the board's models are found again."""
+    manner: Manner
+    """How the board's frames were painted."""
+    sketch_sha256: str | None = None
+    """What the sketch must be that led the frame, where no other is asked for."""
+    doubts: tuple[str, ...] = ()
+    """What cannot be told of the board, each a sentence."""
 
     @property
     def frame(self) -> FrameReport:
@@ -79,12 +87,20 @@ def plan_redo(folder: str | Path, number: int, wanted: RedoOptions) -> Redo:
     if not 1 <= number <= count:
         raise InputError(f"frame {number}: the storyboard in {board.folder} has frames 1 to {count}")
     frame = board.report.frames[number - 1]
+    recipe = read_recipe(Path(board.folder) / frame.file)
+    painting = _painting(board, frame, recipe, wanted)
+    manner = _manner(board, frame, recipe, number in painting.sketches)
+    for fault in find_recipe_faults(frame, recipe, manner):
+        raise InputError(f"{Path(board.folder) / frame.file}: {fault}; one of the two was changed by hand: {AGAIN}")
     return Redo(
         board=board,
         number=number,
         words=wanted.prompt,
         seed=_first_seed(frame, wanted),
-        painting=_painting(board, frame, wanted),
+        painting=painting,
+        manner=manner,
+        sketch_sha256=None if wanted.sketch else frame.sketch_sha256,
+        doubts=_doubts(frame, painting, wanted),
     )
 
 
@@ -97,31 +113,95 @@ def _first_seed(frame: FrameReport, wanted: RedoOptions) -> int:
     return max(candidate.seed for candidates in lists for candidate in candidates) + seed_of(0, 1, 1)
 
 
-def _painting(board: Board, frame: FrameReport, wanted: RedoOptions) -> StoryboardOptions:
-    """The board's options as they came to be; its writer is not asked again, and needs no key."""
-    folder, report = Path(board.folder), board.report
-    recipes = [read_recipe(folder / other.file) for other in report.frames]
-    lines = [recipe.control for recipe in recipes if recipe.control and recipe.control.kind == "reference"]
-    guided = {"control_scale": lines[0].scale, "control_end": lines[0].end} if lines else {}
-    recipe, given = recipes[frame.number - 1], report.options
-    sketch = wanted.sketch or frame.sketch or given.sketches.get(frame.number, NO_SKETCH)
+def _painting(board: Board, frame: FrameReport, recipe: Recipe, wanted: RedoOptions) -> StoryboardOptions:
+    """Options under which the board's models are found again; its writer is not asked again, and needs no key."""
+    report, given = board.report, board.report.options
     changes = {
         "writer": "offline",
         "frames": report.num_frames,
-        "output_dir": str(folder.parent),
-        "threshold": report.threshold,
-        "prompt_threshold": report.prompt_threshold,
+        "output_dir": str(Path(board.folder).parent),
         "size": recipe.size,
-        "steps": recipe.steps,
-        "guidance": recipe.guidance,
-        **guided,
         "attempts": wanted.attempts or given.attempts,
-        "sketches": {} if sketch == NO_SKETCH else {frame.number: sketch},
+        "sketches": _sketches(frame, recipe, given, wanted.sketch),
         "refresh": False,
-        "device": wanted.device or given.device,
+        "device": wanted.device or given.device or _device(report),
         "precision": given.precision if wanted.device else report.precision,
     }
-    return StoryboardOptions.model_validate(given.model_dump() | changes)
+    return StoryboardOptions.model_validate(given.model_dump() | changes | _adapter(report))
+
+
+def _device(report: Report) -> str:
+    """The kind of device that painted the board: pictures of another kind differ by rounding."""
+    if report.studio is not None:
+        return report.studio.setup.device.partition(":")[0]
+    return report.device if report.device in ("cpu", "mps") else "cuda"
+
+
+def _adapter(report: Report) -> dict[str, str]:
+    """Where the LoRA lies, if the board says it; a relative path means nothing in another folder."""
+    if report.studio is None:
+        return {}
+    adapter = report.studio.setup.adapter
+    if adapter is None:
+        return {"lora_path": "none"}
+    return {"lora_path": adapter.source if adapter.source.startswith("s3:") else adapter.path}
+
+
+def _sketches(frame: FrameReport, recipe: Recipe, given: StoryboardOptions, wanted: str | None) -> dict[int, str]:
+    """The sketch that shall lead the frame: another one, none, or that which led it."""
+    led = recipe.control is not None and recipe.control.kind == "sketch"
+    sketch = wanted or ((frame.sketch or given.sketches.get(frame.number)) if led else NO_SKETCH)
+    if sketch is None:
+        raise InputError(
+            f"frame {frame.number} was painted from a sketch that its report does not name: give it one with --sketch, "
+            f"or --sketch {NO_SKETCH}"
+        )
+    return {} if sketch == NO_SKETCH else {frame.number: sketch}
+
+
+def _manner(board: Board, frame: FrameReport, recipe: Recipe, has_sketch: bool) -> Manner:
+    """How the board's frames were painted: as its report says, or where it is older, as the pictures themselves say."""
+    report, given = board.report, board.report.options
+    if report.studio is not None:
+        return Manner(**report.studio.manner())
+    recipes = (read_recipe(Path(board.folder) / other.file) for other in report.frames)
+    edges = next((other.control for other in recipes if other.control and other.control.kind == "reference"), None)
+    guided = report.pipeline == "reference_guided" and frame.number > 1 and not has_sketch
+    scale = edges.scale if edges else given.control_scale
+    end = edges.end if edges else given.control_end
+    if guided and (scale is None or end is None):
+        raise InputError(
+            f"frame {frame.number}: the board is of an earlier version and no picture of it says how strongly "
+            "frame 1's edges act; give the frame a sketch, or make the storyboard again"
+        )
+    return Manner(
+        pipeline=report.pipeline,
+        size=recipe.size,
+        steps=recipe.steps,
+        sampler=_known_sampler(recipe),
+        guidance=recipe.guidance,
+        control_scale=scale or 0.0,
+        control_end=end or 0.0,
+        consistency_threshold=report.threshold,
+        prompt_threshold=report.prompt_threshold,
+    )
+
+
+def _known_sampler(recipe: Recipe) -> Sampler:
+    try:
+        return TypeAdapter[Sampler](Sampler).validate_python(recipe.sampler)
+    except ValidationError:
+        raise InputError(
+            f"frame {recipe.frame} was painted with the sampler {recipe.sampler!r}, which this version has not"
+        ) from None
+
+
+def _doubts(frame: FrameReport, painting: StoryboardOptions, wanted: RedoOptions) -> tuple[str, ...]:
+    """What cannot be told of a board that an earlier version made."""
+    sketch = painting.sketches.get(frame.number)
+    if sketch is None or wanted.sketch is not None or frame.sketch_sha256 is not None:
+        return ()
+    return (f"Frame {frame.number} is led by {sketch} as it is now: the board does not say what it was before.",)
 
 
 def prepare_frame(redo: Redo, studio: Studio) -> FrameJob:
@@ -133,11 +213,14 @@ def prepare_frame(redo: Redo, studio: Studio) -> FrameJob:
     """
     _refuse_other_weights(redo.board.report.weights, studio.weights)
     folder, number = Path(redo.board.folder), redo.number
+    sketch = read_sketches(redo.painting).get(number)
+    _refuse_other_sketch(redo, sketch)
+    own = {**redo.manner.manner(), "base_seed": redo.seed - seed_of(0, number, 0)}
     return FrameJob(
-        studio=studio.for_one().model_copy(update={"base_seed": redo.seed - seed_of(0, number, 0)}),
+        studio=studio.for_one().model_copy(update=own),
         prompt=_prompt(redo),
         reference=None if number == 1 else _reference(redo.board),
-        sketch=read_sketches(redo.painting).get(number),
+        sketch=sketch,
         earlier=tuple(str(folder / before.file) for before in redo.board.report.frames[: number - 1]),
     )
 
@@ -148,6 +231,15 @@ def _refuse_other_weights(made_with: Weights, loaded: Weights) -> None:
         raise InputError(
             f"the board was painted with other weights ({changed} changed since), so a new frame would not "
             "be like the others: bring the old weights back, or make the storyboard again"
+        )
+
+
+def _refuse_other_sketch(redo: Redo, sketch: Sketch | None) -> None:
+    """A sketch that was drawn over since would lead the frame elsewhere without a word."""
+    if sketch is not None and redo.sketch_sha256 not in (None, sketch.sha256):
+        raise InputError(
+            f"frame {redo.number}: {sketch.file} changed since it led the frame: bring it back, or name it with "
+            "--sketch to paint from it as it is now"
         )
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from models.board.directory import PROMPTS_FILE, REPORT_FILE, place_frame, write_json
 from models.board.finished import Board, changing, read_board
+from models.board.integrity import take_name
 from models.board.pages import write_sheet
 from models.board.report import FrameReport, Report, Take, report_frame, show_score, with_frames
 from models.errors import InputError
@@ -19,8 +20,6 @@ from models.redo import Redo
 from models.storage import copy_atomically
 from models.studio import Studio
 from models.vision.gate import judge
-
-TAKES = "takes"
 
 
 def replace_frame(redo: Redo, job: FrameJob, result: FrameResult) -> Report:
@@ -37,7 +36,7 @@ def replace_frame(redo: Redo, job: FrameJob, result: FrameResult) -> Report:
         _refuse_futile(board, job, result)
         take = _keep_take(board, result.number)
         place_frame(folder, result)
-        report = _redone(board, job, result, take)
+        report = _redone(board, job, result, take, redo.doubts)
         prompts = [result.prompt if prompt.number == result.number else prompt for prompt in board.prompts]
         write_json(folder, PROMPTS_FILE, prompts)
         write_sheet(report, folder)
@@ -58,7 +57,7 @@ def _refuse_futile(board: Board, job: FrameJob, result: FrameResult) -> None:
 def _keep_take(board: Board, number: int) -> Take:
     """Copy the frame's picture to where it stays."""
     folder, frame = Path(board.folder), board.report.frames[number - 1]
-    name = f"{TAKES}/{Path(frame.file).stem}_take{len(frame.takes) + 1}.png"
+    name = take_name(frame, len(frame.takes) + 1)
     copy_atomically(folder / frame.file, folder / name)
     return Take(
         file=name,
@@ -71,13 +70,12 @@ def _keep_take(board: Board, number: int) -> Take:
     )
 
 
-def _redone(board: Board, job: FrameJob, result: FrameResult, take: Take) -> Report:
+def _redone(board: Board, job: FrameJob, result: FrameResult, take: Take, doubts: tuple[str, ...]) -> Report:
     """The report with the new frame, and with what that means for the frames after it."""
     old, number = board.report.frames, result.number
-    sketch = None if job.sketch is None else job.sketch.file
-    new = report_frame(result).model_copy(update={"sketch": sketch, "takes": (*old[number - 1].takes, take)})
+    new = report_frame(result).model_copy(update={"takes": (*old[number - 1].takes, take)})
     later = tuple(_judge_again(frame, board, job) for frame in old[number:])
-    notes = []
+    notes = [*doubts]
     if number == 1 and later:
         notes.append(
             f"Frame 1 was redone. Frames 2 to {len(old)} are still those painted from the earlier frame 1 "

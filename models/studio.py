@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from models.board.store import Store
 from models.diffusion.requests import PainterSetup, Sampler, sampling
-from models.records import Record, Weights
+from models.records import Record, Sketch, Weights
 from models.settings import Pipeline, StoryboardOptions
 from models.storage import sha256_of
 
 
-class Studio(Record):
-    """How all frames of a run are painted and judged; nothing in it is left to be decided."""
+class Manner(Record):
+    """The settings by which all frames of a board are painted and judged, whatever paints them."""
 
-    setup: PainterSetup
-    weights: Weights
     pipeline: Pipeline
-    base_seed: int
-    attempts: int
     size: int
     steps: int
-    """Evaluations of the model."""
+    """Evaluations of the model: what `speed` leaves of the steps that were asked for."""
     sampler: Sampler = "Euler"
     guidance: float
     control_scale: float
     control_end: float
     consistency_threshold: float
     prompt_threshold: float
+
+    def manner(self) -> dict[str, Any]:
+        """These settings alone, by name."""
+        return {name: getattr(self, name) for name in Manner.model_fields}
+
+
+class Studio(Manner):
+    """How all frames of a run are painted and judged; nothing in it is left to be decided.
+
+    A board's report keeps it, and so what is added to it or to its parts needs a default.
+    """
+
+    setup: PainterSetup
+    weights: Weights
+    base_seed: int
+    attempts: int
     store: str
     """Folder of the store."""
     run: str
@@ -38,27 +51,29 @@ class Studio(Record):
         return self.model_copy(update={"setup": self.setup.model_copy(update={"batch_size": 1})})
 
 
-class Sketch(Record):
-    """A drawing that a person gave for one frame."""
-
-    file: str
-    sha256: str
-
-
 def set_up(options: StoryboardOptions, setup: PainterSetup, weights: Weights, *, store: Store, run: str) -> Studio:
     """The studio of these options, with the profile's value wherever an option is unset."""
+    return Studio(
+        **manner_of(options).manner(),
+        setup=setup,
+        weights=weights,
+        base_seed=options.seed,
+        attempts=options.attempts,
+        store=str(store.root),
+        run=run,
+    )
+
+
+def manner_of(options: StoryboardOptions) -> Manner:
+    """How these options paint now: the profile's value wherever one is unset."""
     profile = options.get_profile()
     chosen_sampling = sampling(options.speed, options.steps or profile.steps)
 
     def chosen(given: float | None, suggested: float) -> float:
         return suggested if given is None else given
 
-    return Studio(
-        setup=setup,
-        weights=weights,
+    return Manner(
         pipeline=options.pipeline,
-        base_seed=options.seed,
-        attempts=options.attempts,
         size=options.size or profile.native_size,
         steps=chosen_sampling.steps,
         sampler=chosen_sampling.sampler,
@@ -67,8 +82,6 @@ def set_up(options: StoryboardOptions, setup: PainterSetup, weights: Weights, *,
         control_end=chosen(options.control_end, profile.control_end),
         consistency_threshold=chosen(options.threshold, profile.consistency_threshold),
         prompt_threshold=chosen(options.prompt_threshold, profile.prompt_threshold),
-        store=str(store.root),
-        run=run,
     )
 
 

@@ -45,6 +45,8 @@ def prepare(redo: Redo, studio: Studio) -> FrameJob:
         InputError: they are not, or the prompt is too long.
     """
     job = prepare_frame(redo, studio)
+    for doubt in redo.doubts:
+        get_run_logger().warning("%s", doubt)
     trigger = redo.painting.get_profile().trigger
     if trigger not in job.prompt.prompt:
         get_run_logger().warning("the prompt has no %r, the word that Aldar was trained on", trigger)

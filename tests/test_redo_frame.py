@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import redo_runs
 from flow_runs import Ran, Stage
 from PIL import Image, ImageDraw
-from redo_runs import WORDS, files, redo, report_of
+from redo_runs import WORDS, files, redo, refused, report_of
 
 from models.board.finished import read_board
 from models.board.recipe import read_recipe
@@ -103,6 +104,14 @@ def test_the_frame_is_painted_as_the_board_was_whatever_the_defaults_are_now(
     monkeypatch.setenv("STORYBOARD_STEPS", "5")
     frame = redo(board, 4, seed=4042).report.frames[3]
     assert (frame.sha256, frame.painted, frame.accepted) == (told.report.frames[3].sha256, 0, True)
+
+
+def test_a_fast_frame_painted_anew_with_its_own_seed_is_the_picture_that_is_there(stage: Stage) -> None:
+    ran = stage.run(frames=2, speed="fast", steps=10)
+    shutil.rmtree(stage.output / ".store")
+    assert refused(redo(ran.board, 2, seed=2042)).startswith("frame 2: seed 2042 gives the picture that is there; ")
+    recipe = read_recipe(ran.board / "frame_002.png")
+    assert (recipe.steps, recipe.sampler) == (4, "DPM++ 2M")
 
 
 def test_the_first_frame_redone_measures_the_others_anew(board: Path, told: Ran) -> None:

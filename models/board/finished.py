@@ -12,8 +12,9 @@ from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
 from models.board.directory import PROMPTS_FILE, REPORT_FILE, SCENES_FILE, is_finished
+from models.board.integrity import TAKES, find_prompt_faults, find_report_faults
 from models.board.pages import CONTACT_SHEET
-from models.board.report import Report
+from models.board.report import FrameReport, Report
 from models.errors import InputError, StorageError
 from models.records import FramePrompt, Record, SceneBreakdown
 from models.storage import copy_atomically, local_errors, sha256_of
@@ -70,14 +71,32 @@ def _read(path: Path, kind: TypeAdapter[T]) -> T:
 def _check(board: Board) -> None:
     """Refuse a board of which something is missing or was changed."""
     folder, frames = Path(board.folder), board.report.frames
+    _refuse(folder / REPORT_FILE, find_report_faults(board.report))
     for name, there in ((PROMPTS_FILE, board.prompts), (SCENES_FILE, board.breakdown.scenes)):
         if len(there) != len(frames):
             raise InputError(f"{folder / name}: has {len(there)} frames, the report has {len(frames)}; {AGAIN}")
+    _refuse(folder / PROMPTS_FILE, find_prompt_faults(board.prompts, board.report))
     if not (folder / CONTACT_SHEET).is_file():
         raise InputError(f"{folder}: its {CONTACT_SHEET} is missing; {AGAIN}")
     for frame in frames:
         if sha256_of(folder / frame.file) != frame.sha256:
             raise InputError(f"{folder / frame.file}: changed after it was painted; bring it back, or {AGAIN}")
+        _check_takes(frame, folder)
+
+
+def _refuse(file: Path, faults: Iterator[str]) -> None:
+    fault = next(faults, None)
+    if fault is not None:
+        raise InputError(f"{file}: {fault}; it was changed by hand: bring the file back, or {AGAIN}")
+
+
+def _check_takes(frame: FrameReport, folder: Path) -> None:
+    """A take that the report does not know would be written over by the next one; one that is gone is not missed."""
+    known = {folder / take.file: take.sha256 for take in frame.takes}
+    for file in sorted((folder / TAKES).glob(f"{Path(frame.file).stem}_take*.png")):
+        if known.get(file) != sha256_of(file):
+            what = "changed after it was painted" if file in known else "is in no list of the report"
+            raise InputError(f"{file}: {what}; bring the files back, or move it away")
 
 
 @contextmanager

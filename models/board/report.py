@@ -9,10 +9,13 @@ from datetime import datetime
 from importlib import metadata
 from typing import Any
 
+from pydantic import Field
+
 from models.board.directory import frame_name
 from models.board.recipe import DISTRIBUTION
 from models.records import Candidate, FrameResult, Record, Scene, SceneBreakdown, Scores, Weights
 from models.settings import Pipeline, StoryboardOptions
+from models.studio import Studio
 
 PACKAGES = (DISTRIBUTION, "prefect", "torch", "diffusers", "transformers", "peft", "openai", "pillow")
 MOST_ATTEMPTS = 10  # what StoryboardOptions.attempts allows
@@ -21,6 +24,7 @@ MOST_ATTEMPTS = 10  # what StoryboardOptions.attempts allows
 class Run(Record):
     """The circumstances of a run."""
 
+    studio: Studio
     weights: Weights
     device: str
     """"cpu", or the GPU's name."""
@@ -79,7 +83,9 @@ class FrameReport(Record):
     anomalies: tuple[str, ...]
     candidates: tuple[CandidateReport, ...]
     sketch: str | None = None
-    """The sketch it was redone from, if it was."""
+    """The sketch that led it, if one did; of boards made before that was kept, only of frames that were redone."""
+    sketch_sha256: str | None = None
+    """Of that file when it was painted."""
     takes: tuple[Take, ...] = ()
     """The pictures before it, the oldest first."""
 
@@ -94,9 +100,9 @@ class Report(Record):
     pipeline: Pipeline
     profile: str
     writer: str
-    threshold: float
+    threshold: float = Field(ge=-1.0, le=1.0)
     """Least consistency that was asked for."""
-    prompt_threshold: float
+    prompt_threshold: float = Field(ge=-1.0, le=1.0)
     average_consistency: float | None
     """Over frames 2 to n; null where there are none."""
     min_consistency: float | None
@@ -105,6 +111,8 @@ class Report(Record):
     frames: tuple[FrameReport, ...]
     options: StoryboardOptions
     """As they were given; null means what the profile or the machine suggests."""
+    studio: Studio | None = None
+    """What was decided once for all frames, by which one is redone; null on boards made before it was kept."""
     weights: Weights
     versions: dict[str, str | None]
     """Of python and the packages that matter; null for one that is not installed."""
@@ -131,6 +139,7 @@ def build_report(
     profile = options.get_profile()
     frames = tuple(report_frame(result) for result in results)
     return Report(
+        frames=frames,
         story=breakdown.story.text,
         title=breakdown.title,
         base_seed=options.seed,
@@ -142,20 +151,20 @@ def build_report(
         prompt_threshold=profile.prompt_threshold if options.prompt_threshold is None else options.prompt_threshold,
         options=StoryboardOptions.model_validate(options.model_dump(include=set(StoryboardOptions.model_fields))),
         versions=_versions(),
-        **_frames_and_totals(frames),
+        **totals(frames),
         **dict(run),
     )
 
 
 def with_frames(report: Report, frames: Sequence[FrameReport], *, notes: Sequence[str] = ()) -> Report:
     """The report of the same board with these frames, their totals, and these notes besides those that it has."""
-    return report.model_copy(update={**_frames_and_totals(tuple(frames)), "notes": (*report.notes, *notes)})
+    return report.model_copy(update={"frames": tuple(frames), **totals(frames), "notes": (*report.notes, *notes)})
 
 
-def _frames_and_totals(frames: tuple[FrameReport, ...]) -> dict[str, Any]:
+def totals(frames: Sequence[FrameReport]) -> dict[str, Any]:
+    """What the report says of all frames together, by name."""
     likeness = [frame.consistency_score for frame in frames if frame.consistency_score is not None]
     return {
-        "frames": frames,
         "average_consistency": math.fsum(likeness) / len(likeness) if likeness else None,
         "min_consistency": min(likeness, default=None),
         "weak_frames": tuple(frame.number for frame in frames if not frame.accepted),
@@ -181,6 +190,8 @@ def report_frame(result: FrameResult) -> FrameReport:
         accepted=result.accepted,
         anomalies=scores.anomalies,
         candidates=tuple(_report_candidate(candidate) for candidate in result.candidates),
+        sketch=None if result.sketch is None else result.sketch.file,
+        sketch_sha256=None if result.sketch is None else result.sketch.sha256,
     )
 
 

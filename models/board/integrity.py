@@ -1,0 +1,110 @@
+"""Whether a board's files still say one thing: what an editor changed in one place contradicts another.
+
+Each function yields what is wrong, in one line that names the frame and the values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from models.board.directory import frame_name
+from models.board.recipe import Recipe
+from models.board.report import FrameReport, Report, totals
+from models.records import FramePrompt
+from models.studio import Manner
+
+TAKES = "takes"
+
+
+def find_report_faults(report: Report) -> Iterator[str]:
+    """What the report contradicts itself in."""
+    numbers = [frame.number for frame in report.frames]
+    if not numbers or numbers != list(range(1, report.num_frames + 1)):
+        yield f"its frames must be numbered 1 to {report.num_frames} in order, got {numbers}"
+        return
+    for frame in report.frames:
+        yield from (f"frame {frame.number}: {fault}" for fault in _frame_faults(frame))
+    for name, value in totals(report.frames).items():
+        if not _same(getattr(report, name), value):
+            yield f"{name} is {getattr(report, name)}, its frames come to {value}"
+    asked = report.options
+    for name, told, given in (
+        ("base_seed", report.base_seed, asked.seed),
+        ("profile", report.profile, asked.profile),
+        ("pipeline", report.pipeline, asked.pipeline),
+    ):
+        if told != given:
+            yield f"{name} is {told!r}, its options say {given!r}"
+
+
+def _frame_faults(frame: FrameReport) -> Iterator[str]:
+    if not frame.candidates:
+        yield "has no candidates"
+        return
+    if frame.file != frame_name(frame.number):
+        yield f"its file must be {frame_name(frame.number)}, got {frame.file!r}"
+    chosen = next((candidate for candidate in frame.candidates if candidate.sha256 == frame.sha256), None)
+    if chosen is None:
+        yield "its sha256 is that of none of its candidates"
+        return
+    about = {
+        "seed": chosen.seed,
+        "accepted": chosen.accepted,
+        "prompt_score": chosen.scores.prompt,
+        "consistency_score": None if frame.number == 1 else chosen.scores.consistency,
+        "anomalies": chosen.scores.anomalies,
+        "attempts": len(frame.candidates),
+        "reference": frame.number == 1,
+    }
+    for name, value in about.items():
+        if getattr(frame, name) != value:
+            yield f"{name} is {getattr(frame, name)}, its candidates say {value}"
+    if frame.scene.number != frame.number:
+        yield f"its scene has the number {frame.scene.number}"
+    for count, take in enumerate(frame.takes, start=1):
+        if take.file != take_name(frame, count):
+            yield f"its take {count} must be {take_name(frame, count)}, got {take.file!r}"
+
+
+def _same(told: object, value: object) -> bool:
+    if isinstance(told, float) and isinstance(value, float):
+        return math.isclose(told, value, rel_tol=1e-9, abs_tol=1e-9)
+    return told == value
+
+
+def take_name(frame: FrameReport, count: int) -> str:
+    """Where the picture lies that was replaced as the frame's so-and-so-many-th, from 1 on."""
+    return f"{TAKES}/{Path(frame_name(frame.number)).stem}_take{count}.png"
+
+
+def find_prompt_faults(prompts: Sequence[FramePrompt], report: Report) -> Iterator[str]:
+    """What the prompts' file contradicts the report in; both have as many frames."""
+    for frame, prompt in zip(report.frames, prompts, strict=True):
+        if prompt.number != frame.number:
+            yield f"prompt {frame.number} is of scene {prompt.number}"
+        elif (prompt.prompt, prompt.negative_prompt) != (frame.prompt, frame.negative_prompt):
+            yield f"prompt {frame.number} is not the one in the report"
+
+
+def find_recipe_faults(frame: FrameReport, recipe: Recipe, manner: Manner) -> Iterator[str]:
+    """What the recipe in a frame's picture contradicts the report in."""
+    told = {
+        "frame": frame.number,
+        "seed": frame.seed,
+        "prompt": frame.prompt,
+        "negative_prompt": frame.negative_prompt,
+        **{name: getattr(manner, name) for name in ("size", "steps", "sampler", "guidance")},
+    }
+    for name, value in told.items():
+        if getattr(recipe, name) != value:
+            yield f"its {name} is {getattr(recipe, name)!r}, the report says {value!r}"
+    lines = recipe.control
+    if lines is not None and lines.kind == "reference":
+        for name, acted, value in (
+            ("control_scale", lines.scale, manner.control_scale),
+            ("control_end", lines.end, manner.control_end),
+        ):
+            if acted != value:
+                yield f"its {name} is {acted}, the report says {value}"

@@ -1,0 +1,158 @@
+"""A frame is redone by the settings that were decided when its board was made, and by nothing of today."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from written_boards import WEIGHTS, edit, noise, studio_of, write_board
+
+from models.errors import InputError
+from models.frames import FrameJob, generate
+from models.profiles import PROFILES
+from models.records import FrameResult, Weights
+from models.redo import RedoOptions, plan_redo, prepare_frame
+
+
+def job_of(board: Path, number: int, weights: Weights = WEIGHTS, **wanted: Any) -> FrameJob:
+    """The frame's job, as the flow prepares it."""
+    redo = plan_redo(board, number, RedoOptions(**wanted))
+    return prepare_frame(redo, studio_of(redo.painting, weights))
+
+
+def untouched(board: Path, number: int) -> FrameResult:
+    """The frame with its own seed. The store finds it only if all that decides its bytes is as it was."""
+    seed = 42 if number == 1 else 42 + 1000 * number
+    return generate(job_of(board, number, seed=seed).model_copy(update={"earlier": ()}))
+
+
+def forget_record(board: Path) -> None:
+    """Make the report what an earlier version wrote."""
+
+    def change(report: Any) -> None:
+        del report["studio"]
+        for frame in report["frames"]:
+            del frame["sketch"], frame["sketch_sha256"]
+
+    edit(board / "report.json", change)
+
+
+def drawn(folder: Path, seed: int = 1) -> str:
+    """A sketch."""
+    noise(seed, 64).save(folder / "sketch.png")
+    return str(folder / "sketch.png")
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Lets time pass: the profiles have other defaults then."""
+
+    def change() -> None:
+        others = {"guidance": 9.0, "control_scale": 0.9, "control_end": 0.9, "native_size": 128, "steps": 77}
+        others |= {"consistency_threshold": 0.99, "prompt_threshold": 0.99}
+        for name in ("steppe", "sdxl"):
+            monkeypatch.setitem(PROFILES, name, PROFILES[name].model_copy(update=others))
+
+    return change
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+@pytest.mark.parametrize("speed", ["exact", "fast", "plain"])
+@pytest.mark.parametrize("kind", ["guided", "sketched", "simplified"])
+@pytest.mark.parametrize("profile", ["steppe", "sdxl"])
+def test_a_frame_with_its_own_seed_is_the_same_bytes(
+    tmp_path: Path, later: Any, profile: str, kind: str, speed: str, recorded: bool
+) -> None:
+    given: dict[str, Any] = {"pipeline": "simplified"} if kind == "simplified" else {}
+    if kind == "sketched":
+        given["sketches"] = {1: drawn(tmp_path), 2: drawn(tmp_path)}
+    board = write_board(tmp_path / "outputs", profile=profile, speed=speed, **given)
+    if not recorded:
+        forget_record(board)
+    later()
+    for number in (1, 2, 3):
+        result = untouched(board, number)
+        assert Path(result.file).read_bytes() == (board / f"frame_00{number}.png").read_bytes()
+        assert result.accepted
+
+
+def test_the_steps_of_a_fast_board_are_reduced_once(tmp_path: Path) -> None:
+    studio = job_of(write_board(tmp_path, profile="sdxl", speed="fast"), 2).studio
+    assert (studio.steps, studio.sampler, studio.setup.speed) == (20, "DPM++ 2M", "fast")
+
+
+def test_a_sketch_that_changed_since_is_refused_and_taken_when_it_is_named(tmp_path: Path) -> None:
+    sketch = drawn(tmp_path)
+    board = write_board(tmp_path / "outputs", sketches={2: sketch})
+    drawn(tmp_path, 2)
+    with pytest.raises(InputError, match=f"^frame 2: {sketch} changed since it led the frame: bring it "):
+        job_of(board, 2)
+    named = job_of(board, 2, sketch=sketch)
+    assert named.sketch is not None
+    assert named.sketch.file == sketch
+    assert job_of(board, 2, sketch="none").sketch is None
+    drawn(tmp_path)
+    assert job_of(board, 2).sketch is not None
+
+
+def test_a_relative_sketch_and_lora_are_found_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    drawn(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    board = write_board(tmp_path / "outputs", sketches={2: "sketch.png"})
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert untouched(board, 2).sketch is not None
+
+
+def test_a_board_of_an_earlier_version_doubts_its_sketch(tmp_path: Path) -> None:
+    board = write_board(tmp_path / "outputs", sketches={2: drawn(tmp_path)})
+    forget_record(board)
+    (doubt,) = plan_redo(board, 2, RedoOptions()).doubts
+    assert doubt.startswith("Frame 2 is led by ")
+    assert plan_redo(board, 3, RedoOptions()).doubts == ()
+    assert plan_redo(board, 2, RedoOptions(sketch="none")).doubts == ()
+
+
+def test_a_board_of_an_earlier_version_that_never_says_how_edges_act_is_refused(tmp_path: Path) -> None:
+    given = {"sketches": {2: drawn(tmp_path), 3: drawn(tmp_path)}}
+    board = write_board(tmp_path / "outputs", **given)
+    assert job_of(board, 3, sketch="none").studio.control_scale == PROFILES["steppe"].control_scale
+    forget_record(board)
+    with pytest.raises(InputError, match=r"^frame 3: the board is of an earlier version and no picture of it says "):
+        job_of(board, 3, sketch="none")
+    assert job_of(board, 3).sketch is not None
+    told = write_board(tmp_path / "told", control_scale=0.2, control_end=0.5, **given)
+    forget_record(told)
+    assert job_of(told, 3, sketch="none").studio.control_end == 0.5
+
+
+def test_a_frame_whose_sketch_was_taken_away_does_not_get_it_back(tmp_path: Path) -> None:
+    board = write_board(tmp_path / "outputs", sketches={2: drawn(tmp_path)})
+    bare = write_board(tmp_path / "bare")
+    Image.open(bare / "frame_002.png").close()
+    (board / "frame_002.png").write_bytes((bare / "frame_002.png").read_bytes())
+    other = plan_redo(bare, 2, RedoOptions()).frame
+    edit(board / "report.json", lambda report: report["frames"].__setitem__(1, other.model_dump(mode="json")))
+    assert job_of(board, 2).sketch is None
+
+
+@pytest.mark.parametrize(
+    ("told", "device"), [("cpu", "cpu"), ("mps", "mps"), ("NVIDIA H100 80GB HBM3", "cuda"), ("cuda:1", "cuda")]
+)
+def test_the_kind_of_device_is_the_boards(tmp_path: Path, told: str, device: str) -> None:
+    board = write_board(tmp_path, device=None)
+
+    def change(report: Any) -> None:
+        report["device"] = told
+        if told.startswith("cuda"):
+            report["studio"]["setup"]["device"] = told
+        else:
+            del report["studio"]
+
+    edit(board / "report.json", change)
+    assert plan_redo(board, 2, RedoOptions()).painting.device == device
+    assert plan_redo(board, 2, RedoOptions(device="cpu")).painting.device == "cpu"
