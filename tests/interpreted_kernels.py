@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
+import tiny_models
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from diffusers.models.resnet import ResnetBlock2D
@@ -14,9 +16,11 @@ from peft import LoraConfig
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.diffusion import differentiable, fused
+from models.diffusion import differentiable, fused, loading, painter
+from models.diffusion.requests import PaintRequest
+from models.errors import OutOfMemory
 from models.lora.layers import merge_sums
-from models.profiles import ROOT
+from models.profiles import ROOT, STEPPE
 
 WEIGHTS = ROOT / "weights" / "steppe"
 SIDE = 4
@@ -136,8 +140,8 @@ def compare_models() -> None:
     FOUND.update({name: apart(after[name], before[name]) for name in before})
 
 
-def broken(_: Tensor) -> Tensor:
-    raise ZeroDivisionError
+def broken(*_: Any, **__: Any) -> Tensor:
+    raise ZeroDivisionError("no such shape")
 
 
 def compare_lora() -> None:
@@ -164,9 +168,67 @@ def compare_lora() -> None:
     FOUND["lora"], FOUND["gradient of lora"] = (apart(*pair) for pair in zip(after, before, strict=True))
 
 
+class _Warnings(logging.Handler):
+    """Keeps what is warned of."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.told: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the message."""
+        self.told.append(record.getMessage())
+
+
+def compare_failures() -> None:
+    """A kernel that fails in the middle of a painting: the UNet's, the VAE's; and what is no kernel's failure."""
+    warnings, request = _Warnings(), tiny_models.request(prompt="a yurt", steps=1, guidance=1.0)
+    logging.getLogger("models.diffusion").addHandler(warnings)
+    setup = tiny_models.setup(with_controlnet=False).model_copy(update={"profile": STEPPE})
+    models = loading.load(setup)
+    (plain,) = painter.paint(models, [request])
+    names = {"unet": "geglu", "vae": "group_norm"}
+    for part, kernel in names.items():
+        working = getattr(fused.kernels, kernel)
+        fused.fuse(getattr(models.plain, part))
+        setattr(fused.kernels, kernel, broken)
+        (again,) = painter.paint(models, [request])
+        FOUND[f"painted again after the {part}'s kernel failed"] = float(again.image.tobytes() == plain.image.tobytes())
+        painter.paint(models, [request])
+        FOUND[f"warnings of the {part}'s kernel"] = len(warnings.told)
+        FOUND[f"blocks of the {part} still on kernels"] = fused.unfuse(getattr(models.plain, part))
+        setattr(fused.kernels, kernel, working)
+        warnings.told.clear()
+        models.failures.clear()
+    compare_other_failures(models, request, warnings)
+
+
+def compare_other_failures(models: loading.Models, request: PaintRequest, warnings: _Warnings) -> None:
+    """Memory that runs out, and a caller that stops the painting, leave the kernels where they are."""
+    vae = models.plain.vae
+    blocks = fused.fuse(vae)
+
+    def stop(_: float) -> None:
+        raise LookupError
+
+    def exhaust(*_: Any, **__: Any) -> Tensor:
+        raise torch.OutOfMemoryError
+
+    working, fused.kernels.group_norm = fused.kernels.group_norm, exhaust  # type: ignore[assignment]
+    kept = []
+    for wrong, report in ((OutOfMemory, None), (LookupError, stop)):
+        try:
+            painter.paint(models, [request], report)
+        except wrong:
+            kept.append(len(models.failures) + len(warnings.told))
+        fused.kernels.group_norm = working
+    FOUND["failures that are no kernel's"] = float(kept == [0, 0] and fused.unfuse(vae) == blocks)
+
+
 if __name__ == "__main__":
     torch.manual_seed(0)
     compare_kernels()
     compare_models()
     compare_lora()
+    compare_failures()
     print(json.dumps(FOUND))

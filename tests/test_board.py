@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from written_boards import studio_of
 
 from models.board.directory import create_board, frame_name, is_finished, place_frame, write_json
 from models.board.report import Report, Run, build_report, summary_lines
@@ -62,7 +63,9 @@ BARS = {"threshold": 0.5, "prompt_threshold": 0.2}
 
 
 def report(results: Sequence[FrameResult], options: StoryboardOptions | None = None) -> Report:
+    chosen = options or StoryboardOptions.model_validate(BARS)
     run = Run(
+        studio=studio_of(chosen),
         weights=Weights(base="b" * 64, controlnet="c" * 64, clip="d" * 64, adapter=None),
         device="cpu",
         precision="fp32",
@@ -70,7 +73,7 @@ def report(results: Sequence[FrameResult], options: StoryboardOptions | None = N
         started=NOON,
         finished=NOON + timedelta(seconds=12.5),
     )
-    return build_report(breakdown(len(results)), results, options or StoryboardOptions.model_validate(BARS), run)
+    return build_report(breakdown(len(results)), results, chosen, run)
 
 
 # --- the directory

@@ -59,6 +59,19 @@ def test_a_model_where_triton_fails_stays_as_it_was(differences: dict[str, float
     assert differences["after a kernel that fails"] == 0
 
 
+@pytest.mark.parametrize("part", ["unet", "vae"])
+def test_a_kernel_that_fails_while_painting_gives_way_in_the_same_painting(
+    differences: dict[str, float], part: str
+) -> None:
+    assert differences[f"painted again after the {part}'s kernel failed"] == 1
+    assert differences[f"warnings of the {part}'s kernel"] == 1
+    assert differences[f"blocks of the {part} still on kernels"] == 0
+
+
+def test_memory_that_runs_out_and_a_caller_that_stops_are_no_failures_of_kernels(differences: dict[str, float]) -> None:
+    assert differences["failures that are no kernel's"] == 1
+
+
 def test_lora_layers_that_add_in_one_product_learn_the_same(differences: dict[str, float]) -> None:
     assert differences["lora layers"] > 0
     assert differences["lora"] < CLOSE

@@ -46,6 +46,8 @@ class Models:
     """What each of the setup's LoRAs changed."""
     warm: set[Any] = field(default_factory=set)
     """What has run once since it was loaded: see `models.diffusion.graphs`."""
+    failures: list[str] = field(default_factory=list)
+    """Why the fast ways were given up; empty while they work. See `models.diffusion.fallback`."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     """Held while painting: the two pipelines share one scheduler, which counts its steps."""
 
@@ -89,7 +91,8 @@ def _load(setup: PainterSetup, report: Progress) -> Models:
             check_device(setup.device)
             _SHELF.models, _SHELF.key = _load_base(setup, report), key
         if setup.with_controlnet and _SHELF.models.controlled is None:
-            controlled = _load_controlled(setup.profile.controlnet, setup, _SHELF.models.plain, report)
+            own = setup.model_copy(update={"speed": "plain"}) if _SHELF.models.failures else setup
+            controlled = _load_controlled(setup.profile.controlnet, own, _SHELF.models.plain, report)
             _SHELF.models = replace(_SHELF.models, controlled=controlled)
         return _SHELF.models
 

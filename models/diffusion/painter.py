@@ -19,6 +19,7 @@ from PIL import Image
 from models.compute import compute
 from models.diffusion.controlnets import lines_read_once, skipped_when_off
 from models.diffusion.edges import control_image
+from models.diffusion.fallback import to_own_code
 from models.diffusion.graphs import as_graphs
 from models.diffusion.loading import Models
 from models.diffusion.requests import ControlPicture, PaintRequest
@@ -98,15 +99,44 @@ def _go_on_unless(left: threading.Event) -> None:
 
 
 def _paint(models: Models, requests: Sequence[PaintRequest], report: Progress, finished: Finished) -> list[Painting]:
-    lines = _lines(models, requests)
+    lines, callers = _lines(models, requests), _Callers()
+    report, finished = callers.noting(report), callers.noting(finished)
+
+    def paint_all() -> list[Painting]:
+        latents = _denoise(models, requests, lines, report)
+        return list(_decode(models, latents, requests[0].steps, report, finished))
+
     with ExitStack() as stack:
         stack.enter_context(models.lock)
         stack.enter_context(_one_line_errors(len(requests), requests[0].size))
         stack.enter_context(torch.inference_mode())
         if models.device.startswith("cuda"):
             stack.enter_context(torch.cuda.device(models.device))
-        latents = _denoise(models, requests, lines, report)
-        return list(_decode(models, latents, requests[0].steps, report, finished))
+        try:
+            return paint_all()
+        except Exception as error:
+            if error in callers.raised or is_out_of_memory(error) or not to_own_code(models, error):
+                raise
+        return paint_all()
+
+
+class _Callers:
+    """Remembers what the callers' own functions raised: no fault of what paints."""
+
+    def __init__(self) -> None:
+        self.raised: list[Exception] = []
+
+    def noting(self, function: Callable[..., None]) -> Callable[..., None]:
+        """The function, whose errors are noted on their way."""
+
+        def called(*given: Any) -> None:
+            try:
+                function(*given)
+            except Exception as error:
+                self.raised.append(error)
+                raise
+
+        return called
 
 
 def starting_noise(seed: int, size: int, channels: int = 4) -> torch.Tensor:
@@ -148,7 +178,7 @@ def _denoise(
     # None, not "", is how the pipeline is told to use the base's own unconditional embedding.
     negative = [request.negative_prompt for request in requests] if first.negative_prompt else None
     used = [pipeline.unet] if lines is None else [pipeline.unet, pipeline.controlnet]
-    recorded = used if models.speed != "plain" and first.steps > FEW_STEPS else []
+    recorded = used if models.speed != "plain" and not models.failures and first.steps > FEW_STEPS else []
     # What is computed once must be so outside a graph: with lines, the first step of each painting runs as ever.
     warm = models.warm if lines is None else set()
     alike = lines is not None and len(lines) == 1
