@@ -33,7 +33,7 @@ def replace_frame(redo: Redo, job: FrameJob, result: FrameResult) -> Report:
     """
     with changing(Path(redo.board.folder)) as folder:
         board = read_board(folder)  # with what others have redone meanwhile
-        _refuse_futile(board, job, result)
+        _refuse_futile(redo, board, job, result)
         take = _keep_take(board, result.number)
         place_frame(folder, result)
         report = _redone(board, job, result, take, redo.doubts)
@@ -44,10 +44,16 @@ def replace_frame(redo: Redo, job: FrameJob, result: FrameResult) -> Report:
     return report
 
 
-def _refuse_futile(board: Board, job: FrameJob, result: FrameResult) -> None:
+def _refuse_futile(redo: Redo, board: Board, job: FrameJob, result: FrameResult) -> None:
     if job.reference is not None and job.reference.sha256 != board.report.frames[0].sha256:
         raise InputError(f"frame {result.number}: frame 1 was redone meanwhile; redo frame {result.number} again")
-    if result.sha256 == board.report.frames[result.number - 1].sha256:
+    now = board.report.frames[result.number - 1].sha256
+    if result.sha256 == now != redo.frame.sha256:
+        raise InputError(
+            f"frame {result.number}: another redo gave it this very picture meanwhile, of seed {result.seed}; "
+            "redo it again to get the next seed's"
+        )
+    if result.sha256 == now:
         raise InputError(
             f"frame {result.number}: seed {result.seed} gives the picture that is there; "
             "choose another seed, prompt or sketch, or leave the seed out"

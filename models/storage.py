@@ -26,6 +26,7 @@ from typing import BinaryIO
 from models.errors import InputError, ObjectNotFound, StorageError, WeightsInvalid
 from models.keys import Keys
 from models.records import Adapter
+from models.sums import SUMS, recorded_sha256, sha256_once
 
 ADAPTER_FOLDERS = ("unet_lora", "text_encoder_one_lora", "text_encoder_two_lora")
 ADAPTER_CONFIG = "adapter_config.json"
@@ -61,15 +62,14 @@ def fingerprint(path: Path) -> str:
         ObjectNotFound: there is no such path, or the folder holds no files.
         StorageError: a file can't be read.
     """
-    if not path.is_dir():
-        return sha256_of(path)
-    names = list_names(path)
-    if not names:
+    names = list_names(path) if path.is_dir() else []
+    if path.is_dir() and not names:
         raise ObjectNotFound(f"{path}: the folder holds no files")
-    total = hashlib.sha256()
-    for name in names:
-        total.update(f"{len(name.encode())}:{name}{sha256_of(path / name)}".encode())
-    return total.hexdigest()
+    with local_errors(path):
+        if not path.is_dir():
+            return sha256_once(path)
+        parts = (f"{len(name.encode())}:{name}{sha256_once(path / name)}" for name in names)
+        return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
 def list_names(folder: Path) -> list[str]:
@@ -259,10 +259,10 @@ def _three_folders(present: set[str], where: str) -> tuple[str, ...]:
 
 
 def check_file(path: Path) -> None:
-    """Refuse a file that can't be what its name says: an empty one, a Git LFS pointer, a page that says "denied".
+    """Refuse a file that can't be what its name says: an empty or changed one, a Git LFS pointer, a page of text.
 
     Raises:
-        WeightsInvalid: names the file.
+        WeightsInvalid: names the file; also where its bytes are not those that its folder records.
         StorageError: it can't be read.
     """
     with local_errors(path), path.open("rb") as file:
@@ -271,6 +271,9 @@ def check_file(path: Path) -> None:
             raise WeightsInvalid(f"{path}: the file is empty")
         if path.suffix.lower() == ".safetensors":
             _check_safetensors(file, size, path)
+            recorded = recorded_sha256(path)
+            if recorded is not None and recorded != sha256_once(path):
+                raise WeightsInvalid(f"{path}: its bytes are not those that {SUMS} records")
         if path.suffix == ".json":
             _parse_json(file.read(), path)
 

@@ -16,6 +16,7 @@ from typing import Any
 from models.lora.config_files import training_options
 from models.profiles import ROOT
 from models.storage import write_atomically
+from models.sums import SUMS
 from steppe import architecture
 from steppe.aldar import PICTURES
 from steppe.captions import TRIGGER
@@ -23,6 +24,7 @@ from steppe.dataset import CAPTIONS
 from steppe.figures import DEFAULT_WEIGHTS, format_value, goal_of
 from steppe.material import NOTES, RECIPES
 from steppe.stages import CAPTION_DROPOUT, DRAWINGS, HERO_DRAWINGS
+from steppe.sums import write_sums
 from steppe.tokenizer import MAX_TOKENS, VOCABULARY_SIZE
 from steppe.world import KINDS
 
@@ -111,7 +113,8 @@ def parts_table(weights: Path) -> Iterator[str]:
     for name, what in PARTS.items():
         yield f"| `{name}` | {what.format(**sizes)} | {count_parameters(weights / name) / 1e6:.2f} M |"
     yield f"\nAll weights are fp16. The tokenizer is CLIP's own kind with up to {VOCABULARY_SIZE} tokens, learnt from"
-    yield f"the captions; a text has {MAX_TOKENS} tokens at most.\n"
+    yield f"the captions; a text has {MAX_TOKENS} tokens at most. `{SUMS}` records the"
+    yield "sha256 of every file of weights; a run refuses a file that has other bytes.\n"
 
 
 def recipe_table(weights: Path) -> Iterator[str]:
@@ -178,6 +181,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     given = parser.parse_args(arguments)
     write_card(given.weights, json.loads(given.figures.read_text(encoding="utf-8")))
+    write_sums(given.weights)
 
 
 if __name__ == "__main__":

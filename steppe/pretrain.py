@@ -20,6 +20,7 @@ from pathlib import Path
 
 from steppe.material import RECIPES, Setup
 from steppe.stages import STAGES
+from steppe.sums import write_sums
 
 SEED = 20
 OUT, WORK = Path("weights/steppe"), Path("outputs/pretrain")
@@ -113,6 +114,7 @@ def main(arguments: list[str] | None = None) -> None:
     names = [name for name in STAGES if name in (given.stage or _missing(setup))]
     passed_on = ["--out", str(given.out), "--work", str(given.work), "--scale", str(given.scale)]
     run_all(names, given.device, [*passed_on, *(["--start-from", str(start_from)] if start_from else [])])
+    write_sums(setup.out)
 
 
 def _missing(setup: Setup) -> list[str]:

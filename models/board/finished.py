@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
 from models.board.directory import PROMPTS_FILE, REPORT_FILE, SCENES_FILE, is_finished
@@ -18,6 +22,8 @@ from models.board.report import FrameReport, Report
 from models.errors import InputError, StorageError
 from models.records import FramePrompt, Record, SceneBreakdown
 from models.storage import copy_atomically, local_errors, sha256_of
+
+logger = logging.getLogger(__name__)
 
 AGAIN = "make the storyboard again"
 T = TypeVar("T")
@@ -103,8 +109,9 @@ def _check_takes(frame: FrameReport, folder: Path) -> None:
 def changing(folder: Path) -> Iterator[Path]:
     """A copy of the board to change, which takes its place at the end; after an error the board is as it was.
 
-    One at a time, also between processes. Two folders cannot change places at once: in the instant between the two
-    renames there is none of that name, and who is killed there leaves the old board for `put_back`.
+    One at a time, also between processes; who has to wait is told for whom. Two folders cannot change places at once:
+    in the instant between the two renames there is none of that name, and who is killed there leaves the old board for
+    `put_back`.
 
     Args:
         folder: the board's absolute path.
@@ -113,7 +120,7 @@ def changing(folder: Path) -> Iterator[Path]:
         StorageError: the copy cannot be written, or not take the board's place.
     """
     new, old = _beside(folder, "new"), _beside(folder, "old")
-    with local_errors(folder), FileLock(_beside(folder, "lock")):
+    with local_errors(folder), _held(folder):
         _put_back(folder)
         shutil.rmtree(new, ignore_errors=True)
         try:
@@ -133,8 +140,32 @@ def changing(folder: Path) -> Iterator[Path]:
 def put_back(folder: Path) -> None:
     """Bring back the board that was killed between the renames of `changing`; waits for one that is at it."""
     if _beside(folder, "old").is_dir():
-        with local_errors(folder), FileLock(_beside(folder, "lock")):
+        with local_errors(folder), _held(folder):
             _put_back(folder)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold the board's lock; who holds it stands beside it, for those who wait."""
+    lock, holder = FileLock(_beside(folder, "lock")), _beside(folder, "holder")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        logger.warning("waiting for %s, which is being changed by %s", folder, _read_holder(holder))
+        lock.acquire()
+    try:
+        holder.write_text(f"process {os.getpid()} on {socket.gethostname()} since {datetime.now():%H:%M:%S}", "utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _read_holder(holder: Path) -> str:
+    try:
+        return holder.read_text("utf-8") or "another process"
+    except OSError:
+        return "another process"
 
 
 def _put_back(folder: Path) -> None:
