@@ -8,6 +8,7 @@ from prefect import task
 from prefect.logging import get_run_logger
 
 from models.board.directory import PROMPTS_FILE, SCENES_FILE, write_json
+from models.board.misgivings import find_warnings
 from models.board.store import Store
 from models.keys import Keys
 from models.language.prompts import refine, token_counter
@@ -29,6 +30,8 @@ def write_scenes(story: Story, options: StoryboardOptions, board: Path) -> Scene
     write_json(board, SCENES_FILE, breakdown)
     lines = [f"  {scene.number}. {scene.caption}" for scene in breakdown.scenes]
     get_run_logger().info("“%s”, by %s:\n%s", breakdown.title, breakdown.writer, "\n".join(lines))
+    for warning in find_warnings(breakdown):
+        get_run_logger().warning("%s", warning)
     return breakdown
 
 

@@ -55,6 +55,13 @@ def showable(text: str, weight: Weight = "regular") -> str:
     return " ".join("".join(kept).split())
 
 
+def lost_letters(text: str, weight: Weight = "regular") -> str:
+    """The letters, vowel signs and digits of the text that the font lacks, each once."""
+    plain = unicodedata.normalize("NFC", text)
+    lost = (each for each in plain if unicodedata.category(each)[0] in "LMN" and not can_show(each, weight))
+    return "".join(dict.fromkeys(lost))
+
+
 def _kept(character: str, weight: Weight) -> str:
     category = unicodedata.category(character)
     if category in ("Cc", "Cs", "Cn", "Co"):

@@ -94,6 +94,7 @@ def _facts(report: Report, board: Path) -> Iterator[str]:
     pipeline = report.pipeline.replace("_", " ")
     yield f"- **Profile:** {report.profile}, {pipeline}, on {report.device} in {report.precision}"
     yield f"- **Writer:** {_plain(report.writer)}"
+    yield from (f"- **Warning:** {_plain(warning)}" for warning in report.warnings)
     yield f"- **Base seed:** {report.base_seed}"
     average, least = show_score(report.average_consistency), show_score(report.min_consistency)
     yield f"- **Likeness to frame 1:** {average} on average, {least} at least; asked for {report.threshold:.2f}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from importlib import metadata
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from models.board.directory import frame_name
+from models.board.misgivings import find_warnings
 from models.board.recipe import DISTRIBUTION
 from models.records import Candidate, FrameResult, Record, Scene, SceneBreakdown, Scores, Weights
 from models.settings import Pipeline, StoryboardOptions
@@ -121,6 +122,8 @@ class Report(Record):
     seconds: dict[str, float]
     started: datetime
     finished: datetime
+    warnings: tuple[str, ...] = ()
+    """What the board cannot show or tell of its story, each a sentence."""
     notes: tuple[str, ...] = ()
     """What redone frames mean for the others, each a sentence."""
 
@@ -150,6 +153,7 @@ def build_report(
         threshold=profile.consistency_threshold if options.threshold is None else options.threshold,
         prompt_threshold=profile.prompt_threshold if options.prompt_threshold is None else options.prompt_threshold,
         options=StoryboardOptions.model_validate(options.model_dump(include=set(StoryboardOptions.model_fields))),
+        warnings=find_warnings(breakdown),
         versions=_versions(),
         **totals(frames),
         **dict(run),
@@ -216,7 +220,7 @@ def summary_lines(report: Report) -> list[str]:
     rows = [("frame", "", "likeness", "prompt", "attempts", "seed"), *map(_row, report.frames)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join(_align(row, widths)).rstrip() for row in rows]
-    return [report.title, "", *table, "", _averages(report), *_advice(report)]
+    return [report.title, "", *table, "", _averages(report), *_advice(report), *_warned(report)]
 
 
 def _row(frame: FrameReport) -> tuple[str, ...]:
@@ -236,6 +240,10 @@ def _align(row: tuple[str, ...], widths: list[int]) -> list[str]:
 def show_score(score: float | None) -> str:
     """A score with two decimals, or a dash for one that was not measured."""
     return "–" if score is None else f"{score:.2f}"
+
+
+def _warned(report: Report) -> Iterator[str]:
+    yield from (f"warning: {warning}" for warning in report.warnings)
 
 
 def _averages(report: Report) -> str:

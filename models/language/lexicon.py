@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from functools import cache
 
@@ -82,6 +83,28 @@ def detect(plain: str, original: str = "") -> Language:
         )
     kazakh = len(re.findall(r"\b\w*[әғқңөұүһі]\w*\b", plain)) + 0.6 * len(KAZAKH_ENDINGS.findall(plain))
     return KAZAKH if kazakh > len(RUSSIAN_SIGNS.findall(plain)) else RUSSIAN
+
+
+def why_unread(text: str) -> str | None:
+    """Why nothing of this text but its hero comes into a tale, as a part of a sentence; None where something does."""
+    letters = [letter for letter in HERO.sub("", text) if letter.isalpha()]
+    foreign = [script for script in map(_script, letters) if script not in _READ_SCRIPTS]
+    languages = "the offline writer reads English, Russian and Kazakh"
+    if 2 * len(foreign) > len(letters):
+        script = max(set(foreign), key=foreign.count)
+        return f"it is in {_SCRIPT_NAMES.get(script, script.title())} letters, and {languages}"
+    named = read(text)
+    found = (named.people, named.animals, named.props, named.places, named.times, named.hats, named.robes, named.cues)
+    return None if any(found) else f"it names nothing that the offline writer knows, and {languages}"
+
+
+_READ_SCRIPTS = ("LATIN", "CYRILLIC")
+_SCRIPT_NAMES = {"CJK": "Chinese"}
+
+
+def _script(letter: str) -> str:
+    """The script's name, as the letter's own name in Unicode begins with it."""
+    return unicodedata.name(letter, "UNKNOWN").partition(" ")[0]
 
 
 def _take(text: str, code: str, attribute: str) -> tuple[tuple[Found, ...], str]:
