@@ -12,6 +12,7 @@ from prefect.client.base import PrefectHttpxAsyncClient, PrefectHttpxSyncClient
 from prefect.events import Event
 from prefect.events.clients import EventsClient
 from prefect.logging.handlers import PrefectConsoleHandler
+from prefect.results import ResultStore
 from rich.console import Console
 
 from flows.terminal import printable
@@ -80,28 +81,31 @@ def _say_no_more(console: Console) -> None:
 
 
 def hide_secrets() -> None:
-    """Let nothing that this process prints, logs or sends to Prefect's server hold a secret: a run's states, logs,
-    artifacts, parameters and events.
+    """Let nothing that this process prints, logs, sends to Prefect's server or keeps as a run's error hold a secret.
 
-    Prefect stores what it is sent in clear. Its server and its worker are other processes: they hold nothing of a run
-    but what comes from here.
+    Prefect stores what it is sent in clear: states, logs, artifacts, parameters and events. Its server and its worker
+    are other processes: they hold nothing of a run but what comes from here. A run's error is pickled as its result.
     """
     learn_environment()
     redaction.install()
     for client in (PrefectHttpxSyncClient, PrefectHttpxAsyncClient):
         client.send = _filtered(client.send, _redact_request)  # type: ignore[method-assign]
     EventsClient.emit = _filtered(EventsClient.emit, _redact_event)  # type: ignore[method-assign]
+    ResultStore.create_result_record = _filtered(  # type: ignore[method-assign]
+        ResultStore.create_result_record, _redact_error
+    )
 
 
-def _filtered(send: Callable[..., Any], redact: Callable[[Any], Any]) -> Callable[..., Any]:
+def _filtered(method: Callable[..., Any], redact: Callable[[Any], Any]) -> Callable[..., Any]:
     """A method whose first argument passes this filter."""
-    if hasattr(send, "__wrapped__"):
-        return send
+    if hasattr(method, redaction.REDACTS):
+        return method
 
-    @wraps(send)
-    def filtered(self: Any, sent: Any, *rest: Any, **more: Any) -> Any:
-        return send(self, redact(sent), *rest, **more)
+    @wraps(method)
+    def filtered(self: Any, given: Any, *rest: Any, **more: Any) -> Any:
+        return method(self, redact(given), *rest, **more)
 
+    setattr(filtered, redaction.REDACTS, True)
     return filtered
 
 
@@ -113,6 +117,10 @@ def _redact_request(request: httpx.Request) -> httpx.Request:
     headers = [(name, value) for name, value in request.headers.raw if name.lower() != b"content-length"]
     content = clean.encode("utf-8", "surrogateescape")
     return httpx.Request(request.method, request.url, headers=headers, content=content, extensions=request.extensions)
+
+
+def _redact_error(result: Any) -> Any:
+    return redaction.without_secrets(result) if isinstance(result, BaseException) else result
 
 
 def _redact_event(event: Event) -> Event:

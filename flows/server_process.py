@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from flows.option_parser import FAILURE, stop
+from models.keys import learn_environment
+from models.redaction import install
 
 if TYPE_CHECKING:
     import uvicorn
@@ -31,6 +33,8 @@ TO_END = 3.0
 
 def main(folder: Path) -> None:
     """Serve from a database that no other process uses."""
+    learn_environment()
+    install()
     guard = Guard()
     folder.mkdir(parents=True, exist_ok=True)
     database, lock = take_database(folder)

@@ -19,6 +19,11 @@ def credentials_of(address: str) -> str:
     return _parts(address)[1]
 
 
+def query_of(address: str) -> str:
+    """What stands in an address between its question mark and its hash, or nothing."""
+    return _parts(address)[2].partition("?")[2].partition("#")[0]
+
+
 def _parts(address: str) -> tuple[str, str, str]:
     """Scheme with its slashes, credentials, and all from the host on.
 

@@ -17,9 +17,9 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TextIO
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
-from models.addresses import credentials_of
+from models.addresses import credentials_of, query_of
 
 HIDDEN = "***"
 REDACTS = "redacts"
@@ -29,6 +29,8 @@ SHORTEST, SHORTEST_WORD = 8, 12
 
 _NAMES = re.compile(r"(KEY|KEY_ID|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|AUTH_STRING)$", re.IGNORECASE)
 """Variables whose values are secrets."""
+_IN_QUERIES = re.compile(r"key|token|sig|secret|pass|code", re.IGNORECASE)
+_IN_HEADERS = re.compile(r"[^\s\"',:{}=]{16,}")
 _NO_PART_OF_A_KEY = re.compile(r"[^!-~]+|[\"'\\]+")
 _PATTERNS = (
     (re.compile(r"(?<=://)[^\s/?#\"'<>\\]+@"), f"{HIDDEN}@"),
@@ -78,15 +80,19 @@ def learn_all(values: Mapping[str, str | None]) -> None:
         if value and _NAMES.search(name):
             learn(value)
             learn(value.partition(":")[2] if name.upper().endswith("AUTH_STRING") else None)
-        elif value and "@" in value:
+        elif value and name.upper().endswith("_HEADERS"):
+            for part in _IN_HEADERS.findall(value):
+                learn(part)
+        elif value and re.search(r"@|://.*\?", value):
             learn_address(value)
 
 
 def learn_address(address: str | None) -> None:
-    """Learn the user's name and password in an address."""
+    """Learn the user's name and password in an address, and keys in its query."""
     credentials = credentials_of(address or "")
     _, _, password = credentials.partition(":")
-    for secret in (credentials, password, unquote(password)):
+    keys = [value for name, value in parse_qsl(query_of(address or "")) if _IN_QUERIES.search(name)]
+    for secret in (credentials, password, unquote(password), *keys):
         learn(secret)
 
 
@@ -98,6 +104,12 @@ def redact(text: str) -> str:
     for pattern, shown in _PATTERNS:
         text = pattern.sub(shown, text)
     return text
+
+
+def without_secrets(error: BaseException) -> BaseException:
+    """The error if nothing in it is secret, or else one that only says what it said: others keep their arguments."""
+    told = f"{''.join(traceback.format_exception(error))} {error!r} {vars(error)!r}"
+    return error if redact(told) == told else RuntimeError(redact(f"{type(error).__name__}: {error}"))
 
 
 def _is_telling(value: str) -> bool:

@@ -15,6 +15,7 @@ from models.errors import AnswerInvalid, QuotaExhausted, StoryboardError, Writer
 from models.keys import Keys
 from models.language import chat
 from models.records import SceneBreakdown, Story
+from models.settings import StoryboardOptions
 
 STORY = Story(text="Aldar sells a shadow.")
 
@@ -115,13 +116,21 @@ def test_what_was_refused_stays_left_out_when_an_answer_is_asked_again() -> None
     assert [form_of(request) for request in server.requests] == ["json_schema", "json_object", "json_object"]
 
 
-def test_the_default_model_works_where_it_takes_no_temperature() -> None:
-    with serving(refusing((lambda request: "temperature" in request, NO_COOLING))) as server:
+@pytest.mark.parametrize("model", ["gpt-5.5", "o4-mini", "openai/gpt-5-mini"])
+def test_models_that_take_no_temperature_work_without_a_word(model: str, caplog: pytest.LogCaptureFixture) -> None:
+    takes_none = refusing((lambda request: "temperature" in request, NO_COOLING))
+    with serving(takes_none) as server, caplog.at_level(logging.WARNING, logger="models"):
         keys = Keys(openai_api_key=None, openai_base_url=server.base_url)
-        default = options().model_copy(update={"writer_model": type(options()).model_fields["writer_model"].default})
-        assert len(chat.write(STORY, default, keys).scenes) == 2
-    assert server.requests[0]["model"].startswith("gpt-5")
-    assert "max_tokens" not in server.requests[-1]
+        assert len(chat.write(STORY, options(writer_model=model), keys).scenes) == 2
+        assert (len(server.requests), caplog.messages) == (1, [])
+        assert len(chat.write(STORY, options(writer_model=model, temperature=0.5), keys).scenes) == 2
+    assert [request.get("temperature") for request in server.requests] == [None, 0.5, None]
+    assert not any("max_tokens" in request for request in server.requests)
+    assert caplog.messages == [f"{model} refuses temperature: asking without it"]
+
+
+def test_the_default_model_is_one_of_these() -> None:
+    assert StoryboardOptions().writer_model.startswith("gpt-5")
 
 
 @pytest.mark.parametrize(

@@ -88,11 +88,14 @@ def test_variables_that_are_named_like_secrets_are_learnt() -> None:
             "WANDB_API_KEY": "Wm4tQz83",
             "HTTPS_PROXY": "http://joe:Wm4tQz%2F84@proxy.example",
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": "postgresql+asyncpg://joe:Wm4tQz85@db.example/prefect",
+            "OPENAI_BASE_URL": "https://studio.example/v1?api-version=2026-01-01-preview&api-key=Wm4tQz86",
+            "PREFECT_CLIENT_CUSTOM_HEADERS": '{"X-Studio-Key": "Wm4tQz87Wm4tQz87"}',
             "STORYBOARD_PROFILE": "steppe",
         }
     )
-    text = "hf_Wm4tQz81 Wm4tQz82 joe:Wm4tQz82 Wm4tQz83 Wm4tQz%2F84 Wm4tQz/84 Wm4tQz85 steppe"
-    assert redact(text) == "*** *** *** *** *** *** *** steppe"
+    text = "hf_Wm4tQz81 Wm4tQz82 joe:Wm4tQz82 Wm4tQz83 Wm4tQz%2F84 Wm4tQz/84 Wm4tQz85 Wm4tQz86 Wm4tQz87Wm4tQz87"
+    assert redact(text) == " ".join(["***"] * 9)
+    assert redact("steppe 2026-01-01-preview X-Studio-Key") == "steppe 2026-01-01-preview X-Studio-Key"
 
 
 @pytest.mark.parametrize(
@@ -108,6 +111,19 @@ def test_variables_that_are_named_like_secrets_are_learnt() -> None:
 )
 def test_what_is_a_secret_by_its_place_is_hidden_unlearnt(text: str, shown: str) -> None:
     assert redact(text) == shown
+
+
+def test_an_error_that_is_kept_holds_no_secret() -> None:
+    learn(KEY)
+    plain = ValueError("a camel")
+    assert redaction.without_secrets(plain) is plain
+    with_notes = ValueError("a camel")
+    with_notes.add_note(KEY)
+    odd = subprocess.CalledProcessError(1, ["steppe", "--key", KEY])
+    for error in (ValueError(KEY), KeyError(KEY), with_notes, odd, ExceptionGroup("two", [OSError(13, "no", KEY)])):
+        kept = redaction.without_secrets(error)
+        assert KEY not in repr([kept, str(kept), vars(kept)])
+        assert str(kept).startswith(type(error).__name__)
 
 
 def test_errors_hold_no_secret_from_the_beginning() -> None:

@@ -65,7 +65,8 @@ def write(story: Story, options: StoryboardOptions, keys: Keys, *, timeout_s: fl
         raise WriterRefused(problem)
     vocabulary = load_vocabulary(options.get_profile())
     with _client(keys, timeout_s) as client:
-        talk = _Talk(client, story, options, vocabulary, _asked(options, keys))
+        manner = Manner.first(options.writer_model, "temperature" in options.model_fields_set)
+        talk = _Talk(client, story, options, vocabulary, _asked(options, keys), manner)
         try:
             return talk.ask()
         except _Misfit as misfit:
@@ -103,7 +104,7 @@ class _Talk:
     options: StoryboardOptions
     vocabulary: Vocabulary | None
     asked: Asked
-    manner: Manner = field(default_factory=Manner)
+    manner: Manner
     more: list[dict[str, str]] = field(default_factory=list)
 
     def ask(self) -> SceneBreakdown:
@@ -158,10 +159,12 @@ class _Talk:
         if message.refusal:
             raise _Misfit(f"the model refused: {message.refusal}", message.refusal)
         if message.cut:
-            raise _Misfit(f"the answer was cut off ({message.cut})", message.text)
+            raise _Misfit(
+                f"the answer was cut off ({message.cut}): at the server's limit, or by its filter", message.text
+            )
         found = find_storyboard(message.text)
         if found is None:
-            raise _Misfit("there is no JSON object in the answer", message.text)
+            raise _Misfit(f"there is no JSON object in the {'' if message.text else 'empty '}answer", message.text)
         return self._breakdown(found, message.text)
 
     def _breakdown(self, found: dict[str, Any], text: str) -> SceneBreakdown:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from models.language.failures import Reply
 
 SIMPLER: dict[str, Literal["json_object", "text"]] = {"json_schema": "json_object", "json_object": "text"}
+_WITHOUT_TEMPERATURE = re.compile(r"(?:.*/)?(?:gpt-5|o\d)")
 _OF_ANOTHER_KIND = re.compile(
     r"context.{0,20}(length|window)|too many tokens|model.{0,40}not (found|exist)|unknown model|invalid model"
     r"|api.?key|quota|billing|credit|content.?(policy|filter)|safety",
@@ -27,6 +28,11 @@ class Manner:
     temperature: bool = True
     system: bool = True
     """Whether the rules are a system message; without, they stand before the story."""
+
+    @classmethod
+    def first(cls, model: str, temperature_is_asked_for: bool) -> Manner:
+        """How to ask at first: models that are known to take no temperature are sent one only where it was set."""
+        return cls(temperature=temperature_is_asked_for or not _WITHOUT_TEMPERATURE.match(model))
 
     def parameters(self, schema: dict[str, Any], temperature: float) -> dict[str, Any]:
         """What is sent beside model and messages."""
