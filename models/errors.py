@@ -23,7 +23,7 @@
     ├── TrainingError                   the training stopped; its last whole checkpoint stays
     │   └── TrainingDiverged            the loss is not finite, or far above what an untrained model has
     ├── PaintError                      painting itself failed
-    │   └── OutOfMemory                 retryable
+    │   └── OutOfMemory                 retryable, unless less memory was tried already
     ├── FrameRejected                   retryable: a frame under its threshold, or with an anomaly
     ├── RunStopped                      the run was interrupted or cancelled while this frame was at work
     └── ScoreUnavailable                a score that could not be computed is never a zero and never a pass
@@ -173,7 +173,7 @@ class PaintError(StoryboardError):
 
 
 class OutOfMemory(PaintError):
-    """The device ran out of memory; a smaller batch or another moment may do."""
+    """The device ran out of memory; another moment may do. Where less was tried already, it is not retryable."""
 
     retryable = True
 
