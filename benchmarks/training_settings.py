@@ -34,6 +34,8 @@ SETTINGS = (
     Setting("plain, fp16", "fp16", {"speed": "plain"}),
     Setting("whole training of 1000 steps, fp16", "fp16", {"checkpointing_steps": 100}, steps=1000),
     Setting("two GPUs, fp16", "fp16", {}, processes=2),
+    Setting("24 GB card, whatever fits", "fp16", {}, 24),
+    Setting("16 GB card, whatever fits", "fp16", {}, 16),
     Setting("24 GB card, gradient checkpointing", "fp16", SPARING, 24),
     Setting("24 GB card, batch 2 x 2", "fp16", {"train_batch_size": 2, "gradient_accumulation_steps": 2}, 24),
     Setting("16 GB card, gradient checkpointing", "fp16", SPARING, 16),
