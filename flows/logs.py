@@ -23,6 +23,7 @@ from models.keys import learn_environment
 RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 PRINTABLE = "printable"
 """Mark of a factory that makes `_Printable` records."""
+ENGINE_LOGGER = "prefect.engine"
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
@@ -74,6 +75,12 @@ def leave_errors_to_the_last_line() -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, PrefectConsoleHandler):
             handler.addFilter(lambda record: not _is_told_last(record))
+
+
+def _is_told(record: logging.LogRecord) -> bool:
+    """Drop what Prefect's engine says again of an own error that ended the run, in the run's process and in its log."""
+    own = record.exc_info is not None and isinstance(record.exc_info[1], StoryboardError)
+    return not (own and "exited with unexpected exception" in record.getMessage())
 
 
 def _say_no_more(console: Console) -> None:
@@ -139,7 +146,9 @@ def prepare_logs() -> None:
     if not hasattr(logging.getLogRecordFactory(), PRINTABLE):
         logging.setLogRecordFactory(_printing(logging.getLogRecordFactory()))
     Console.on_broken_pipe = _say_no_more  # type: ignore[assignment, method-assign]
-    for name in RUN_LOGGERS:
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells every request
+    for name in (*RUN_LOGGERS, ENGINE_LOGGER):
         logger = logging.getLogger(name)
-        if _without_traceback not in logger.filters:
-            logger.addFilter(_without_traceback)
+        for own in (_is_told, _without_traceback):
+            if own not in logger.filters:
+                logger.addFilter(own)

@@ -23,6 +23,8 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from flows.logs import prepare_logs
+from flows.outcome import completed, run_name
+from models.board.report import outcome
 from models.forms import UNSET
 from models.records import MAX_FRAMES, FrameResult
 from models.redo_form import RedoForm
@@ -36,7 +38,7 @@ prepare_logs()
 
 def _name() -> str:
     given = flow_run.parameters
-    return f"frame {given.get('frame')} of {Path(str(given.get('board'))).name}"
+    return run_name(f"frame {given.get('frame')} of {Path(str(given.get('board'))).name}")
 
 
 @flow(name="redo-frame", flow_run_name=_name)
@@ -63,5 +65,5 @@ def redo_frame(
     paint = generate_frame.with_options(retries=studio.attempts - 1 + SPARE_RETRIES)
     with tempfile.TemporaryDirectory() as scratch:  # the board is changed when all else is done
         result: FrameResult = paint(job, Path(scratch))
-    put_on_board(redo, job, result)
-    return redo.board.folder
+    report = put_on_board(redo, job, result)
+    return completed(redo.board.folder, f"frame {frame} redone; {outcome(report)}")

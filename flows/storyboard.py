@@ -32,9 +32,10 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows.logs import prepare_logs
+from flows.outcome import completed, run_name
 from flows.review import Review
 from flows.stopping import stopping, telling
-from models.board.report import Run, build_report
+from models.board.report import Run, build_report, outcome
 from models.board.review import starting_from
 from models.devices import device_name
 from models.forms import UNSET
@@ -54,7 +55,7 @@ prepare_logs()
 
 def _name() -> str:
     story = " ".join(str(flow_run.parameters.get("story", "")).split())
-    return f"{story[:60]}…" if len(story) > 60 else story or "storyboard"
+    return run_name(f"{story[:60]}…" if len(story) > 60 else story or "storyboard")
 
 
 THREADS: Any = ThreadPoolTaskRunner(max_workers=MAX_FRAMES + 2)
@@ -106,8 +107,8 @@ def storyboard(
             with clock.stage("review of the frames"):
                 redo = review.approve_frames(build_report(breakdown, results, options, run()), results, board)
             results = paint() if redo else results
-        write_report(breakdown, results, options, run(), board)
-    return str(board)
+        report = write_report(breakdown, results, options, run(), board)
+    return completed(str(board), outcome(report))
 
 
 def start_loading(options: StoryboardOptions) -> tuple[PrefectFuture[Any], PrefectFuture[Any]]:

@@ -23,6 +23,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.logs import prepare_logs
+from flows.outcome import completed, run_name
 from flows.storyboard import storyboard
 from models.board.book import Chapter
 from models.errors import InputError
@@ -41,7 +42,7 @@ NO_STORIES: Any = []
 def _name() -> str:
     given = flow_run.parameters
     file, stories = given.get("file"), given.get("stories") or ()
-    return f"stories of {Path(str(file)).name}" if file else f"{len(stories)} stories"
+    return run_name(f"stories of {Path(str(file)).name}" if file else f"{len(stories)} stories")
 
 
 @flow(name="storybook", flow_run_name=_name)
@@ -78,7 +79,7 @@ def storybook(
             shown.add(chapter)
     finish_book(shown.book)
     require_all(shown.book)
-    return shown.book.folder
+    return completed(shown.book.folder, shown.book.progress())
 
 
 def made_in_this_run(chapters: Sequence[Chapter], options: StoryboardOptions) -> Generator[Chapter, None, None]:

@@ -21,6 +21,7 @@ from prefect.runtime import flow_run
 from pydantic import TypeAdapter
 
 from flows.logs import prepare_logs
+from flows.outcome import completed, run_name
 from models.forms import UNSET, OptionalText
 from models.lora.accelerate_settings import read_accelerate_config
 from models.lora.belonging import held
@@ -40,7 +41,7 @@ prepare_logs()
 
 def _name() -> str:
     options = TypeAdapter(TrainingForm).validate_python(flow_run.parameters.get("options") or {})
-    return f"{options.character()} from {Path(options.train_data_dir).name}"
+    return run_name(f"{options.character()} from {Path(options.train_data_dir).name}")
 
 
 @flow(name="train-lora", flow_run_name=_name)
@@ -64,4 +65,5 @@ def train_lora(config: OptionalText = "", options: TrainingForm = UNSET) -> str:
         encode_latents(chosen, settings, pictures)
         trained = train_character(chosen, settings, pictures, run)
         comparison = compare_checkpoints(chosen, settings, pictures, trained)
-        return publish_character(chosen, pictures, comparison).location
+        published = publish_character(chosen, pictures, comparison)
+    return completed(published.location, f"published: {published.location}")

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 
 from models.board.book import INDEX_PAGE, Book, Chapter, book_markdown, write_index
 from models.settings import StoryboardOptions
 from models.stories import open_book, read_stories, short
+from tasks.artifacts import show_page
 from tasks.progress import Bar
 from tasks.retries import RETRYING
 from tasks.weights import find_weights
@@ -34,7 +34,7 @@ def begin_book(stories: Sequence[str] | None, file: str | None, options: Storybo
 def finish_book(book: Book) -> None:
     """The whole index, on disk and in the dashboard."""
     write_index(book)
-    create_markdown_artifact(key="storybook", markdown=book_markdown(book), description=book.progress())
+    show_page("storybook", book_markdown(book), book.progress())
     get_run_logger().info("%s; the index is %s", book.progress(), Path(book.folder) / INDEX_PAGE)
 
 

@@ -19,7 +19,7 @@ from prefect.states import Cancelling
 from models.board.book import Chapter
 from models.errors import InputError, StoryboardError
 from models.settings import StoryboardOptions, with_environment
-from models.stories import failed, made
+from models.stories import failed, made, short
 from models.storyboard_form import FORM
 from tasks.redo import find_board
 
@@ -86,7 +86,7 @@ def made_on_the_pool(
 
 def _start(chapter: Chapter, options: StoryboardOptions, deployment: str) -> UUID:
     parameters = {"story": chapter.story, "options": options.model_dump(mode="json", exclude_unset=True)}
-    run = run_deployment(deployment, parameters=parameters, timeout=0)
+    run = run_deployment(deployment, parameters=parameters, timeout=0, flow_run_name=short(chapter.story))
     assert isinstance(run, FlowRun), "only a coroutine's caller gets a coroutine"
     return run.id
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import cast
 from uuid import UUID
 
 import httpx
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+from models.markdown import escape
+
 logger = logging.getLogger("models.progress")
 
+FULL = 100.0
 _SHOWN_STEP = 2.0
 """Per cent between two updates of a bar: each costs a request."""
 
@@ -31,7 +36,7 @@ class Bar:
         self.artifact: UUID | None = None
 
     def move(self, per_cent: float, title: str | None = None) -> None:
-        """Show so much, 0..100, and another title if there is one."""
+        """Show so much, 0..100, and another title if there is one. A full bar tells nothing, and goes."""
         self.title = title or self.title
         try:
             with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
@@ -40,11 +45,19 @@ class Bar:
             logger.info("%s, %.0f %%: the server could not be told (%s)", self.title, per_cent, type(error).__name__)
 
     def _send(self, per_cent: float, title: str | None) -> None:
-        if self.artifact is None:
-            created = create_progress_artifact(progress=per_cent, key=self.key, description=self.title)
+        if per_cent >= FULL:
+            self._remove()
+        elif self.artifact is None:
+            created = create_progress_artifact(progress=per_cent, key=self.key, description=escape(self.title))
             self.artifact = cast(UUID, created)
         else:
-            update_progress_artifact(self.artifact, per_cent, description=title)
+            update_progress_artifact(self.artifact, per_cent, description=title and escape(title))
+
+    def _remove(self) -> None:
+        if self.artifact is not None:
+            with get_client(sync_client=True) as client, suppress(ObjectNotFound):
+                client.delete_artifact(self.artifact)
+            self.artifact = None
 
 
 class Show:

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from PIL import Image
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
 from prefect.logging import get_run_logger
@@ -17,10 +16,12 @@ from models.board.pages import CONTACT_SHEET, report_markdown
 from models.board.report import Report
 from models.errors import InputError
 from models.frames import FrameJob
+from models.markdown import escape
 from models.records import FrameResult
 from models.redo import Redo, RedoOptions, plan_redo, prepare_frame
 from models.redone import redo_lines, replace_frame
 from models.studio import Studio
+from tasks.artifacts import show_page
 from tasks.report import show_board
 from tasks.retries import RETRYING
 
@@ -62,17 +63,15 @@ def put_on_board(redo: Redo, job: FrameJob, result: FrameResult) -> Report:
         StorageError: the board cannot be written; it is as it was.
     """
     report, board = replace_frame(redo, job, result), Path(redo.board.folder)
+    show_page("report", _markdown(report, board, redo.number), "What was redone")
     with Image.open(board / CONTACT_SHEET) as sheet:
         show_board(report, sheet)
-    create_markdown_artifact(
-        key="report", markdown=_markdown(report, board, redo.number), description="What was redone"
-    )
     get_run_logger().info("\n%s", "\n".join(redo_lines(report, redo.number)))
     return report
 
 
 def _markdown(report: Report, board: Path, number: int) -> str:
-    lines = [f"- {line}" for line in redo_lines(report, number)]
+    lines = [f"- {escape(line)}" for line in redo_lines(report, number)]
     return "\n".join(["## Redone\n", *lines, "", report_markdown(report, board)])
 
 
@@ -94,9 +93,9 @@ def find_board(named: str) -> Path:
         )
         artifacts = client.read_artifacts(artifact_filter=filters)
     for artifact in artifacts:
-        told = re.search(r"^- \*\*Files:\*\* `(.+)`$", str(artifact.data), re.MULTILINE)
+        told = re.search(r"^- \*\*Files:\*\* (`+)(.+)\1$", str(artifact.data), re.MULTILINE)
         if told:
-            return Path(told[1])
+            return Path(told[2] if told[1] == "`" else told[2][1:-1])
     raise InputError(f"flow run {named}: has no finished storyboard; name one that completed, or the directory")
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from PIL import Image
 from prefect import task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.logging import get_run_logger
 
 from models.board.directory import REPORT_FILE, write_json
@@ -15,6 +14,7 @@ from models.board.report import Report, Run, build_report, summary_lines
 from models.frames import near_copies
 from models.records import FrameResult, SceneBreakdown
 from models.settings import StoryboardOptions
+from tasks.artifacts import show_page, show_table
 from tasks.retries import RETRYING
 
 
@@ -28,10 +28,10 @@ def find_near_copies(results: list[FrameResult]) -> dict[int, tuple[str, ...]]:
 
 
 def show_board(report: Report, sheet: Image.Image) -> str:
-    """Show contact sheet and scores in the dashboard; returns the sheet as markdown."""
+    """Show scores and contact sheet in the dashboard, which shows the newest first; returns the sheet as markdown."""
     markdown = sheet_markdown(sheet)
-    create_markdown_artifact(key="contact-sheet", markdown=markdown, description=report.title)
-    create_table_artifact(key="scores", table=score_rows(report), description="Every attempt: seed, scores and verdict")
+    show_table("scores", score_rows(report), "Every attempt: seed, scores and verdict")
+    show_page("contact-sheet", markdown, "All frames side by side")
     return markdown
 
 
@@ -46,10 +46,8 @@ def write_report(
     """
     report = build_report(breakdown, results, options, run)
     sheet = write_sheet(report, board)
+    show_page("report", report_markdown(report, board), "What was made, and how")
     show_board(report, sheet)
-    create_markdown_artifact(
-        key="report", markdown=report_markdown(report, board), description="What was made, and how"
-    )
     write_json(board, REPORT_FILE, report)
-    get_run_logger().info("\n%s", "\n".join(summary_lines(report)))
+    get_run_logger().info("\n%s", "\n".join(summary_lines(report, board)))
     return report

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import copy
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from prefect import task
+from prefect import flow_runs, task
 from prefect.client.orchestration import get_client
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run, suspend_flow_run
@@ -22,6 +25,7 @@ from models.board.pages import report_markdown, write_sheet
 from models.board.report import Report
 from models.board.review import FrameChange, FrameWish, Subject, edits, with_problem
 from models.errors import InputError, RunStopped
+from models.markdown import escape
 from models.records import CastMember, FramePrompt, Scene, SceneBreakdown
 from models.settings import StoryboardOptions
 from tasks.report import show_board
@@ -69,7 +73,7 @@ def fill(form: type[Form], page: str, problem: str = "", **values: Any) -> type[
         field.default = values[name]
     if problem:
         first = next(iter(fields.values()))
-        first.description = f"Not accepted: {problem}. {first.description}"
+        first.description = f"Not accepted: {escape(problem)}. {first.description}"
     return form.with_initial_data(description=with_problem(page, problem), **fields)
 
 
@@ -105,14 +109,29 @@ def ask(form: type[Form], subject: Subject, number: int) -> Form:
     key = f"{subject}-{starts}-{number}"  # Prefect forgets the questions of a run that failed, but not their names
     page = url_for("flow-run", obj_id=str(flow_run.id))
     get_run_logger().info("please look at the %s, within %d hours: %s (Resume)", subject, HOURS, page)
-    if deployment.id and not flow_run.parent_flow_run_id:
-        return suspend_flow_run(wait_for_input=form, timeout=HOURS * 3600, key=key)
+    wait: dict[str, Any] = {"wait_for_input": form, "timeout": HOURS * 3600, "key": key}
     try:
-        return pause_flow_run(wait_for_input=form, timeout=HOURS * 3600, poll_interval=POLL_SECONDS, key=key)
+        with _saying(f"waits for you: look at the {subject}, then Resume"):
+            if deployment.id and not flow_run.parent_flow_run_id:
+                return cast(Form, suspend_flow_run(**wait))
+            return cast(Form, pause_flow_run(**wait, poll_interval=POLL_SECONDS))
     except FlowPauseTimeout:
         raise RunStopped(
             f"nobody approved the {subject} within {HOURS} hours; run it again to go on, what was finished is kept"
         ) from None
+
+
+@contextmanager
+def _saying(message: str) -> Iterator[None]:
+    """Let the states of a wait that begins here carry this message, for which Prefect's functions have no parameter."""
+    states = {name: getattr(flow_runs, name) for name in ("Paused", "Suspended")}
+    for name, make in states.items():
+        setattr(flow_runs, name, partial(make, message=message))
+    try:
+        yield
+    finally:
+        for name, make in states.items():
+            setattr(flow_runs, name, make)
 
 
 @task(name="approve scenes", **RETRYING)

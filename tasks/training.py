@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run, task_run
 
@@ -19,6 +18,7 @@ from models.lora.config_files import notes
 from models.lora.job import Job, Tick, updates_of
 from models.lora.options import TrainingOptions
 from models.lora.records import Checkpoint, Comparison, Published, TrainingSet
+from tasks.artifacts import show_page, show_table
 from tasks.progress import InQuarters, Show, showing
 from tasks.retries import RETRYING
 
@@ -53,11 +53,7 @@ def read_pictures(options: TrainingOptions, settings: AccelerateSettings | None)
     training_set = read_set(options, token_counter(options.get_profile()))
     require_enough(training_set)
     updates_of(options, len(training_set.learnt), settings.num_processes if settings else 1)
-    create_markdown_artifact(
-        key="training-pictures",
-        markdown=set_markdown(training_set, set_sheet(training_set)),
-        description="What is learnt from",
-    )
+    show_page("training-pictures", set_markdown(training_set, set_sheet(training_set)), "What is learnt from")
     for note in notes(options, training_set.shown_in_a_pass, settings.num_processes if settings else 1):
         get_run_logger().info("%s", note)
     get_run_logger().info(
@@ -150,11 +146,11 @@ def compare_checkpoints(
     )
     with showing("comparison", "Painting with every checkpoint") as show:
         comparison = compare(options, training_set, trained, setup, _Comparing(show))
-    create_table_artifact(key="checkpoints", table=comparison_rows(comparison), description="Every checkpoint's scores")
-    create_markdown_artifact(
-        key="checkpoint-grid",
-        markdown=comparison_markdown(comparison, Path(comparison.grid).read_bytes()),
-        description="What every checkpoint paints, and which was chosen",
+    show_table("checkpoints", comparison_rows(comparison), "Every checkpoint's scores")
+    show_page(
+        "checkpoint-grid",
+        comparison_markdown(comparison, Path(comparison.grid).read_bytes()),
+        "What every checkpoint paints, and which was chosen",
     )
     get_run_logger().info("%s: %s", Path(comparison.chosen.path).name, comparison.reason)
     return comparison
@@ -228,6 +224,6 @@ class _Watch:
 
     def _show_curve(self, checkpoint: Checkpoint) -> None:
         page = pages.curve_page(checkpoints.peek(Path(checkpoint.path)).losses, checkpoint, self.seconds)
-        create_markdown_artifact(key="loss-curve", markdown=page, description="Loss, learning rate and speed")
+        show_page("loss-curve", page, "Loss, learning rate and speed")
         held_out = "" if checkpoint.validation_loss is None else f", held-out {checkpoint.validation_loss:.4f}"
         self.log.info("checkpoint-%d: loss %.4f%s", checkpoint.step, checkpoint.loss, held_out)

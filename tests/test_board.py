@@ -13,7 +13,7 @@ import pytest
 from written_boards import studio_of
 
 from models.board.directory import create_board, frame_name, is_finished, place_frame, write_json
-from models.board.report import Report, Run, build_report, summary_lines
+from models.board.report import Report, Run, build_report, outcome, summary_lines
 from models.errors import CorruptFile, ObjectNotFound, StorageError
 from models.records import Candidate, FramePrompt, FrameResult, Scene, SceneBreakdown, Scores, Story, Weights
 from models.settings import StoryboardOptions
@@ -59,6 +59,7 @@ def result(number: int, *consistency: float | None, prompt: float = 0.31, accept
     )
 
 
+ONE = "python -m flows.redo_frame 'my boards/1' 2"
 BARS = {"threshold": 0.5, "prompt_threshold": 0.2}
 
 
@@ -231,6 +232,8 @@ def test_a_single_frame_has_no_likeness() -> None:
     ],
 )
 def test_weak_frames_come_with_what_to_do(weak: FrameResult, options: dict[str, int], advice: str) -> None:
-    lines = summary_lines(report([result(1, None), weak], StoryboardOptions.model_validate(BARS | options)))
+    told = report([result(1, None), weak], StoryboardOptions.model_validate(BARS | options))
+    lines = summary_lines(told, Path("my boards/1"))
+    assert outcome(told) == "2 frames, 1 weak: 2"
     assert lines[4].split()[:2] == ["2", "weak"]
-    assert lines[-2:] == ["weak frame: 2", f"  try: python -m flows.storyboard … {advice}"]
+    assert lines[-2:] == ["weak frame: 2", f"  try: {ONE}, or python -m flows.storyboard … {advice}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import re
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,6 +20,7 @@ import tasks.review
 from flows.storyboard import storyboard
 from models.errors import InputError, RunStopped
 from models.language import writer
+from models.markdown import escape
 
 Answer = dict[str, Any]
 PAUSED = FlowRunFilter.model_validate({"state": {"type": {"any_": ["PAUSED"]}}})
@@ -99,6 +101,7 @@ def talk(stage: Stage, client: SyncPrefectClient, *answers: Callable[[Question],
     for answer in answers:
         question = waiting(client, besides=key)
         assert question.state.name == "Paused"
+        assert re.fullmatch("waits for you: look at the (scenes|frames), then Resume", question.state.message or "")
         given = answer(question)
         assert given is None or question.answer(client, **given).status == "ACCEPT"
         key = question.key
@@ -162,7 +165,7 @@ def test_a_wrong_edit_asks_again_with_what_was_typed_and_says_why(
 
     ran = talk(stage, client, with_second_scene(cast=["the dragon"], place="cave"), mend, review="scenes")
     (second,) = seen
-    assert "scene 2 names ['the dragon'], the cast is ['the merchant']" in second.page
+    assert escape("scene 2 names ['the dragon'], the cast is ['the merchant']") in second.page
     assert second.schema["properties"]["title"]["description"].startswith("Not accepted: scene 2 names")
     assert second.shown("scenes")[1]["cast"] == ["the dragon"]
     assert (scenes_of(ran).scenes[1].place, scenes_of(ran).scenes[1].cast) == ("cave", ())

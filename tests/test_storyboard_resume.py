@@ -35,6 +35,7 @@ def test_attempts_take_the_next_seeds_and_the_best_is_kept(stage: Stage) -> None
     runs = ran.task_runs("frame 1", "frame 2", "frame 3")
     assert [runs[f"frame {number}"].run_count for number in (1, 2, 3)] == [1, 3, 3]
     assert "Weak frames:** 2, 3" in str(ran.artifacts()["report"].data)
+    assert ran.state.message == "3 frames, 2 weak: 2, 3"
 
 
 def test_a_weak_reference_is_kept_too(stage: Stage) -> None:

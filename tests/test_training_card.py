@@ -15,7 +15,8 @@ from tiny_loras import Tensors
 from tiny_publication import save_checkpoint, told
 
 from flows.command_line import parse
-from models.lora.card import escape, file_metadata, model_card
+from models.lora.card import file_metadata, model_card
+from models.markdown import escape
 from models.profiles import SDXL, Profile
 
 base, lora = tiny_loras.base, tiny_loras.lora

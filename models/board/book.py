@@ -28,6 +28,7 @@ from models.board.pages import CONTACT_SHEET
 from models.board.report import Report
 from models.board.store import content_key
 from models.errors import StoryboardError
+from models.markdown import code, escape
 from models.records import Record, Weights
 from models.settings import StoryboardOptions
 from models.storage import local_errors, write_atomically
@@ -205,14 +206,10 @@ def _weak(chapter: Chapter) -> str:
 def book_markdown(book: Book) -> str:
     """The index for a dashboard, which shows no files of this machine."""
     rows = (
-        f"| {_cell(chapter.title or chapter.story)} | {chapter.state}{_weak(chapter)} | "
-        f"{f'`{chapter.directory}`' if chapter.directory else _cell(chapter.error or '')} |"
+        f"| {escape(chapter.title or chapter.story)} | {chapter.state}{_weak(chapter)} | "
+        f"{code(chapter.directory) if chapter.directory else escape(chapter.error or '')} |"
         for chapter in book.chapters
     )
-    head = (f"# {book.progress()}\n", f"Index: `{Path(book.folder) / INDEX_PAGE}`\n", "| story | state | where |")
+    index = code(str(Path(book.folder) / INDEX_PAGE))
+    head = (f"# {book.progress()}\n", f"Index: {index}\n", "| story | state | where |")
     return "\n".join((*head, "| --- | --- | --- |", *rows)) + "\n"
-
-
-def _cell(text: str) -> str:
-    """Text that a table of markdown shows as it is."""
-    return "".join(f"\\{mark}" if mark in "\\`*_{}[]<>#|!" else mark for mark in text)

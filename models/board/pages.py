@@ -12,6 +12,7 @@ from PIL import Image
 from models.board.contact_sheet import Panel, contact_sheet
 from models.board.directory import frame_name
 from models.board.report import CandidateReport, FrameReport, Report, show_score
+from models.markdown import code, escape
 from models.storage import write_atomically
 
 CONTACT_SHEET = "contact_sheet.png"
@@ -87,14 +88,14 @@ def report_markdown(report: Report, board: Path) -> str:
 
 
 def _facts(report: Report, board: Path) -> Iterator[str]:
-    yield f"# {_plain(report.title)}"
+    yield f"# {escape(report.title)}"
     if story := _story_beyond_title(report):
-        yield f"\n> {_plain(story)}"
-    yield f"\n- **Files:** `{board.absolute()}`"
+        yield f"\n> {escape(story)}"
+    yield f"\n- **Files:** {code(str(board.absolute()))}"
     pipeline = report.pipeline.replace("_", " ")
-    yield f"- **Profile:** {report.profile}, {pipeline}, on {report.device} in {report.precision}"
-    yield f"- **Writer:** {_plain(report.writer)}"
-    yield from (f"- **Warning:** {_plain(warning)}" for warning in report.warnings)
+    yield f"- **Profile:** {escape(report.profile)}, {pipeline}, on {escape(report.device)} in {report.precision}"
+    yield f"- **Writer:** {escape(report.writer)}"
+    yield from (f"- **Warning:** {escape(warning)}" for warning in report.warnings)
     yield f"- **Base seed:** {report.base_seed}"
     average, least = show_score(report.average_consistency), show_score(report.min_consistency)
     yield f"- **Likeness to frame 1:** {average} on average, {least} at least; asked for {report.threshold:.2f}"
@@ -103,8 +104,8 @@ def _facts(report: Report, board: Path) -> Iterator[str]:
     if report.weak_frames:
         numbers = ", ".join(map(str, report.weak_frames))
         yield (
-            f"- **Weak frames:** {numbers}. Run again with more `attempts`, another `seed`, "
-            "or a lower `threshold` or `prompt_threshold`."
+            f"- **Weak frames:** {numbers}. Redo one with the flow redo-frame, or run again with more `attempts`, "
+            "another `seed`, or a lower `threshold` or `prompt_threshold`."
         )
 
 
@@ -122,7 +123,7 @@ def _frame_table(report: Report) -> Iterator[str]:
 
 def _scenes(report: Report) -> Iterator[str]:
     yield "## Scenes and prompts\n"
-    yield from (f"{frame.number}. **{_plain(frame.scene.caption)}** {_plain(frame.prompt)}" for frame in report.frames)
+    yield from (f"{frame.number}. **{escape(frame.scene.caption)}** {escape(frame.prompt)}" for frame in report.frames)
 
 
 def _stage_table(report: Report) -> Iterator[str]:
@@ -131,8 +132,3 @@ def _stage_table(report: Report) -> Iterator[str]:
     yield "| --- | ---: |"
     yield from (f"| {stage} | {seconds:.1f} |" for stage, seconds in report.seconds.items())
     yield f"| **from start to finish** | **{(report.finished - report.started).total_seconds():.1f}** |"
-
-
-def _plain(text: str) -> str:
-    """Text that markdown shows as it is: a story may hold pipes, tags or links."""
-    return "".join(f"\\{mark}" if mark in "\\`*_{}[]<>#|!" else mark for mark in text)

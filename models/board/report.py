@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import platform
+import shlex
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -215,12 +217,21 @@ def _version(package: str) -> str | None:
         return None
 
 
-def summary_lines(report: Report) -> list[str]:
+def outcome(report: Report) -> str:
+    """What became of the frames, in a few words: "6 frames, 1 weak: 2"."""
+    frames = f"{report.num_frames} frame{'s' if report.num_frames > 1 else ''}"
+    weak, count = report.weak_frames, len(report.warnings)
+    verdict = f"{len(weak)} weak: {', '.join(map(str, weak))}" if weak else "all accepted"
+    warned = f"; {count} warning{'s' if count > 1 else ''}: see the report" if count else ""
+    return f"{frames}, {verdict}{warned}"
+
+
+def summary_lines(report: Report, board: Path | None = None) -> list[str]:
     """The report for a terminal: title, a line per frame, the averages, and what to do about weak frames."""
     rows = [("frame", "", "likeness", "prompt", "attempts", "seed"), *map(_row, report.frames)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join(_align(row, widths)).rstrip() for row in rows]
-    return [report.title, "", *table, "", _averages(report), *_advice(report), *_warned(report)]
+    return [report.title, "", *table, "", _averages(report), *_advice(report, board), *_warned(report)]
 
 
 def _row(frame: FrameReport) -> tuple[str, ...]:
@@ -255,7 +266,7 @@ def _averages(report: Report) -> str:
     )
 
 
-def _advice(report: Report) -> list[str]:
+def _advice(report: Report, board: Path | None) -> list[str]:
     """What to do about the weak frames; nothing if there are none."""
     weak = [frame for frame in report.frames if not frame.accepted]
     if not weak:
@@ -269,7 +280,8 @@ def _advice(report: Report) -> list[str]:
     ways += _lower("--threshold", likeness, report.threshold) + _lower(
         "--prompt-threshold", prompt, report.prompt_threshold
     )
-    return [named, f"  try: python -m flows.storyboard … {' or '.join(ways)}"]
+    one = f"python -m flows.redo_frame {shlex.quote(str(board)) if board else 'BOARD'} {weak[0].number}"
+    return [named, f"  try: {one}, or python -m flows.storyboard … {' or '.join(ways)}"]
 
 
 def _lower(option: str, scores: list[float], threshold: float) -> list[str]:

@@ -19,6 +19,7 @@ from models.board.store import Store, content_key
 from models.errors import InputError
 from models.frames import seed_of
 from models.language.prompts import MAX_TOKENS
+from models.markdown import escape
 from models.records import MAX_FRAMES, CastMember, FramePrompt, FrameResult, Record, Scene, SceneBreakdown
 from models.settings import explain
 from models.studio import Studio
@@ -246,4 +247,4 @@ def _deadline(hours: int) -> str:
 
 def with_problem(page: str, problem: str) -> str:
     """The page, which first says what was wrong with the last answer."""
-    return f"**Not accepted:** `{problem.replace('`', chr(39))}`\n\n{page}" if problem else page
+    return f"**Not accepted:** {escape(problem)}\n\n{page}" if problem else page

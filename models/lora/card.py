@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import shlex
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from models.diffusion.weights import fetch, read_json
 from models.lora.character import kohya_name, location_of, samples_name
 from models.lora.options import TrainingOptions
 from models.lora.records import Checkpoint, CheckpointScores, Comparison, TrainingSet
+from models.markdown import escape
 from models.profiles import ROOT
 from models.storage import ADAPTER_FOLDERS, ADAPTER_WEIGHTS, SINGLE_FILE, local_errors
 
@@ -75,11 +75,6 @@ def file_metadata(options: TrainingOptions, checkpoint: Checkpoint) -> dict[str,
         "modelspec.date": written.isoformat(),
         "modelspec.prediction_type": "v" if schedule.get("prediction_type") == "v_prediction" else "epsilon",
     }
-
-
-def escape(text: str) -> str:
-    """Free text as Markdown shows it: on one line, every sign as it is, in a table's cell too."""
-    return re.sub(r"([\\`*_\[\]<>|~#&$])", r"\\\1", " ".join(text.split()))
 
 
 def _name_of_base(source: str) -> str:

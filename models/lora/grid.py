@@ -13,6 +13,7 @@ from models.board.pages import SHOWN_WIDTH
 from models.errors import CorruptFile
 from models.lora.grid_sheet import DECIMALS, GridRow, GridTexts, draw_grid, show_score
 from models.lora.records import CheckpointScores, Comparison
+from models.markdown import code, escape
 from models.storage import write_atomically
 
 FILE = "comparison.jpg"
@@ -61,10 +62,10 @@ def comparison_markdown(comparison: Comparison, grid: bytes) -> str:
     """
     picture = base64.b64encode(_reduced(grid)).decode("ascii")
     parts = (
-        f"**Chosen: step {comparison.chosen.step}.** {comparison.reason}",
+        f"**Chosen: step {comparison.chosen.step}.** {escape(comparison.reason)}",
         f"![checkpoints side by side](data:image/jpeg;base64,{picture})",
-        f"**The rule.** {comparison.rule}",
-        f"The pictures lie beside `{comparison.grid}`.",
+        f"**The rule.** {escape(comparison.rule)}",
+        f"The pictures lie beside {code(comparison.grid)}.",
     )
     return "\n\n".join(parts) + "\n"
 

@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw
 
 from models.board.contact_sheet import CLAY, GREY, INK, PAPER, RULE
 from models.board.lettering import Colour, get_font
-from models.board.pages import _plain
 from models.lora.pictures import open_picture, prepare
 from models.lora.records import TrainingPicture, TrainingSet
+from models.markdown import escape
 
 SHOWN = 200
 """Pictures at most on the sheet and in the table."""
@@ -120,7 +120,7 @@ def set_markdown(training_set: TrainingSet, sheet: bytes) -> str:
 
 def _facts(training_set: TrainingSet, sheet: bytes) -> Iterator[str]:
     yield f"![training pictures](data:image/jpeg;base64,{base64.b64encode(sheet).decode('ascii')})\n"
-    yield f"- **Folder:** {_plain(training_set.folder)}"
+    yield f"- **Folder:** {escape(training_set.folder)}"
     for kind in _kinds(training_set):
         yield f"- **{kind.name.capitalize()}:** {len(kind.pictures)} ({kind.meaning})"
 
@@ -134,7 +134,7 @@ def _table(training_set: TrainingSet) -> Iterator[str]:
         use = kind.name if kind.name == "learnt" else f"**{kind.name}**"
         use += f" x {picture.repeats}" if picture.repeats > 1 else ""
         name = " ".join(_name(picture, training_set.folder).split())  # a line's end would end the row
-        yield f"| {_plain(name)} | {use} | {picture.width}x{picture.height} | {_plain(_caption(picture))} |"
+        yield f"| {escape(name)} | {use} | {picture.width}x{picture.height} | {escape(_caption(picture))} |"
     if more := _more(kinds, len(shown)):
         yield f"\n{more}"
 
@@ -144,7 +144,7 @@ def _passed_over(training_set: TrainingSet) -> Iterator[str]:
     names = training_set.passed_over
     if names:
         yield f"**{len(names)} files are not used:**\n"
-        yield from (f"- {_plain(name)}" for name in names[:SHOWN])
+        yield from (f"- {escape(name)}" for name in names[:SHOWN])
     if len(names) > SHOWN:
         yield f"\nand {len(names) - SHOWN} more, not shown"
 
