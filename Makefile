@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
+WORKERS := 2
 
 # Nothing is told to anybody.
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help storyboard train up test bench-gpu check format clean
+.PHONY: help storyboard train up test test-foreign bench-gpu check format clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -25,8 +26,11 @@ train: $(INSTALLED)  ## Train Aldar's LoRA on the offline profile: make train [A
 up: $(INSTALLED)  ## Prefect server, work pool, all deployments and a worker; Ctrl-C ends all of it: make up [ARGS="--port 4201"]
 	@$(BIN)/python -m deployments.up $(ARGS)
 
-test: $(INSTALLED_DEV)  ## The whole test suite
-	$(BIN)/python -m pytest
+test: $(INSTALLED_DEV)  ## The whole test suite, two files at a time: make test [WORKERS=8]
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+
+test-foreign: $(INSTALLED_DEV)  ## What strangers bring: LoRAs, bases, hubs, buckets, pictures, settings, writers
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile tests/test_foreign_*.py
 
 bench-gpu: $(INSTALLED)  ## Storyboard, start and training beside stock diffusers at SDXL's full size; needs an 80 GB GPU
 	$(BIN)/python -m benchmarks.gpu_checks
