@@ -173,7 +173,9 @@ def test_a_storyboard_is_found_in_every_answer_that_holds_one(reply: Reply) -> N
 
 
 @pytest.mark.parametrize(
-    "content", ["", "<think>never ends {}", "{", "[]", "[1]", '{"title": "no scenes"}', "null", "Sorry.", "{}"]
+    "content",
+    ["", "<think>never ends {}", "{" * 50000, "[]", "[1]", '{"title": "no scenes"}', "null", '[{"a":' * 5000, "{}"],
+    ids=["empty", "thought", "braces", "list", "number", "no-scenes", "null", "deep", "empty-object"],
 )
 def test_an_answer_without_a_storyboard_is_refused_after_it_was_asked_again(content: str) -> None:
     with serving(completion(content)) as server, pytest.raises(AnswerInvalid, match="twice"):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from openai_server import completion, failure, serving
+from openai_server import Reply, completion, failure, serving
 from test_openai_writer import KEY, STORY, board, options, write
 
-from models.errors import WriterRefused
+from models.errors import WriterRefused, WriterUnreachable
 from models.keys import Keys
 from models.language import chat
 from models.language.endpoint import find_writer_problem
@@ -79,3 +79,26 @@ def test_no_proxy_leads_to_this_machine(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delenv("NO_PROXY", raising=False)
     with serving(completion(board())) as server:
         assert len(write(server).scenes) == 2
+
+
+@pytest.mark.parametrize("organization", ["org\n1", "órg-1"])
+def test_a_header_that_cannot_be_sent_is_told_at_once(organization: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_ORG_ID", organization)
+    with serving(completion(board())) as server, pytest.raises(WriterUnreachable, match="no request can be sent"):
+        write(server)
+    assert server.requests == []
+
+
+def test_a_server_that_speaks_no_tls_is_told_so() -> None:
+    with serving(completion(board())) as server:
+        keys = Keys(openai_api_key=KEY, openai_base_url=server.base_url.replace("http:", "https:"))
+        with pytest.raises(WriterUnreachable, match="speaks no TLS"):
+            chat.write(STORY, options(), keys)
+
+
+def test_a_host_that_is_none_and_a_way_in_circles_are_told_at_once() -> None:
+    with pytest.raises(WriterUnreachable, match="no request can be sent to http://a"):
+        chat.write(STORY, options(), Keys(openai_api_key=KEY, openai_base_url="http://a..b/v1"))
+    circling: Reply = lambda handler: handler.send(307, b"", {"location": handler.path})  # noqa: E731
+    with serving(circling) as server, pytest.raises(WriterUnreachable, match="redirects"):
+        write(server)

@@ -12,6 +12,8 @@ from models.redaction import redact
 _THOUGHT = re.compile(r"<(think|thinking|reasoning)>.*?(</\1>|\Z)|\A.*</(?:think|thinking|reasoning)>", re.DOTALL)
 """What a model thought aloud, also where its beginning or its end was left out."""
 _JSON = json.JSONDecoder()
+MOST_BRACES = 200
+"""Braces in an answer that may begin no JSON: each costs a reading of all that was before it."""
 
 
 class Message(NamedTuple):
@@ -76,14 +78,14 @@ def find_storyboard(text: str) -> dict[str, Any] | None:
 
 
 def _objects(text: str) -> list[dict[str, Any]]:
-    """All outermost JSON objects in a text."""
-    found, start = [], text.find("{")
-    while start >= 0:
+    """All outermost JSON objects in a text; where one brace after the other begins none, the rest is left unread."""
+    found, start, failed = [], text.find("{"), 0
+    while start >= 0 and failed < MOST_BRACES:
         try:
             value, end = _JSON.raw_decode(text, start)
             found.append(value)
-        except ValueError:
-            end = start + 1
+        except (ValueError, RecursionError):
+            end, failed = start + 1, failed + 1
         start = text.find("{", end)
     return found
 

@@ -146,9 +146,7 @@ class _Talk:
             )
         except openai.APIStatusError as error:
             return Reply(error.status_code, error.response.text, error.response.headers)
-        except openai.APITimeoutError as error:
-            raise connection_error(error, self.asked) from None
-        except openai.APIConnectionError as error:
+        except (openai.APIConnectionError, UnicodeError) as error:  # the latter for hosts and headers
             raise connection_error(error, self.asked) from None
         return Reply(raw.status_code, raw.text, raw.headers)
 

@@ -27,8 +27,8 @@ MESSAGE_MAX = 300
 INSTEAD = "correct OPENAI_BASE_URL, or use --writer offline"
 BUSY = (408, 409, 425, 429)
 _QUOTA = re.compile(r"insufficient_quota|insufficient (?:balance|credit|funds)|billing", re.IGNORECASE)
-_NEVER_SENT = {"LocalProtocolError", "UnsupportedProtocol", "InvalidURL", "UnicodeEncodeError"}
-"""Errors of HTTP clients, by name, that come before anything is sent."""
+_NEVER_SENT = {"LocalProtocolError", "UnsupportedProtocol", "InvalidURL", "TooManyRedirects"}
+"""Errors of HTTP clients, by name, that come before a request reaches what would answer it."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def body(self) -> Any:
-        """The JSON, or None."""
+        """The JSON, or None where it is none, or too deep to read."""
         try:
             return json.loads(self.text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
 
@@ -140,7 +140,7 @@ def connection_error(error: BaseException, asked: Asked) -> WriterError:
             return WriterUnreachable(f"the certificate of {at} is not trusted ({reason}); set SSL_CERT_FILE, {INSTEAD}")
         if isinstance(cause, ssl.SSLError) and "WRONG_VERSION" in str(cause):
             return WriterUnreachable(f"the server at {at} speaks no TLS: is it http://? {INSTEAD}")
-        if type(cause).__name__ in _NEVER_SENT:
+        if type(cause).__name__ in _NEVER_SENT or isinstance(cause, UnicodeError):
             return WriterUnreachable(f"no request can be sent to {at} ({reason}); check OPENAI_…, {INSTEAD}")
     reasons = [one_line(str(cause)) for cause in _causes(error)][1:] or [one_line(str(error))]
     return WriterUnavailable(f"the connection to {at} failed ({reasons[0]}); try again, or use --writer offline")
