@@ -167,6 +167,8 @@ def main(arguments: list[str] | None = None) -> None:
         help="how many runs at once, each on a GPU of its own (default: %(default)s, which sees all GPUs)",
     )
     given = parser.parse_args(arguments)
+    if not hasattr(os, "killpg"):
+        stop("make up needs Linux or macOS: on Windows use WSL, or start server and worker as docs/operations.md says")
     ends = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]  # Windows has no SIGHUP
     for number in ends:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it

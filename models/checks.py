@@ -7,6 +7,7 @@ the answer depends on which GPU there is.
 from __future__ import annotations
 
 import functools
+import logging
 import platform
 import tempfile
 import tomllib
@@ -38,8 +39,12 @@ __all__ = [
     "require",
 ]
 
+logger = logging.getLogger("models.checks")
+
 DISTRIBUTION = "aldar-kose-storyboard"
 INSTALL = "pip install -e ."
+BROKEN = {"prefect": "<3.9.1", "pydantic": "<2", "openai": "<1", "transformers": "<5"}
+"""Releases whose interfaces this project does not speak."""
 
 Check = Callable[[StoryboardOptions, Keys], Iterator[str]]
 
@@ -81,7 +86,7 @@ def _one_line(error: Exception) -> str:
 
 
 def find_package_problems() -> Iterator[str]:
-    """Packages that are missing or of a version that was not asked for, one line each."""
+    """Packages that are missing or known not to work, one line each; of other versions the log warns, once."""
     try:
         from packaging.requirements import Requirement
         from packaging.specifiers import SpecifierSet
@@ -91,15 +96,21 @@ def find_package_problems() -> Iterator[str]:
     python, requirements = _declared()
     if not SpecifierSet(python).contains(platform.python_version(), prereleases=True):
         yield f"Python {platform.python_version()} is outside {python}: install another one, then {INSTALL}"
-    for requirement in map(Requirement, requirements):
-        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+    for wanted in map(Requirement, requirements):
+        if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
             continue
-        version = _installed_version(requirement.name)
-        wanted = f"{requirement.name}{requirement.specifier}"
+        version, needed = _installed_version(wanted.name), f"{wanted.name}{wanted.specifier}"
         if version is None:
-            yield f"{requirement.name} is missing, {wanted} is needed: {INSTALL}"
-        elif not requirement.specifier.contains(version, prereleases=True):
-            yield f"{requirement.name} {version} is installed, {wanted} is needed: {INSTALL}"
+            yield f"{wanted.name} is missing, {needed} is needed: {INSTALL}"
+        elif SpecifierSet(BROKEN.get(wanted.name, "<0")).contains(version, prereleases=True):
+            yield f"{wanted.name} {version} does not work here, {needed} is needed: {INSTALL}"
+        elif not wanted.specifier.contains(version, prereleases=True):
+            _warn(f"{wanted.name} {version} is installed, and was never tried here: if something fails, take {needed}")
+
+
+@functools.cache
+def _warn(line: str) -> None:
+    logger.warning("%s", line)
 
 
 def _declared() -> tuple[str, list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from models.profiles import GIB, STEPPE, Precision
+from models.profiles import GIB, STEPPE, Precision, Profile
 from models.settings import StoryboardOptions
 
 LOW_MEMORY_BATCH = 2
@@ -39,7 +39,12 @@ def choose_device(options: NamesDevice) -> str:
 
 def choose_precision(options: StoryboardOptions, device: str) -> Precision:
     """The precision asked for, else the profile's on a GPU and fp32 on a CPU."""
-    return options.precision or ("fp32" if _is_cpu(device) else options.get_profile().precision_on_gpu)
+    return options.precision or precision_on(device, options.get_profile())
+
+
+def precision_on(device: str, profile: Profile) -> Precision:
+    """The one precision in which a profile is painted on this device, also where checkpoints are compared."""
+    return "fp32" if _is_cpu(device) else profile.precision_on_gpu
 
 
 def choose_batch_size(options: StoryboardOptions, device: str) -> int:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
+
+from dotenv.parser import parse_stream
 
 from models.errors import InputError
 from models.records import Record
@@ -152,7 +155,7 @@ STEPPE = Profile(
 )
 
 OWN_PROFILES = "STORYBOARD_PROFILES_FILE"
-"""Environment variable that names a JSON file of further profiles; `read_own` says its form."""
+"""Variable of the environment or `.env` that names a JSON file of further profiles; `read_own` says its form."""
 
 
 def read_own(file: Path) -> dict[str, Profile]:
@@ -193,13 +196,22 @@ def _like(known: dict[str, Profile], name: str, given: object) -> Profile:
 def _all() -> tuple[dict[str, Profile], str]:
     """Every profile, and why those of the file are missing, in words for a message."""
     builtin = {profile.name: profile for profile in (STEPPE, SDXL)}
-    file = os.environ.get(OWN_PROFILES)
+    file = _own_file()
     if not file:
         return builtin, ""
     try:
         return {**builtin, **read_own(Path(file).expanduser())}, ""
     except InputError as error:
         return builtin, f"; {error}"
+
+
+def _own_file() -> str | None:
+    """The file of further profiles, from the environment or `.env`. What is wrong with `.env` is told elsewhere."""
+    if OWN_PROFILES in os.environ:
+        return os.environ[OWN_PROFILES]
+    with suppress(OSError, UnicodeDecodeError), Path(".env").open(encoding="utf-8") as stream:
+        return next((line.value for line in reversed(list(parse_stream(stream))) if line.key == OWN_PROFILES), None)
+    return None
 
 
 PROFILES, _FAULT = _all()

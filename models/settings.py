@@ -28,6 +28,12 @@ from models.records import MAX_FRAMES, Story
 PREFIX = "STORYBOARD_"
 SHOWN_CHARACTERS = 80
 """How much of a wrong value is repeated."""
+NEAR = 0.8
+"""How like a known name one is that was meant to be it; difflib's ratio."""
+FOREIGN = {"OPENAI_ADMIN_KEY", "OPENAI_API_TYPE", "OPENAI_API_VERSION"}
+"""Names of other programs that are like ours."""
+RENAMED = {"OPENAI_API_BASE": "OPENAI_BASE_URL"}
+"""Names that others have for ours, and that are like another one of ours."""
 DEVICES = r"^(cpu|mps|cuda(:[0-9]+)?)$"
 Pipeline = Literal["reference_guided", "simplified"]
 WriterName = Literal["openai", "offline"]
@@ -176,19 +182,16 @@ def _variable(option: str) -> str:
 
 
 def check_names(env_file: str | Path = ENV_FILE, environment: Mapping[str, str] | None = None) -> None:
-    """Refuse unknown names in `.env`, and unknown `STORYBOARD_…` names in the environment.
+    """Refuse names in `.env` that seem to be ours and are not, and unknown `STORYBOARD_…` names in the environment.
 
     Raises:
         InputError: names them and the nearest valid ones, or the line of `.env` that can't be read.
     """
-    options = [PREFIX + name.upper() for name in StoryboardOptions.model_fields]
+    options = [OWN_PROFILES, *(PREFIX + name.upper() for name in StoryboardOptions.model_fields)]
     keys = [name.upper() for name in Keys.model_fields]
-    # Prefect reads the same file.
-    in_file = [name for name in _names_in(Path(env_file)) if not name.upper().startswith("PREFECT_")]
-    _refuse_unknown(str(env_file), in_file, [*keys, *options])
+    _refuse_misspelt(str(env_file), _names_in(Path(env_file)), [*keys, *options])
     names = os.environ if environment is None else environment
-    ours = [name for name in names if name.upper().startswith(PREFIX) and name != OWN_PROFILES]
-    _refuse_unknown("environment", ours, options)
+    _refuse_misspelt("environment", [name for name in names if name.upper().startswith(PREFIX)], options)
 
 
 def _names_in(env_file: Path) -> list[str]:
@@ -214,10 +217,22 @@ def _number(line: Original) -> int:
     return line.line + text[: len(text) - len(text.lstrip())].count("\n")
 
 
-def _refuse_unknown(where: str, names: Iterable[str], valid: list[str]) -> None:
+def _refuse_misspelt(where: str, names: Iterable[str], valid: list[str]) -> None:
     for name in names:
-        if name.upper() not in valid:
-            raise InputError(f"{where}: unknown name {name!r}{suggest(name.upper(), valid)}")
+        called = name.upper()
+        if called in RENAMED:
+            raise InputError(f"{where}: unknown name {name!r}; did you mean {RENAMED[called]}?")
+        if called not in valid and (called.startswith(PREFIX) or _is_nearly(called, valid)):
+            raise InputError(f"{where}: unknown name {name!r}{suggest(called, valid)}")
+
+
+def _is_nearly(name: str, valid: list[str]) -> bool:
+    """Whether a name that is none of these was meant to be one. Other programs read the same `.env`."""
+    if name in FOREIGN or name.startswith("AWS_ENDPOINT_URL_"):
+        return False
+    ours = {known.partition("_")[0] for known in valid}
+    first = difflib.get_close_matches(name.partition("_")[0], ours, n=1, cutoff=NEAR)
+    return bool(first and difflib.get_close_matches(name, valid, n=1, cutoff=NEAR))
 
 
 def suggest(name: str, valid: list[str]) -> str:

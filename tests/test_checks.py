@@ -247,19 +247,28 @@ def test_sketches_must_be_pictures_of_frames(profile: Profile, home: Path) -> No
     assert "sketches need the ControlNet" in problems(sketches={1: "good.png"}, pipeline="simplified")
 
 
-def test_packages_are_held_against_what_the_project_asks_for(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_and_broken_packages_stop_and_of_others_the_log_warns(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     asked = [
         "pillow>=13,<14",
-        "pillow>=99",
+        "numpy>=99",
+        "pydantic>=99",
         "aldars-coat>=1",
         "moto>=99; extra == 'dev'",
-        "numpy>=99; python_version<'3'",
+        "numpy>=98; python_version<'3'",
     ]
     monkeypatch.setattr(checks, "_declared", lambda: (">=4", asked))
-    python, pillow, coat = problems().splitlines()
+    monkeypatch.setitem(checks.BROKEN, "pydantic", "<9")
+    for _ in range(2):
+        python, pydantic, coat = problems().splitlines()
     assert python.endswith("is outside >=4: install another one, then pip install -e .")
-    assert pillow.startswith("pillow 13.") and pillow.endswith("is installed, pillow>=99 is needed: pip install -e .")
+    assert pydantic.startswith("pydantic 2.")
+    assert pydantic.endswith("does not work here, pydantic>=99 is needed: pip install -e .")
     assert coat == "aldars-coat is missing, aldars-coat>=1 is needed: pip install -e ."
+    [warned] = caplog.messages
+    assert warned.startswith("numpy 2.")
+    assert warned.endswith("was never tried here: if something fails, take numpy>=99")
 
 
 def test_what_the_project_asks_for_is_found_installed_or_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,11 +48,11 @@ def test_what_is_no_profile_is_refused_in_one_line(tmp_path: Path, profiles: Any
     assert OWN_PROFILES in str(error.value)
 
 
-def valid(file: Path) -> str:
-    """The profiles that a process knows with this file."""
+def valid(file: Path | None, folder: Path = ROOT) -> str:
+    """The profiles that a process knows with this file, in this folder."""
     command = [sys.executable, "-c", "from models.profiles import valid_profiles; print(valid_profiles())"]
-    environment = os.environ | {OWN_PROFILES: str(file)}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+    own = os.environ | {"PYTHONPATH": str(ROOT)} | ({} if file is None else {OWN_PROFILES: str(file)})
+    return subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_the_environment_names_the_file(tmp_path: Path) -> None:
@@ -60,3 +60,12 @@ def test_the_environment_names_the_file(tmp_path: Path) -> None:
     assert valid(file) == "valid profiles: steppe, sdxl, small"
     absent = tmp_path / "absent.json"
     assert valid(absent) == f"valid profiles: steppe, sdxl; {OWN_PROFILES}: {absent}: No such file or directory"
+
+
+def test_so_does_env_where_the_environment_does_not(tmp_path: Path) -> None:
+    file = written(tmp_path, {"small": {"like": "steppe", "base": {"source": STEPPE.base.source}}})
+    (tmp_path / ".env").write_text(f"{OWN_PROFILES}=absent.json\nHF_TOKEN=x\n{OWN_PROFILES}={file}\n")
+    assert valid(None, tmp_path) == "valid profiles: steppe, sdxl, small"
+    assert OWN_PROFILES in valid(tmp_path / "other.json", tmp_path)
+    (tmp_path / ".env").write_bytes(b"A=\xff")
+    assert valid(None, tmp_path) == "valid profiles: steppe, sdxl"

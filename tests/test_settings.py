@@ -155,7 +155,12 @@ def test_devices_that_are_right() -> None:
         ("STORYBOARD_SKETCHES={2", """STORYBOARD_SKETCHES in .env: write sketches as {"2": "camel.png"}, got '{2'"""),
         ("STORYBOARD_FRAMS=3", ".env: unknown name 'STORYBOARD_FRAMS'; did you mean STORYBOARD_FRAMES?"),
         ("OPENAI_KEY=sk-secret", ".env: unknown name 'OPENAI_KEY'; did you mean OPENAI_API_KEY?"),
-        ("XYZ=1", ".env: unknown name 'XYZ'; valid names: OPENAI_API_KEY, OPENAI_BASE_URL, "),
+        ("OPENAI_API_BASE=x", ".env: unknown name 'OPENAI_API_BASE'; did you mean OPENAI_BASE_URL?"),
+        ("OPEN_AI_API_KEY=sk-secret", ".env: unknown name 'OPEN_AI_API_KEY'; did you mean OPENAI_API_KEY?"),
+        ("AWS_SECRET_KEY=sk-secret", ".env: unknown name 'AWS_SECRET_KEY'; did you mean AWS_SECRET_ACCESS_KEY?"),
+        ("aws_acces_key_id=sk-secret", ".env: unknown name 'aws_acces_key_id'; did you mean AWS_ACCESS_KEY_ID?"),
+        ("STORYBORD_SEED=1", ".env: unknown name 'STORYBORD_SEED'; did you mean STORYBOARD_SEED?"),
+        ("STORYBOARD_X=1", ".env: unknown name 'STORYBOARD_X'; did you mean"),
         ("STORYBOARD_STORY=x", ".env: unknown name 'STORYBOARD_STORY'; did you mean"),
         ("\n# a comment\nOPENAI_API_KEY sk-secret", ".env, line 3: not NAME=value"),
         ("OPENAI_API_KEY=x\n\n\nsk-secret", ".env, line 4: not NAME=value"),
@@ -180,8 +185,14 @@ def test_what_is_wrong_in_the_environment_is_said_to_be_there(monkeypatch: pytes
         with_environment(StoryboardOptions())
 
 
-def test_what_prefect_reads_from_env_is_left_alone() -> None:
-    Path(".env").write_text("PREFECT_API_URL=http://127.0.0.1:4200/api\nexport STORYBOARD_SEED=3\n")
+FOREIGN = """HF_TOKEN HF_HOME HF_ENDPOINT HTTPS_PROXY no_proxy PREFECT_API_URL CUDA_VISIBLE_DEVICES WANDB_API_KEY PATH
+OPENAI_ORG_ID OPENAI_ORGANIZATION OPENAI_PROJECT_ID OPENAI_ADMIN_KEY OPENAI_API_VERSION AZURE_OPENAI_API_KEY
+AWS_ENDPOINT_URL_S3 AWS_CA_BUNDLE AWS_CONFIG_FILE AWS_SHARED_CREDENTIALS_FILE AWS_DEFAULT_PROFILE AWS_DEFAULT_OUTPUT
+AWS_ROLE_ARN AWS_ROLE_SESSION_NAME AWS_WEB_IDENTITY_TOKEN_FILE AWS_STS_REGIONAL_ENDPOINTS AWS_MAX_ATTEMPTS"""
+
+
+def test_names_of_other_programs_are_none_of_ours() -> None:
+    Path(".env").write_text("".join(f"{name}=x\n" for name in FOREIGN.split()) + "export STORYBOARD_SEED=3\n")
     assert with_environment(StoryboardOptions()) == StoryboardOptions(seed=3)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from models import errors
-from models.errors import OutOfMemory, StoryboardError, TrainingError
+from models.errors import InputError, OutOfMemory, StoryboardError, TrainingError
 from models.lora.accelerate_settings import AccelerateSettings, write_launch_config
 from models.lora.belonging import checkpoints_of
 from models.lora.job import Job, Tick
@@ -93,8 +93,11 @@ def launch(job: Job, report: Report, settings: AccelerateSettings, worker: tuple
     """Train in one process a GPU, or in several on the CPU.
 
     Raises:
+        InputError: this system has no groups of processes, by which all of them could be ended.
         As `run`.
     """
+    if not hasattr(os, "killpg"):
+        raise InputError(f"{job.processes} training processes need Linux or macOS: set num_processes to 1")
     output = Path(job.options.output_dir).absolute()
     with local_errors(output):
         output.mkdir(parents=True, exist_ok=True)

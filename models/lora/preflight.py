@@ -9,7 +9,7 @@ from pathlib import Path
 
 from models.checks import find_output_problems, gather
 from models.components import Need, find_absent, find_full_disks, needs_of
-from models.devices import HEAVY, choose_device, why_absent
+from models.devices import HEAVY, choose_device, precision_on, why_absent
 from models.errors import ChecksFailed, StoryboardError
 from models.keys import Keys
 from models.lora import checkpoints
@@ -97,7 +97,7 @@ def choose_mixed_precision(settings: AccelerateSettings | None, device: str) -> 
 
 def choose_painting_precision(options: TrainingOptions, device: str) -> Precision:
     """What checkpoints are compared in: as a storyboard is painted on that device."""
-    return options.get_profile().precision_on_gpu if device.startswith("cuda") else "fp32"
+    return precision_on(device, options.get_profile())
 
 
 def _checkpoint_problems(options: TrainingOptions, run: str) -> Iterator[str]:
