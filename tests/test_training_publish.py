@@ -252,7 +252,7 @@ def test_publish_problems_are_found_before_a_training(server: S3Server, aldar: C
     (tmp_path / "file").write_text("a")
     absent = s3_server.make_keys(aws_endpoint_url=server.url)
     cases = {
-        ("s3://Steppe/aldar", server.keys): "expected s3://bucket/prefix",
+        ("s3://s/aldar", server.keys): "expected s3://bucket/prefix",
         ("s3:steppe", server.keys): "expected s3://bucket/prefix",
         ("s3://steppe/aldar", absent): "no AWS credentials found",
         ("gs://steppe/aldar", server.keys): "gs://… is no place to publish to",
