@@ -105,6 +105,16 @@ def test_what_a_training_may_find_in_its_folder(folder: Path, tmp_path: Path) ->
     assert f"holds checkpoint-4, which is of another training than {own}: choose another --output-dir" in said
 
 
+def test_a_checkpoint_that_does_not_say_what_it_is_of_is_named(folder: Path) -> None:
+    output = folder / "one"
+    (output / "checkpoint-4" / STATE).write_text("{")
+    for start in (output / "checkpoint-8", None):
+        said = list(find_strangers(output, start, "first"))
+        assert said == [
+            f"{output} holds checkpoint-4, which does not say what it is of: remove it, or choose another --output-dir"
+        ]
+
+
 def test_checkpoints_of_an_earlier_version_are_of_one_training(folder: Path) -> None:
     output = folder / "one"
     for step in (4, 8, 12):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from training_runs import draw_pictures
 
 from flows.training_command import PROGRAM, main, parse
 from models.errors import TrainingDiverged
@@ -232,8 +233,9 @@ def run_main(
     ends: list[Callable[[], None]] = []
     monkeypatch.setattr("atexit.register", ends.append)
     code = 0
+    monkeypatch.setattr("flows.starting.start", lambda check: check())  # the flow that is no flow needs no server
     try:
-        main(["--seed", "7"])
+        main(["--seed", "7", "--train-data-dir", str(draw_pictures(Path("pictures"), 2, side=256))])
     except SystemExit as error:
         code = int(error.code or 0)
     for end in ends:
@@ -250,7 +252,7 @@ def test_the_location_is_the_last_line(monkeypatch: pytest.MonkeyPatch, capsys: 
         return "outputs/published/aldar"
 
     assert run_main(monkeypatch, capsys, train) == (0, "outputs/published/aldar\n", "")
-    assert given == [TrainingOptions(seed=7)]
+    assert given == [TrainingOptions(seed=7, train_data_dir="pictures")]
     assert os.environ["HF_HUB_OFFLINE"] == "1"  # the steppe profile needs no hub
 
 

@@ -235,6 +235,17 @@ def test_the_advice_follows_what_was_measured(changes: dict[str, float], advice:
     assert ("higher" in reason) == ("higher" in advice)
 
 
+def test_what_the_base_does_as_badly_is_not_blamed_on_the_training() -> None:
+    poor = REFERENCES._replace(painted_variety=0.05)
+    _, reason = choose([row(likeness=0.6, variety=0.05)], poor)
+    assert reason.startswith("no checkpoint reaches every bar")
+    assert reason.endswith("train longer, or with a higher learning rate")
+    _, reason = choose([row(likeness=0.6, variety=0.01)], poor)
+    assert reason.endswith("lower learning_rate, or make fewer updates")
+    _, reason = choose([row(likeness=0.9, drift=None)], REFERENCES)
+    assert reason.endswith("(the bare base: 0.600)")
+
+
 def test_a_training_that_taught_nothing_is_told() -> None:
     _, reason = choose([row(likeness=0.6)], REFERENCES)
     assert "and is the only one; its likeness is 0.600; that is no more than the bare base has" in reason

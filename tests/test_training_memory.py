@@ -38,16 +38,18 @@ def document(**changes: Any) -> TrainingOptions:
         ({"gradient_checkpointing": True}, 9.8),
         ({"gradient_checkpointing": True, "train_batch_size": 1}, 8.7),
         ({"gradient_checkpointing": True, "train_batch_size": 1, "optimizer": "adamw_8bit"}, 8.4),
+        ({"train_batch_size": 2, "rank": 256}, 20.9),
+        ({"train_batch_size": 2, "target_modules": ("to_q", "to_k", "to_v", "to_out.0")}, 20.4),
     ],
 )
 def test_the_figure_is_what_was_measured(changes: dict[str, Any], gib: float) -> None:
-    assert training_memory(document(**changes), "fp16") / GIB == pytest.approx(gib, abs=0.3)
+    assert training_memory(document(**changes), "fp16") / GIB == pytest.approx(gib, abs=0.4)
 
 
 def test_what_was_not_measured_follows_from_it() -> None:
     plain = training_memory(document(), "fp16")
     assert training_memory(document(), "bf16") == plain
-    assert training_memory(document(), "no") > 1.8 * plain
+    assert training_memory(document(train_batch_size=1), "no") / GIB == pytest.approx(23.6, abs=0.8)
     assert training_memory(document(resolution=512), "fp16") < plain / 2
     assert training_memory(document(rank=256), "fp16") == pytest.approx(plain + 3 * 59.3e6 * 20, rel=1e-3)
     assert training_memory(document(prior_data_dir="prior"), "fp16") == training_memory(

@@ -13,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from models.errors import InputError
+from models.errors import InputError, WeightsInvalid
 from models.lora import checkpoints
 from models.lora.checkpoints import State
 from models.lora.job import PICTURES, Job
@@ -67,24 +67,31 @@ def find_strangers(output: Path, start: Path | None, run: str) -> Iterator[str]:
         run: name of this run: what it wrote itself, before it was retried, is no problem.
 
     Raises:
-        WeightsInvalid: a checkpoint does not say what it is.
+        WeightsInvalid: the checkpoint to go on from does not say what it is.
     """
     own = training_of(start, run)
     for step in reversed(checkpoints.list_steps(output)):
-        name = checkpoints.name_of(step)
-        state = checkpoints.peek(output / name)
-        if start is None and state.run != run:
+        found = f"{output} holds {checkpoints.name_of(step)}"
+        state = _state_of(output / checkpoints.name_of(step))
+        if state is None:
+            yield f"{found}, which does not say what it is of: remove it, or choose another --output-dir"
+        elif start is None and state.run != run:
             yield (
-                f"{output} holds {name} of an earlier training: go on from it with --resume-from-checkpoint "
-                "latest, or choose another --output-dir"
+                f"{found} of an earlier training: go on from it with --resume-from-checkpoint latest, or choose "
+                "another --output-dir"
             )
-            return
-        if start is not None and state.training != own:
-            yield (
-                f"{output} holds {name}, which is of another training than {start}: choose another --output-dir, or "
-                "move it away"
-            )
-            return
+        elif start is not None and state.training != own:
+            yield f"{found}, which is of another training than {start}: choose another --output-dir, or move it away"
+        else:
+            continue
+        return
+
+
+def _state_of(folder: Path) -> State | None:
+    try:
+        return checkpoints.peek(folder)
+    except WeightsInvalid:
+        return None
 
 
 def refuse_other_settings(state: State, job: Job) -> None:

@@ -6,6 +6,7 @@ same CLIP measured. The measures themselves are in `models.lora.scores`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -80,6 +81,8 @@ class References(NamedTuple):
     """The base's, with the same prompts and seeds."""
     variety: float
     """The training pictures' own."""
+    painted_variety: float = math.inf
+    """The base's. No bar is made of it: a base that paints everything alike is no fault of a training."""
 
 
 class Measured(NamedTuple):
@@ -118,6 +121,7 @@ def get_references(yardstick: Yardstick) -> References:
         likeness=likeness(_flat(character), yardstick.training),
         agreement=agreement(character, yardstick.prompts),
         variety=spread(yardstick.training),
+        painted_variety=variety(character),
     )
 
 
@@ -197,11 +201,19 @@ def _reason(rows: Sequence[Measured], chosen: int, failures: tuple[str, ...], pa
 def _against_base(row: Measured, failures: tuple[str, ...], references: References) -> str:
     """The base's likeness, and what to change: what fell apart was trained too much, what did not move too little."""
     base = f"{references.likeness:.{DIGITS}f}"
-    if set(failures) - {NO_DRIFT}:
+    if failures and _fell_apart(row, references):
         return f" (likeness of the bare base: {base}); to mend it, lower learning_rate, or make fewer updates"
     if round(row.likeness, DIGITS) > round(references.likeness, DIGITS):
         return f" (the bare base: {base})"
     return f"; that is no more than the bare base has ({base}): train longer, or with a higher learning rate"
+
+
+def _fell_apart(row: Measured, references: References) -> bool:
+    """Whether a bar is missed that the bare base reaches, so that the training is what went too far."""
+    as_the_base = row._replace(variety=references.variety, drift=row.drift or 0.0)
+    less_varied = round(row.variety, DIGITS) < round(references.painted_variety, DIGITS)
+    missed = find_failures(as_the_base, references)
+    return bool(missed) or (less_varied and row.variety < LEAST_VARIETY * references.variety)
 
 
 def _apart(name: str, value: float, side: str, bar: float) -> str:
