@@ -32,7 +32,14 @@ from models.storyboard_form import FORM
 PROGRAM = "python -m flows.storyboard"
 
 SHORT_NAMES = {"temperature": ("--temp",)}
-VALUES = {"lora_path": "SOURCE", "output_dir": "FOLDER", "device": "NAME", "writer_model": "NAME", "sketches": "N=FILE"}
+VALUES = {
+    "lora_path": "SOURCE",
+    "more_loras": "SOURCE[=STRENGTH]",
+    "output_dir": "FOLDER",
+    "device": "NAME",
+    "writer_model": "NAME",
+    "sketches": "N=FILE",
+}
 """What stands for a value in the help, where it is no number and no choice."""
 
 DESCRIPTION = "Turn a one-line tale of Aldar Köse into a storyboard of consistent pictures."

@@ -26,6 +26,7 @@ from models.devices import (
 from models.errors import ChecksFailed, StoryboardError
 from models.keys import Keys
 from models.language.endpoint import find_writer_problem
+from models.loras import wanted_loras
 from models.profiles import ROOT
 from models.settings import StoryboardOptions
 from models.storage import is_s3, local_path, locate_adapter
@@ -153,16 +154,16 @@ def _writer_problems(options: StoryboardOptions, keys: Keys) -> Iterator[str]:
 
 
 def _adapter_problems(options: StoryboardOptions, keys: Keys) -> Iterator[str]:
-    source = options.lora_path or options.get_profile().adapter
-    if source in (None, "none"):
-        return
-    try:
-        if is_s3(source):
-            yield from _s3_problems(source, keys)
-        else:
-            locate_adapter(local_path(source))
-    except StoryboardError as error:
-        yield f"LoRA: {error}; choose another with --lora-path"
+    from models.diffusion.adapter_fit import judge  # what reads headers takes a moment to import
+
+    for lora in wanted_loras(options):
+        try:
+            if is_s3(lora.source):
+                yield from _s3_problems(lora.source, keys)
+            else:
+                judge(locate_adapter(local_path(lora.source)), options.get_profile().base)
+        except StoryboardError as error:
+            yield f"LoRA: {error}; choose another with {lora.option}"
 
 
 def _s3_problems(source: str, keys: Keys) -> Iterator[str]:

@@ -172,7 +172,7 @@ def _facts(schema: Mapping[str, Any], unset: str) -> Iterator[str]:
         yield f"to be given {least} times or more" if least > 1 else "may be given more than once"
     if kind == "boolean" and (default or unset):
         yield f"default: {unset or 'on'}"
-    elif kind not in ("object", "boolean"):
+    elif kind not in ("object", "boolean") and default != []:
         yield f"default: {unset if default is None else _as_given(default)}"
         if unset and default is not None:
             yield f"none: {unset}"

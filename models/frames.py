@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from PIL import Image
 
-from models.board.recipe import Control, Recipe, png_bytes
+from models.board.recipe import Control, PaintedLora, Recipe, png_bytes
 from models.board.store import PICTURES, Painted, Store, content_key
 from models.compute import compute
 from models.diffusion.requests import ControlPicture, PaintRequest
@@ -239,6 +239,10 @@ def _recipe(job: FrameJob, request: PaintRequest) -> Recipe:
         profile=job.studio.setup.profile.name,
         base=job.studio.weights.base,
         adapter=job.studio.weights.adapter,
+        loras=tuple(
+            PaintedLora(name=PurePath(lora.source).stem, fingerprint=lora.fingerprint, strength=lora.strength)
+            for lora in job.studio.setup.adapters
+        ),
         control=None if control is None else Control(**control.model_dump(exclude={"file"})),
         frame=job.number,
     )

@@ -131,7 +131,8 @@ class LoraUse(Record):
 
     def __str__(self) -> str:
         counts = ", ".join(f"{changed} of {there} in {part}" for part, (changed, there) in self.modules.items())
-        return f"{self.source}, strength {self.strength:g}: changed {counts}"
+        unused = f"; embeddings not used: {', '.join(self.unused)}" if self.unused else ""
+        return f"{self.source}, strength {self.strength:g}: changed {counts}{unused}"
 
 
 class Weights(Record):
@@ -142,7 +143,7 @@ class Weights(Record):
     """None where the pipeline uses none."""
     clip: str
     adapter: str | None
-    """None where no character LoRA was used."""
+    """Of the LoRAs and their strengths (`models.loras`); None where none was used."""
 
     def unlike(self, others: Weights) -> str:
         """Names of those that differ from the others, for a message; empty where all are the same."""

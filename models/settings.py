@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.errors import InputError
 from models.keys import ENV_FILE, Keys
+from models.loras import STRONGEST, split_strength
 from models.profiles import OWN_PROFILES, PROFILES, Precision, Profile, Speed, get_profile, valid_profiles
 from models.records import MAX_FRAMES, Story
 
@@ -40,6 +41,24 @@ WriterName = Literal["openai", "offline"]
 Reviewed = Literal["none", "scenes", "frames", "all"]
 FrameNumber = Annotated[int, Field(ge=1, le=MAX_FRAMES)]
 SketchFile = Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+def _has_strength(text: str) -> str:
+    split_strength(text)
+    return text
+
+
+LoraText = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_has_strength)]
+
+
+def _texts(value: object) -> object:
+    """A list as the environment can say it: in JSON, or one text alone."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value) if value.startswith("[") else [value]
+    except ValueError:
+        raise ValueError('write a list as ["style.safetensors=0.6"]') from None
 
 
 def _profile_exists(name: str) -> str:
@@ -96,6 +115,10 @@ class StoryboardOptions(BaseModel):
     """Temperature of the language model, where it takes one. Has no effect on the pictures' noise."""
     lora_path: str | None = Field(None, min_length=1, max_length=1024)
     """Character LoRA: s3://bucket/prefix, a folder, a .safetensors file, or "none". Unset: the profile's own."""
+    lora_scale: float = Field(1.0, ge=-STRONGEST, le=STRONGEST)
+    """How strongly the character LoRA acts; 1 is as it was trained."""
+    more_loras: Annotated[tuple[LoraText, ...], NoDecode, BeforeValidator(_texts)] = Field(())
+    """LoRAs besides the character's, each a source as lora_path has it, or SOURCE=STRENGTH: style.safetensors=0.6."""
     threshold: float | None = Field(None, ge=-1.0, le=1.0)
     """Least likeness (CLIP cosine) of a frame to frame 1. Unset: the profile's."""
     prompt_threshold: float | None = Field(None, ge=-1.0, le=1.0)

@@ -13,7 +13,7 @@ GROUPS = (
         ("profile", "frames", "seed", "writer", "review", "lora_path", "output_dir"),
     ),
     Group("the language model that writes", ("writer_model", "temperature"), "writing"),
-    Group("the pictures", ("size", "steps", "guidance", "refresh"), "painting"),
+    Group("the pictures", ("lora_scale", "more_loras", "size", "steps", "guidance", "refresh"), "painting"),
     Group("which frames are accepted", ("threshold", "prompt_threshold", "attempts"), "gate"),
     Group("what leads the frames", ("pipeline", "control_scale", "control_end", "sketches"), "control"),
     Group("the machine", ("device", "precision", "batch_size", "low_memory", "speed"), "machine"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from models.board.store import Store
 from models.diffusion.requests import PainterSetup, Sampler, sampling
-from models.records import Record, Sketch, Weights
+from models.records import LoraUse, Record, Sketch, Weights
 from models.settings import Pipeline, StoryboardOptions
 from models.storage import sha256_of
 
@@ -39,6 +39,8 @@ class Studio(Manner):
 
     setup: PainterSetup
     weights: Weights
+    loras: tuple[LoraUse, ...] = ()
+    """What each LoRA changed."""
     base_seed: int
     attempts: int
     store: str
@@ -51,12 +53,21 @@ class Studio(Manner):
         return self.model_copy(update={"setup": self.setup.model_copy(update={"batch_size": 1})})
 
 
-def set_up(options: StoryboardOptions, setup: PainterSetup, weights: Weights, *, store: Store, run: str) -> Studio:
+def set_up(
+    options: StoryboardOptions,
+    setup: PainterSetup,
+    weights: Weights,
+    *,
+    loras: tuple[LoraUse, ...] = (),
+    store: Store,
+    run: str,
+) -> Studio:
     """The studio of these options, with the profile's value wherever an option is unset."""
     return Studio(
         **manner_of(options).manner(),
         setup=setup,
         weights=weights,
+        loras=loras,
         base_seed=options.seed,
         attempts=options.attempts,
         store=str(store.root),

@@ -14,6 +14,7 @@ from models.components import fingerprints_here
 from models.diffusion.requests import PainterSetup
 from models.errors import StoryboardError
 from models.keys import Keys
+from models.loras import fingerprint_of, shown_source, wanted_loras
 from models.records import Adapter, Weights
 from models.settings import StoryboardOptions
 from models.storage import fetch_adapter
@@ -25,20 +26,22 @@ CHECKPOINTS = "checkpoints"
 
 
 @task(name="weights", **RETRYING)
-def fetch_weights(options: StoryboardOptions) -> Adapter | None:
-    """The character LoRA from S3, a folder or the profile; None where there is none.
+def fetch_weights(options: StoryboardOptions) -> list[Adapter]:
+    """The character LoRA and others from S3, folders or the profile; empty where there are none.
 
     Raises:
         StorageError, WeightsInvalid: see `models.errors`.
     """
-    source = options.lora_path or options.get_profile().adapter
-    if source is None or source == "none":
-        get_run_logger().info("no character LoRA: the base paints alone")
-        return None
-    cache = Path(options.output_dir) / CHECKPOINTS
-    adapter = fetch_adapter(source, cache_dir=cache, keys=Keys(), progress=InQuarters("character LoRA"))
-    get_run_logger().info("character LoRA %s, fingerprint %s", adapter.source, adapter.fingerprint[:12])
-    return adapter
+    cache, adapters = Path(options.output_dir) / CHECKPOINTS, []
+    for lora in wanted_loras(options):
+        found = fetch_adapter(lora.source, cache_dir=cache, keys=Keys(), progress=InQuarters("LoRA"))
+        get_run_logger().info("LoRA %s, fingerprint %s", found.source, found.fingerprint[:12])
+        adapters.append(
+            found.model_copy(update={"source": shown_source(found.source), "strength": lora.strength}),
+        )
+    if not adapters:
+        get_run_logger().info("no LoRA: the base paints alone")
+    return adapters
 
 
 def find_weights(options: StoryboardOptions) -> Weights | None:
@@ -49,7 +52,7 @@ def find_weights(options: StoryboardOptions) -> Weights | None:
     """
     try:
         found = fingerprints_here(options)
-        adapter = None if found is None else fetch_weights.fn(options)
+        adapters = [] if found is None else fetch_weights.fn(options)
     except StoryboardError as error:
         if error.retryable:
             raise
@@ -58,12 +61,12 @@ def find_weights(options: StoryboardOptions) -> Weights | None:
     if found is None:
         get_run_logger().warning("storyboards that are there do not count, as their base models are not here yet")
         return None
-    return Weights.model_validate({**found, "adapter": adapter.fingerprint if adapter else None})
+    return Weights.model_validate({**found, "adapter": fingerprint_of(adapters)})
 
 
 @task(name="load models", **RETRYING)
-def load_models(options: StoryboardOptions, adapter: Adapter | None, run: str) -> Studio:
-    """Base, LoRA, ControlNet and CLIP on the device; what is loaded already stays.
+def load_models(options: StoryboardOptions, adapters: list[Adapter], run: str) -> Studio:
+    """Base, LoRAs, ControlNet and CLIP on the device; what is loaded already stays.
 
     Raises:
         ModelError, OutOfMemory: see `models.errors`.
@@ -75,7 +78,8 @@ def load_models(options: StoryboardOptions, adapter: Adapter | None, run: str) -
     device = choose_device(options)
     setup = PainterSetup(
         profile=options.get_profile(),
-        adapter=adapter,
+        adapter=adapters[0] if adapters else None,
+        more_adapters=tuple(adapters[1:]),
         device=device,
         precision=choose_precision(options, device),
         with_controlnet=options.pipeline == "reference_guided",
@@ -86,9 +90,9 @@ def load_models(options: StoryboardOptions, adapter: Adapter | None, run: str) -
     with ThreadPoolExecutor(1) as aside:
         # Of local folders every byte is read, which takes longer than loading.
         told = aside.submit(fingerprints, setup)
-        load(setup)
+        loras = load(setup).loras
         load_scorer(setup.profile, setup.scoring_device)
-    weights = Weights(**told.result(), adapter=adapter.fingerprint if adapter else None)
+    weights = Weights(**told.result(), adapter=fingerprint_of(adapters))
     spared = ", text encoders and CLIP in main memory" if setup.low_memory else ""
     get_run_logger().info("models of %s on %s in %s%s", setup.profile.name, setup.device, setup.precision, spared)
-    return set_up(options, setup, weights, store=Store.within(options.output_dir), run=run)
+    return set_up(options, setup, weights, loras=loras, store=Store.within(options.output_dir), run=run)

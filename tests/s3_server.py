@@ -201,14 +201,14 @@ def adapter(size: int = 64, name: str = "adapter_model.safetensors") -> dict[str
     """A LoRA in the three folders, as names and bytes; each holds other numbers."""
     files = {}
     for number, folder in enumerate(ADAPTER_FOLDERS):
-        files[f"{folder}/adapter_config.json"] = b'{"r": 4}'
+        files[f"{folder}/adapter_config.json"] = b'{"r": 4, "lora_alpha": 2}'
         files[f"{folder}/{name}"] = tensors(size, number)
     return files
 
 
 def tensors(size: int = 64, value: int = 0) -> bytes:
     """A safetensors file of `size` numbers."""
-    return bytes(save({"lora_A.weight": np.arange(size, dtype=np.float32) + value}))
+    return bytes(save({"conv_in.lora_A.weight": np.arange(size, dtype=np.float32) + value}))
 
 
 @pytest.fixture(scope="module")

@@ -49,6 +49,8 @@ def refused(capsys: pytest.CaptureFixture[str], arguments: Sequence[str]) -> str
         (["--temp", "0.0"], {"temperature": 0.0}),
         (["--temperature=1.5"], {"temperature": 1.5}),
         (["--lora-path", "s3://studio/aldar"], {"lora_path": "s3://studio/aldar"}),
+        (["--lora-scale", "0.7", "--more-loras", "a=0.5"], {"lora_scale": 0.7, "more_loras": ("a=0.5",)}),
+        (["--more-loras", "a", "--more-loras=s3://b/c=-1"], {"more_loras": ("a", "s3://b/c=-1")}),
         (["--pipeline", "simplified"], {"pipeline": "simplified"}),
         (["--pipeline=reference_guided", "--ref-guided"], {"pipeline": "reference_guided"}),
         (["--ref-guided"], {"pipeline": "reference_guided"}),

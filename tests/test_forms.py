@@ -140,7 +140,7 @@ def test_the_story_is_one_of_the_right_length() -> None:
 
 
 def test_a_value_of_every_option_is_taken_in_its_place_in_the_form_and_by_its_name() -> None:
-    named = {**OTHER_VALUES, "sketches": ["2=camel.png"]}
+    named = {**OTHER_VALUES, "sketches": ["2=camel.png"], "more_loras": list(OTHER_VALUES["more_loras"])}
     shown = {**named, "refresh": "yes", "low_memory": "yes"}
     placed = [
         ({group.key: one} if group.key else one)

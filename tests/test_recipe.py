@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from models.board.recipe import Control, Recipe, png_bytes, read_recipe
+from models.board.recipe import Control, PaintedLora, Recipe, png_bytes, read_recipe
 from models.errors import InputError, ObjectNotFound
 
 RECIPE = Recipe(
@@ -25,6 +25,7 @@ RECIPE = Recipe(
     profile="steppe",
     base="0123456789abcdef" * 4,
     adapter="fedcba9876543210" * 4,
+    loras=(PaintedLora(name="aldar", fingerprint="fedcba9876543210" * 4, strength=0.75),),
     control=Control(kind="reference", scale=0.35, end=0.4),
     frame=2,
     story="Алдар Көсе байды алдады",
@@ -83,17 +84,18 @@ def test_other_readers_find_prompt_seed_and_settings(tmp_path: Path) -> None:
         "Model": "steppe",
         "ControlNet 0": "Module: canny, Image: reference, Weight: 0.35, Guidance Start: 0.0, Guidance End: 0.4",
         "Lora hashes": "aldar: fedcba9876",
+        "Lora strengths": "aldar: 0.75",
         "Frame": "2",
         "Version": "aldar-kose-storyboard 1.2.3",
     }
 
 
 def test_what_was_not_used_is_not_named(tmp_path: Path) -> None:
-    bare = RECIPE.model_copy(update={"negative_prompt": "", "adapter": None, "control": None})
+    bare = RECIPE.model_copy(update={"negative_prompt": "", "adapter": None, "loras": (), "control": None})
     with Image.open(saved(tmp_path, bare)) as image:
         text = image.info["parameters"]
     assert "Negative" not in text
-    assert parse_as_a1111_does(text).keys().isdisjoint({"ControlNet 0", "Lora hashes"})
+    assert parse_as_a1111_does(text).keys().isdisjoint({"ControlNet 0", "Lora hashes", "Lora strengths"})
 
 
 @pytest.mark.parametrize("text", HARD)

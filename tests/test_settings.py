@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -26,6 +27,8 @@ OTHER_VALUES: dict[str, Any] = {
     "writer_model": "gpt-4o-mini",
     "temperature": 0.5,
     "lora_path": "s3://studio/aldar",
+    "lora_scale": 0.8,
+    "more_loras": ("style.safetensors=0.6", "a=b"),
     "threshold": 0.6,
     "prompt_threshold": 0.1,
     "attempts": 5,
@@ -53,6 +56,8 @@ def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def environment_words(value: Any) -> str:
+    if isinstance(value, tuple):
+        return json.dumps(value)
     return '{"2": "camel.png"}' if isinstance(value, dict) else str(value)
 
 
@@ -129,6 +134,12 @@ def test_keys_come_from_env_and_are_not_shown() -> None:
         ({"sketches": {25: "a.png"}}, "sketches.25: Input should be less than or equal to 24, got 25"),
         ({"sketches": {2: ""}}, "sketches.2: String should have at least 1 character, got ''"),
         ({"lora_path": ""}, "lora_path: String should have at least 1 character, got ''"),
+        ({"lora_scale": 5}, "lora_scale: Input should be less than or equal to 4, got 5"),
+        (
+            {"more_loras": ["a=9"]},
+            "more_loras.0: strength must be from -4 to 4, as in style.safetensors=0.6, got 'a=9'",
+        ),
+        ({"more_loras": "[1"}, """more_loras: write a list as ["style.safetensors=0.6"], got '[1'"""),
         ({"device": "x" * 90}, f"device: valid devices: cpu, cuda, cuda:N, mps, got '{'x' * 79}…"),
         ({"frame": 3}, "unknown option 'frame'; did you mean frames?"),
         ({"openai_api_key": "sk-secret"}, f"unknown option 'openai_api_key'; valid names: {', '.join(OTHER_VALUES)}"),
@@ -229,9 +240,9 @@ def test_the_example_names_everything_that_may_be_set_and_every_default() -> Non
     found = {match[1]: match[2] for line in lines if (match := re.fullmatch(r"# ([A-Z_]+)=(.*)", line))}
     options = {PREFIX + name.upper(): field.get_default() for name, field in StoryboardOptions.model_fields.items()}
     assert found.keys() == {name.upper() for name in Keys.model_fields} | options.keys()
-    shown = {str: str, bool: lambda value: str(value).lower(), type(None): lambda _: ""}
+    shown = {tuple: list, bool: lambda value: str(value).lower(), type(None): lambda _: ""}
     for name, default in options.items():
-        assert found[name] == shown.get(type(default), str)(default), name
+        assert found[name] == str(shown.get(type(default), str)(default)), name
     assert all(line.startswith("#") or not line for line in lines)
 
 

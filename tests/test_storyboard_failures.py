@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 import s3_server
 import tiny_loras
+import torch
 from flow_runs import DEADLINE, STORY, Ran, Stage, until
 from openai_server import Reply, completion, failure, serving
 from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL
 
 import flows.storyboard
 from flows.command_line import parse
-from models.errors import ChecksFailed, ConnectionFailed, InputError, QuotaExhausted, StoryboardError, WriterRefused
+from models.errors import ChecksFailed, ConnectionFailed, InputError, QuotaExhausted, WriterRefused
 from tasks import retries, story, weights
 
 KEY = "sk-the-borrowed-coat-4f9d1c7a"
@@ -105,18 +106,19 @@ def test_a_corrupt_lora(stage: Stage, tmp_path: Path) -> None:
     assert not stage.boards()
 
 
-def test_a_lora_of_another_base_fails_once_the_models_load(stage: Stage, tmp_path: Path) -> None:
-    folder = tmp_path / "lora"
-    for name, data in s3_server.adapter().items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
-    ran = stage.run(lora_path=str(folder))
-    error = error_of(ran)
-    assert isinstance(error, StoryboardError)
+def test_a_lora_of_another_base_is_told_by_its_header_before_the_writer_is_asked(stage: Stage, tmp_path: Path) -> None:
+    wide = {"unet": {"conv_in.lora_A.weight": torch.zeros(4, 99), "conv_in.lora_B.weight": torch.zeros(8, 4)}}
+    error = error_of(stage.run(lora_path=str(tiny_loras.save_checkpoint(tmp_path / "lora", {**whole(), **wide}))))
+    assert isinstance(error, ChecksFailed)
+    assert "'conv_in' has down [4, 99] and up [8, 4], this base's weight is [8, 4, 3, 3]" in str(error)
+    assert "choose another with --lora-path" in str(error)
     assert "\n" not in str(error)
-    assert ran.task_runs("load models")["load models"].run_count == 1
-    (board,) = stage.boards()
-    assert not (board / "report.json").exists()
+    assert not stage.boards()
+
+
+def whole() -> tiny_loras.Tensors:
+    """A LoRA of the tiny base."""
+    return tiny_loras.lora_by_part(tiny_loras.pipeline())
 
 
 @pytest.mark.parametrize("text", ["", "  \n\t ", "а" * 2001], ids=["empty", "blank", "2001 letters"])
@@ -258,7 +260,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[s3_serve
 def test_a_lora_comes_from_s3_once_and_changes_the_pictures(
     stage: Stage, bucket: s3_server.S3Server, tmp_path: Path
 ) -> None:
-    folder = tiny_loras.save_checkpoint(tmp_path / "lora", tiny_loras.lora_by_part(tiny_loras.pipeline()))
+    folder = tiny_loras.save_checkpoint(tmp_path / "lora", whole())
     name = bucket.make_bucket()
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     bucket.put(name, "aldar", files)
@@ -283,8 +285,7 @@ def test_an_endpoint_out_of_reach_is_tried_again(stage: Stage, monkeypatch: pyte
 
     monkeypatch.setattr(weights, "fetch_adapter", fetch_adapter)
     monkeypatch.setattr(flows.storyboard, "fetch_weights", weights.fetch_weights.with_options(retry_delay_seconds=0))
-    file = stage.output.parent / "lora.safetensors"
-    file.write_bytes(s3_server.tensors())
+    file = tiny_loras.save_kohya(stage.output.parent / "lora.safetensors", whole())
     error = error_of(stage.run(lora_path=str(file)))
     assert "out of reach" in str(error)
     assert len(calls) == 4

@@ -43,6 +43,15 @@ class Control(Record):
     """Share of the steps in which it acted."""
 
 
+class PaintedLora(Record):
+    """A LoRA that was on the base."""
+
+    name: str
+    """The last part of what a person named, without the folders before it."""
+    fingerprint: str
+    strength: float
+
+
 class Recipe(Record):
     """Everything that is needed to paint a picture again."""
 
@@ -58,7 +67,8 @@ class Recipe(Record):
     base: str
     """Fingerprint of the base weights."""
     adapter: str | None
-    """Fingerprint of the character LoRA."""
+    """Fingerprint of the LoRAs and their strengths."""
+    loras: tuple[PaintedLora, ...] = ()
     control: Control | None
     frame: int
     story: str | None = None
@@ -99,8 +109,9 @@ def parameters(recipe: Recipe) -> str:
             f"Module: canny, Image: {recipe.control.kind}, Weight: {recipe.control.scale}, "
             f"Guidance Start: 0.0, Guidance End: {recipe.control.end}"
         )
-    if recipe.adapter is not None:
-        pairs["Lora hashes"] = f"aldar: {recipe.adapter[:_SHORT_HASH]}"
+    if recipe.loras:
+        pairs["Lora hashes"] = ", ".join(f"{lora.name}: {lora.fingerprint[:_SHORT_HASH]}" for lora in recipe.loras)
+        pairs["Lora strengths"] = ", ".join(f"{lora.name}: {lora.strength:g}" for lora in recipe.loras)
     pairs |= {"Frame": recipe.frame, "Version": f"{DISTRIBUTION} {recipe.version}"}
     lines = [recipe.prompt]
     if recipe.negative_prompt:

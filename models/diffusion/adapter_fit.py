@@ -13,7 +13,7 @@ from pathlib import Path
 from models.diffusion.adapter_files import ComponentFile, open_adapter, read_header
 from models.diffusion.adapter_keys import PARTS, TEXT_MODEL, BaseShapes, Shape, Shapes, Target, sort_keys, split_key
 from models.diffusion.adapter_kinds import BIASES, LENGTHS, difference_shape, flat, kind_of, of_outputs
-from models.errors import AdapterMismatch
+from models.errors import AdapterMismatch, WeightsInvalid
 from models.profiles import Component
 
 
@@ -123,8 +123,12 @@ def _shapes_of(base: Component) -> Iterator[tuple[str, Shapes]]:
     for part in PARTS:
         pattern = f"*.{base.variant}*.safetensors" if base.variant else "*.safetensors"
         files = sorted((folder / part).glob(pattern)) if folder else []
-        if files:
-            yield part, {canonical(key): shape for file in files for key, (_, shape) in read_header(file).items()}
+        try:
+            shapes = {canonical(key): shape for file in files for key, (_, shape) in read_header(file).items()}
+        except WeightsInvalid:
+            return  # which the check of the base tells
+        if shapes:
+            yield part, shapes
 
 
 def _folder_of(base: Component) -> Path | None:
