@@ -150,4 +150,4 @@ def _check(options: TrainingOptions) -> None:
     require(options, settings, Keys(), run="")
     training_set = read_set(options, token_counter(options.get_profile()))
     require_enough(training_set)
-    updates_of(options, len(training_set.learnt), settings.num_processes if settings else 1)
+    updates_of(options, training_set.shown_in_a_pass, settings.num_processes if settings else 1)

@@ -52,7 +52,7 @@ def read_pictures(options: TrainingOptions, settings: AccelerateSettings | None)
 
     training_set = read_set(options, token_counter(options.get_profile()))
     require_enough(training_set)
-    updates_of(options, len(training_set.learnt), settings.num_processes if settings else 1)
+    updates_of(options, training_set.shown_in_a_pass, settings.num_processes if settings else 1)
     show_page("training-pictures", set_markdown(training_set, set_sheet(training_set)), "What is learnt from")
     for note in notes(options, training_set.shown_in_a_pass, settings.num_processes if settings else 1):
         get_run_logger().info("%s", note)

@@ -52,6 +52,14 @@ def test_the_card_says_what_it_is_and_how_it_was_chosen(tmp_path: Path) -> None:
         assert words in text, words
 
 
+def test_the_card_counts_repeats_and_files_that_are_not_used(tmp_path: Path) -> None:
+    options, training_set, comparison = told(tmp_path / "grid.png", profile="sdxl", trigger="aldar_kose_man")
+    learnt = tuple(picture.model_copy(update={"repeats": 5}) for picture in training_set.learnt)
+    changes = {"learnt": learnt, "passed_over": ("a.md: no picture and no caption",)}
+    text = model_card(options, training_set.model_copy(update=changes), comparison, SDXL.base.source)
+    assert "2 trained on, 1 held out to measure the loss, with repeats 10 in a pass, 1 other files not used" in text
+
+
 def test_a_card_says_what_was_not_measured(tmp_path: Path) -> None:
     options, training_set, comparison = told(tmp_path / "grid.png", profile="sdxl", trigger="aldar_kose_man")
     rows = tuple(row.model_copy(update={"drift": None}) for row in comparison.rows)

@@ -161,6 +161,10 @@ def _training(options: TrainingOptions, training_set: TrainingSet, comparison: C
     pictures = [f"{len(training_set.learnt)} trained on", f"{len(training_set.held_out)} held out to measure the loss"]
     if training_set.prior:
         pictures.append(f"{len(training_set.prior)} for prior preservation")
+    if training_set.shown_in_a_pass > len(training_set.learnt):
+        pictures.append(f"with repeats {training_set.shown_in_a_pass} in a pass")
+    if training_set.passed_over:
+        pictures.append(f"{len(training_set.passed_over)} other files not used")
     facts = [
         ("base", _name_of_base(base)),
         ("pictures", ", ".join(pictures)),
