@@ -52,7 +52,7 @@ def find_absent(components: list[Component]) -> Iterator[str]:
         if not component.is_local and _is_offline() and bytes_to_fetch(component):
             yield (
                 f"{component.source} is not in the cache, or only in part, and HF_HUB_OFFLINE is set: "
-                f"unset it to download {_gigabytes(component.size)}, or set HF_HOME to where it is"
+                f"unset it to download {_amount(component.size)}, or set HF_HOME to where it is"
             )
 
 
@@ -156,10 +156,13 @@ def _is_offline() -> bool:
 
 def find_room_problems(options: StoryboardOptions) -> Iterator[str]:
     """Disks that are too full for what a storyboard writes on them, one line each."""
+    from models.board.contact_sheet import most_bytes  # Pillow, which nothing else here needs
+
     side = options.size or options.get_profile().native_size
     # A PNG is at most about as large as its raw pixels; every attempt is kept, and the chosen one once more.
     pictures = Need("pictures", options.frames * (options.attempts + 1) * side * side * 3, Path(options.output_dir))
-    yield from find_full_disks([*needs_of(needed_components(options)), pictures])
+    sheet = Need("contact sheet", most_bytes(options.frames, side), Path(options.output_dir))
+    yield from find_full_disks([*needs_of(needed_components(options)), pictures, sheet])
 
 
 def find_full_disks(all_needs: list[Need]) -> Iterator[str]:
@@ -171,9 +174,9 @@ def find_full_disks(all_needs: list[Need]) -> Iterator[str]:
         total = sum(need.size for need in needs)
         free = shutil.disk_usage(_existing(needs[0].folder)).free
         if free < total:
-            what = ", ".join(f"{need.what} {_gigabytes(need.size)}" for need in needs)
+            what = ", ".join(f"{need.what} {_amount(need.size)}" for need in needs)
             yield (
-                f"the disk of {needs[0].folder} has {_gigabytes(free)} free, {_gigabytes(total)} are needed ({what}): "
+                f"the disk of {needs[0].folder} has {_amount(free)} free, {_amount(total)} are needed ({what}): "
                 "free some, or set HF_HOME or --output-dir to a folder on another disk"
             )
 
@@ -193,8 +196,9 @@ def _existing(path: Path) -> Path:
     return next(place for place in (path, *path.parents) if place.exists())
 
 
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.2f} GB"
+def _amount(size: int) -> str:
+    """The bytes in megabytes, or in gigabytes from one on."""
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def fingerprints_here(options: StoryboardOptions) -> dict[str, str | None] | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ from PIL import Image
 from s3_server import ACCESS_KEY, SECRET_KEY, adapter, forget_aws, make_keys, tensors
 
 from models import checks
+from models.board.contact_sheet import most_bytes
 from models.checks import choose_device, find_problems, require
 from models.components import bytes_to_fetch
 from models.errors import ChecksFailed
@@ -190,7 +193,8 @@ def test_a_disk_must_have_room_for_what_will_be_fetched(
     use(monkeypatch, profile, controlnet=vast)
     told = problems()
     assert "1000000000.0" in told
-    assert "steppe/vast 1000000000.00 GB, pictures 0.00 GB" in told
+    assert "steppe/vast 1000000000.00 GB, pictures " in told
+    assert re.search(r"pictures [\d.]+ MB, contact sheet [\d.]+ MB\): free some", told)
     assert "free some, or set HF_HOME or --output-dir" in told
     assert problems(pipeline="simplified") == ""
 
@@ -199,6 +203,23 @@ def test_pictures_need_room_too(profile: Profile, monkeypatch: pytest.MonkeyPatc
     use(monkeypatch, profile, native_size=2**22)
     assert "pictures 211.11 GB" not in problems(frames=1, attempts=1, size=64)
     assert "pictures 1266637.40 GB" in problems(frames=6, attempts=3)
+
+
+def test_a_small_disk_is_told_in_megabytes_with_the_contact_sheet(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sheet, usage = most_bytes(1, 256), shutil.disk_usage(".")
+    needed = 2 * 256 * 256 * 3 + sheet
+
+    def told(free: int) -> str:
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free))
+        return problems(frames=1, attempts=1, size=256)
+
+    assert told(needed) == ""
+    assert (
+        f" has {(needed - 1) / 1e6:.1f} MB free, {needed / 1e6:.1f} MB are needed (pictures 0.4 MB, contact sheet "
+        f"{sheet / 1e6:.1f} MB): free some"
+    ) in told(needed - 1)
 
 
 def test_offline_and_not_cached_is_told(profile: Profile, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

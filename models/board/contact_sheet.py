@@ -63,17 +63,15 @@ class _Page:
     def __init__(self, side: int, columns: int, frames: int) -> None:
         self.side, self.columns = side, columns
         self.margin, self.gutter = self.units(56), self.units(34)
-        self.width = 2 * self.margin + columns * side + (columns - 1) * self.gutter
+        self.width, longest = _extent(side, frames)
         self.edges = (self.margin, self.width - self.margin)
-        rows = -(-frames // columns)
-        longest = self.units(560) + rows * (side + self.units(220))  # more than is needed; cut to what was used
         self.image = Image.new("RGB", (self.width, longest), PAPER)
         self.draw = ImageDraw.Draw(self.image)
         self.y = self.margin
 
     def units(self, count: float) -> int:
         """Units as pixels; a picture's side has 384."""
-        return round(count * self.side / _SMALLEST)
+        return _units(count, self.side)
 
     def write(self, text: str, style: _Style, edges: tuple[int, int], top: int, backwards: bool | None = None) -> int:
         """Write wrapped text between a left and a right edge, from the side where its script begins.
@@ -122,6 +120,28 @@ def contact_sheet(panels: Sequence[Panel], title: str, *, story: str = "", foote
         _draw_row(page, panels[first : first + page.columns], first + 1)
     _draw_foot(page, footer)
     return page.image.crop((0, 0, page.width, page.y))
+
+
+def most_bytes(frames: int, side: int) -> int:
+    """Bytes of a sheet of so many pictures, at most: a PNG is about as large as its raw pixels.
+
+    Args:
+        frames: how many.
+        side: of a picture, in pixels.
+    """
+    width, height = _extent(min(max(side, _SMALLEST), _LARGEST), frames)
+    return 3 * width * height
+
+
+def _units(count: float, side: int) -> int:
+    return round(count * side / _SMALLEST)
+
+
+def _extent(side: int, frames: int) -> tuple[int, int]:
+    """Width and height of a page in pixels; the height is more than is needed, and cut to what was used."""
+    columns = _columns(frames)
+    width = 2 * _units(56, side) + columns * side + (columns - 1) * _units(34, side)
+    return width, _units(560, side) + -(-frames // columns) * (side + _units(220, side))
 
 
 def _columns(frames: int) -> int:
