@@ -36,6 +36,18 @@ def test_a_board_of_other_weights_does_not_count(tmp_path: Path, name: str) -> N
     assert found(tmp_path, lambda: None) is None
 
 
+def test_a_board_of_other_defaults_of_its_profile_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    board, plain = write_board(tmp_path), PROFILES["steppe"]
+    monkeypatch.setitem(PROFILES, "steppe", plain.model_copy(update={"guidance": 9.0, "memory": 1}))
+    with caplog.at_level("INFO", "models.board"):
+        assert found(tmp_path, lambda: WEIGHTS) is None
+    assert f"{board} does not count, for it was painted otherwise (guidance changed since)" in caplog.text
+    monkeypatch.setitem(PROFILES, "steppe", plain.model_copy(update={"memory": 1}))
+    assert found(tmp_path, lambda: WEIGHTS) == str(board)
+
+
 def test_an_older_board_of_these_weights_counts_before_a_newer_one_of_others(tmp_path: Path) -> None:
     old = write_board(tmp_path)
     new = write_board(tmp_path, weights=WEIGHTS.model_copy(update={"adapter": "0" * 64}))

@@ -6,7 +6,7 @@
 
 The index is written anew after every story, so that it always tells how far the book has come. What is finished is told
 by the boards themselves: a board belongs to a story if its report has the same story and the same options, and if it
-was painted with the very weights that a new one would be painted with.
+was painted with the very weights and settings that a new one would be painted with.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from models.markdown import code, escape
 from models.records import Record, Weights
 from models.settings import StoryboardOptions
 from models.storage import local_errors, write_atomically
+from models.studio import manner_of
 
 logger = logging.getLogger(__name__)
 
@@ -135,11 +136,15 @@ def _report_in(folder: Path) -> Report | None:
 
 
 def _painted_with(weights: Weights | None, report: Report, folder: Path) -> bool:
+    """Whether the board would come out the same now: an option that is unset means what the profile says today."""
     if weights is None:
         return False
     changed = report.weights.unlike(weights)
+    if report.studio is not None and not changed:
+        before, now = report.studio.manner(), manner_of(report.options).manner()
+        changed = ", ".join(name for name, value in before.items() if value != now[name])
     if changed:
-        logger.info("%s was painted with other weights (%s changed since) and does not count", folder, changed)
+        logger.info("%s does not count, for it was painted otherwise (%s changed since)", folder, changed)
     return not changed
 
 
