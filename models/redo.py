@@ -138,13 +138,11 @@ def _device(report: Report) -> str:
 
 
 def _adapter(report: Report) -> dict[str, str]:
-    """Where the LoRA lies, if the board says it; a relative path means nothing in another folder."""
-    if report.studio is None:
+    """Where a LoRA lies that was named by a path: a relative one means nothing in another folder."""
+    adapter = None if report.studio is None else report.studio.setup.adapter
+    if adapter is None or report.options.lora_path is None or adapter.source.startswith("s3:"):
         return {}
-    adapter = report.studio.setup.adapter
-    if adapter is None:
-        return {"lora_path": "none"}
-    return {"lora_path": adapter.source if adapter.source.startswith("s3:") else adapter.path}
+    return {"lora_path": adapter.path}
 
 
 def _sketches(frame: FrameReport, recipe: Recipe, given: StoryboardOptions, wanted: str | None) -> dict[int, str]:

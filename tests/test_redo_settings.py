@@ -108,6 +108,24 @@ def test_a_relative_sketch_and_lora_are_found_from_another_folder(
     assert untouched(board, 2).sketch is not None
 
 
+@pytest.mark.parametrize(
+    ("given", "source", "found"),
+    [
+        (None, "/moved/checkout/weights", None),
+        ("none", None, "none"),
+        ("lora.safetensors", "lora.safetensors", "/once/lora.safetensors"),
+        ("s3://steppe/aldar", "s3://steppe/aldar", "s3://steppe/aldar"),
+    ],
+)
+def test_the_lora_is_looked_for_where_it_was_named(
+    tmp_path: Path, given: str | None, source: str | None, found: str | None
+) -> None:
+    board = write_board(tmp_path, lora_path=given)
+    adapter = source and {"path": "/once/lora.safetensors", "fingerprint": "e" * 64, "source": source}
+    edit(board / "report.json", lambda report: report["studio"]["setup"].update(adapter=adapter))
+    assert plan_redo(board, 2, RedoOptions()).painting.lora_path == found
+
+
 def test_a_board_of_an_earlier_version_doubts_its_sketch(tmp_path: Path) -> None:
     board = write_board(tmp_path / "outputs", sketches={2: drawn(tmp_path)})
     forget_record(board)
