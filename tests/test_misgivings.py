@@ -10,7 +10,7 @@ from written_boards import write_board
 from models.board.finished import read_board
 from models.board.misgivings import find_warnings
 from models.board.pages import report_markdown
-from models.board.report import summary_lines
+from models.board.report import outcome, summary_lines
 from models.language import offline
 from models.records import SceneBreakdown, Story
 from models.settings import StoryboardOptions
@@ -66,6 +66,7 @@ def test_the_report_its_page_and_the_last_lines_warn(tmp_path: Path) -> None:
     board = write_board(tmp_path, story="阿尔达尔骗了商人")
     report = read_board(board).report
     assert len(report.warnings) == 2
+    assert outcome(report) == "3 frames, all accepted; 2 warnings: see the report"
     assert "- **Warning:** The tale is not the story's" in report_markdown(report, board)
     assert [line for line in summary_lines(report) if line.startswith("warning: ")] == [
         f"warning: {warning}" for warning in report.warnings
