@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.figures import Figures, choose, parser_for
-from models.diffusion.loading import Models, load
+from models.diffusion import differentiable
+from models.diffusion.loading import Models, load, unload
 from models.diffusion.painter import paint
 from models.diffusion.requests import ControlPicture, PainterSetup, PaintRequest, sampling
 from models.lora.config_files import training_options
@@ -121,6 +122,27 @@ def check_recording(figures: Figures) -> None:
     figures.note("recorded again", **apart(pixels(models, requests(None)), exact))
 
 
+def check_giving_way(figures: Figures) -> None:
+    """A kernel that fails in the middle of a painting, also while a graph is recorded, ends neither it nor the next."""
+    if not figures.device.startswith("cuda"):  # nothing else paints on kernels
+        return
+    plain = pixels(models_of(figures.device, "plain"), requests(None))
+    models = models_of(figures.device, "exact")
+    pixels(models, requests(None))
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise LookupError("no such kernel")
+
+    working, differentiable.geglu = differentiable.geglu, fail
+    try:
+        figures.note("after a kernel failed, beside plain", **apart(pixels(models, requests(None)), plain))
+        pixels(models, requests(None))
+    finally:
+        differentiable.geglu = working
+        unload()
+    assert len(models.failures) == 1, f"the kernel's failure was met {len(models.failures)} times"
+
+
 def check_training(figures: Figures, folder: Path) -> None:
     """A training that goes on from a checkpoint learns what an uninterrupted one learns, up to the GPU's rounding."""
     losses = {name: learn(figures, folder / name, half=half) for name, half in (("whole", False), ("resumed", True))}
@@ -170,6 +192,8 @@ def main() -> None:
             check_painting(figures, Path(scratch))
         with figures.part("recording"):
             check_recording(figures)
+        with figures.part("giving way"):
+            check_giving_way(figures)
         with figures.part("training"):
             check_training(figures, Path(scratch))
     raise SystemExit(1 if figures.failed else 0)
