@@ -33,7 +33,7 @@ PROGRAM = "python -m flows.storyboard"
 
 SHORT_NAMES = {"temperature": ("--temp",)}
 VALUES = {
-    "lora_path": "SOURCE",
+    **dict.fromkeys(("lora_path", "base", "controlnet", "vae", "clip"), "SOURCE"),
     "more_loras": "SOURCE[=STRENGTH]",
     "output_dir": "FOLDER",
     "device": "NAME",

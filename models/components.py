@@ -12,14 +12,18 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
+from models.configurations import find_misfits
+from models.diffusion.requests import sampling
 from models.errors import StoryboardError
-from models.profiles import ROOT, Component
+from models.hub import is_offline
+from models.layouts import MODEL_INDEX, PICKLE
+from models.profiles import ROOT
 from models.settings import StoryboardOptions
-from models.storage import check_file, fingerprint
+from models.sources import SINGLE, Component
+from models.storage import check_file, fingerprint, sha256_of
 
 NEARLY_ALL = 0.98
 """Share of a component's bytes from which on it counts as cached: its size is given in round numbers."""
-MODEL_INDEX = "model_index.json"
 
 
 class Need(NamedTuple):
@@ -34,38 +38,45 @@ def needed_components(options: StoryboardOptions) -> list[Component]:
     """The profile's models that these options use; without guidance there is no ControlNet."""
     profile = options.get_profile()
     guided = [profile.controlnet] if options.pipeline == "reference_guided" else []
-    return [profile.base, *guided, profile.clip]
+    return [profile.base, *([profile.vae] if profile.vae else []), *guided, profile.clip]
 
 
 def find_component_problems(options: StoryboardOptions) -> Iterator[str]:
     """Models that are not here and won't come by themselves, one line each."""
-    yield from find_absent(needed_components(options))
-    vocabulary = options.get_profile().vocabulary
+    profile = options.get_profile()
+    absent = list(find_absent(needed_components(options)))
+    yield from absent
+    if not absent:
+        sampler = sampling(options.speed, 1).sampler
+        yield from find_misfits(profile, sampler, guided=options.pipeline == "reference_guided")
+    vocabulary = profile.vocabulary
     if vocabulary and Path(vocabulary).parent.is_dir() and not Path(vocabulary).is_file():
         yield _incomplete(Path(vocabulary).parent, [Path(vocabulary).name])
 
 
 def find_absent(components: list[Component]) -> Iterator[str]:
     """Those of the models that are not here and won't come by themselves, one line each."""
-    yield from _local_problems([Path(component.source) for component in components if component.is_local])
+    yield from _local_problems([component for component in components if component.is_local])
     for component in components:
-        if not component.is_local and _is_offline() and bytes_to_fetch(component):
+        if not component.is_local and is_offline() and bytes_to_fetch(component):
             yield (
                 f"{component.source} is not in the cache, or only in part, and HF_HUB_OFFLINE is set: "
                 f"unset it to download {_amount(component.size)}, or set HF_HOME to where it is"
             )
 
 
-def _local_problems(folders: list[Path]) -> Iterator[str]:
+def _local_problems(components: list[Component]) -> Iterator[str]:
     absent: list[Path] = []
-    for folder in folders:
+    for component in components:
+        folder = Path(component.source)
         if any(parent in absent for parent in folder.parents):
             continue  # told already
-        if not folder.is_dir():
+        if not folder.exists():
             absent.append(folder)
-            yield _incomplete(folder, ["there is no such folder"])
+            kind = "file" if folder.suffix == SINGLE else "folder"
+            yield _incomplete(folder, [f"there is no such {kind}"])
             continue
-        lacks = list(_missing_parts(folder))
+        lacks = list(_missing_parts(folder, pickled=component.pickled) if folder.is_dir() else _faults(folder))
         if lacks:
             yield _incomplete(folder, lacks)
 
@@ -77,7 +88,7 @@ def _incomplete(folder: Path, lacks: list[str]) -> str:
     return f"{shown} is missing or incomplete: {', '.join(lacks)}; {way_out}"
 
 
-def _missing_parts(folder: Path) -> Iterator[str]:
+def _missing_parts(folder: Path, *, pickled: bool) -> Iterator[str]:
     """What a model in the diffusers or transformers layout lacks, or which of its files is broken."""
     try:
         parts = _parts_of_pipeline(folder / MODEL_INDEX)
@@ -85,7 +96,15 @@ def _missing_parts(folder: Path) -> Iterator[str]:
         yield str(error)
         return
     for part in parts:
-        yield from _missing_files(folder / part, part or folder.name, is_model=not part)
+        if not (pickled and (folder / part / PICKLE).is_file() and (folder / part / "config.json").is_file()):
+            yield from _missing_files(folder / part, part or folder.name, is_model=not part)
+
+
+def _faults(file: Path) -> Iterator[str]:
+    try:
+        check_file(file)
+    except StoryboardError as error:
+        yield str(error)
 
 
 def _parts_of_pipeline(index: Path) -> list[str]:
@@ -111,10 +130,7 @@ def _missing_files(place: Path, name: str, *, is_model: bool) -> Iterator[str]:
     elif has_config and not weights:
         yield f"no weights in {name}"
     for file in [*configs, *weights]:
-        try:
-            check_file(file)
-        except StoryboardError as error:
-            yield str(error)
+        yield from _faults(file)
 
 
 def bytes_to_fetch(component: Component) -> int:
@@ -138,7 +154,7 @@ def _cached_snapshot(component: Component) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     for name in (MODEL_INDEX, "config.json"):
-        found = try_to_load_from_cache(component.source, name)
+        found = try_to_load_from_cache(component.source, name, revision=component.revision)
         if isinstance(found, str):
             return Path(found).parent
     return None
@@ -146,12 +162,6 @@ def _cached_snapshot(component: Component) -> Path | None:
 
 def _is_wanted(path: Path, component: Component) -> bool:
     return not component.files or any(fnmatch(path.as_posix(), pattern) for pattern in component.files)
-
-
-def _is_offline() -> bool:
-    from huggingface_hub import is_offline_mode
-
-    return is_offline_mode()
 
 
 def find_room_problems(options: StoryboardOptions) -> Iterator[str]:
@@ -187,7 +197,7 @@ def needs_of(components: list[Component]) -> Iterator[Need]:
 
     for component in components:
         missing = bytes_to_fetch(component)
-        if missing and not _is_offline():
+        if missing and not is_offline():
             yield Need(component.source, missing, Path(HF_HUB_CACHE))
 
 
@@ -235,6 +245,8 @@ def component_fingerprint(component: Component, folder: Path) -> str:
     """
     if not component.is_local:
         return hashlib.sha256(f"{component.source}@{folder.name}".encode()).hexdigest()
+    if component.is_file:
+        return sha256_of(folder)
     names = sorted(_parts_of_pipeline(folder / MODEL_INDEX))
     with ThreadPoolExecutor() as threads:  # so SDXL's 7 GB take as long as its UNet's 5
         parts = list(threads.map(lambda name: fingerprint(folder / name), names))

@@ -23,7 +23,7 @@ from models.records import Candidate, FramePrompt, FrameResult, Record, Scores, 
 from models.studio import Studio
 from models.vision.gate import best, judge
 
-VERSION = 1
+VERSION = 2
 """Raise it when the same inputs would give another picture or other scores: stored candidates are then painted anew."""
 
 Progress = Callable[[float], None]

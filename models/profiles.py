@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -16,32 +17,13 @@ from dotenv.parser import parse_stream
 
 from models.errors import InputError
 from models.records import Record
+from models.sources import Component, locate
 
 ROOT = Path(__file__).resolve().parent.parent
 GIB = 2**30
 
 Precision = Literal["fp32", "fp16", "bf16"]
 Speed = Literal["plain", "exact", "fast"]
-
-
-class Component(Record):
-    """Where one model of a profile comes from."""
-
-    source: str
-    """A hub repository ("stabilityai/stable-diffusion-xl-base-1.0") or a local folder."""
-    variant: str | None = None
-    """Variant of the weight files ("fp16"), where the repository has several."""
-    size: int
-    """Bytes that a fresh download takes on disk; 0 for what ships with this project."""
-    files: tuple[str, ...] = ()
-    """Patterns of the files that are needed; empty means all."""
-    pickled: bool = False
-    """The repository's only PyTorch weights are a pickle (`pytorch_model.bin`), which is read with weights_only."""
-
-    @property
-    def is_local(self) -> bool:
-        """Whether this is a folder on this machine (an absolute path) rather than a hub repository."""
-        return Path(self.source).is_absolute()
 
 
 class Profile(Record):
@@ -51,6 +33,10 @@ class Profile(Record):
     base: Component
     controlnet: Component
     clip: Component
+    vae: Component | None = None
+    """A VAE in place of the base's own."""
+    layout: str
+    """Folder with the configurations and tokenizers of this kind of base, by which a single file is read."""
     adapter: str | None
     """Source of the character LoRA used when none is named: a folder, or None if the profile ships none."""
     trigger: str
@@ -84,29 +70,60 @@ class Profile(Record):
     @property
     def is_local(self) -> bool:
         """Whether all models lie on this machine, so that no hub needs to be asked for anything."""
-        return all(component.is_local for component in (self.base, self.controlnet, self.clip))
+        return all(component.is_local for component in (self.base, self.controlnet, self.clip, self.vae) if component)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Sides of the pictures that the base was trained on, in pixels."""
+        return (self.native_size,)
+
+    def with_sources(self, named: Mapping[str, str | None]) -> Profile:
+        """The same with other models.
+
+        Args:
+            named: "base", "controlnet", "clip" or "vae" -> a hub repository, folder or file, or None for the profile's
+                own.
+        """
+        changes = {part: self.replaced(part, *locate(source, Path.cwd())) for part, source in named.items() if source}
+        return self.model_copy(update=changes) if changes else self
+
+    def replaced(self, part: str, source: str, revision: str | None) -> Component:
+        """The component of that part from elsewhere: all that is known of the old one's files is forgotten."""
+        old: Component = getattr(self, part) or self.base.model_copy(update={"size": 0})
+        local = Path(source).is_absolute()
+        return Component(
+            source=source,
+            revision=revision,
+            variant=old.variant,
+            size=0 if local else old.size,
+            pickled=part == "clip",
+        )
 
 
 SDXL = Profile(
     name="sdxl",
     base=Component(
         source="stabilityai/stable-diffusion-xl-base-1.0",
+        revision="462165984030d82259a11f4367a4eed129e94a7b",
         variant="fp16",
         size=int(6.94e9),
         files=("*.json", "*.txt", "*.fp16.safetensors"),
     ),
     controlnet=Component(
         source="diffusers/controlnet-canny-sdxl-1.0",
+        revision="eb115a19a10d14909256db740ed109532ab1483c",
         variant="fp16",
         size=int(2.5e9),
         files=("config.json", "*.fp16.safetensors"),
     ),
     clip=Component(
         source="openai/clip-vit-base-patch32",
+        revision="3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268",
         size=int(0.61e9),
         files=("*.json", "*.txt", "pytorch_model.bin"),
         pickled=True,
     ),
+    layout=str(ROOT / "configs" / "sdxl"),
     adapter=None,
     trigger="aldar_kose_man",
     native_size=1024,
@@ -134,6 +151,7 @@ STEPPE = Profile(
     base=Component(source=str(_STEPPE), size=0),
     controlnet=Component(source=str(_STEPPE / "controlnet"), size=0),
     clip=Component(source=str(_STEPPE / "clip"), size=0),
+    layout=str(_STEPPE),
     adapter=str(_STEPPE / "checkpoint-1000"),
     trigger="aldar_kose_man",
     native_size=256,
@@ -173,24 +191,34 @@ def read_own(file: Path) -> dict[str, Profile]:
             raise ValueError("it holds no JSON object")
         own: dict[str, Profile] = {}
         for name, given in written.items():
-            own[name] = _like({**known, **own}, name, given)
+            own[name] = _like({**known, **own}, name, given, file.absolute().parent)
     except (OSError, ValueError) as error:  # pydantic's errors are ValueErrors too
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(f"{OWN_PROFILES}: {file}: {reason}") from None
     return own
 
 
-def _like(known: dict[str, Profile], name: str, given: object) -> Profile:
+def _like(known: dict[str, Profile], name: str, given: object, folder: Path) -> Profile:
     if not isinstance(given, dict) or given.get("like") not in known:
         raise ValueError(f'profile {name!r}: say which it is like, "like": one of {", ".join(known)}')
     if name in known:
         raise ValueError(f"profile {name!r} is there already; choose another name")
-    changes = {key: value for key, value in given.items() if key != "like"}
-    plain = known[given["like"]].model_dump()
-    for key in ("base", "controlnet", "clip"):
-        if isinstance(changes.get(key), dict):
-            changes[key] = {**plain[key], **changes[key]}
-    return Profile.model_validate({**plain, **changes, "name": name})
+    changes, like = {key: value for key, value in given.items() if key != "like"}, known[given["like"]]
+    for part in _PARTS:
+        if isinstance(changes.get(part), dict):
+            changes[part] = _changed(like, part, changes[part], folder)
+    return Profile.model_validate({**like.model_dump(), **changes, "name": name})
+
+
+_PARTS = ("base", "controlnet", "clip", "vae")
+
+
+def _changed(like: Profile, part: str, given: dict[str, object], folder: Path) -> dict[str, object]:
+    """A component with what is written of it. From another source, nothing of the old one's files holds."""
+    if not isinstance(given.get("source"), str):
+        return {**(getattr(like, part) or like.base).model_dump(), **given}
+    source, revision = locate(str(given["source"]), folder, Path.cwd())
+    return {**like.replaced(part, source, revision).model_dump(), **given, "source": source}
 
 
 def _all() -> tuple[dict[str, Profile], str]:

@@ -40,6 +40,7 @@ Pipeline = Literal["reference_guided", "simplified"]
 WriterName = Literal["openai", "offline"]
 Reviewed = Literal["none", "scenes", "frames", "all"]
 FrameNumber = Annotated[int, Field(ge=1, le=MAX_FRAMES)]
+SourceName = Annotated[str, Field(min_length=1, max_length=1024)]
 SketchFile = Annotated[str, Field(min_length=1, max_length=1024)]
 
 
@@ -113,6 +114,15 @@ class StoryboardOptions(BaseModel):
     """Model the openai writer asks for."""
     temperature: float = Field(0.0, ge=0.0, le=2.0)
     """Temperature of the language model, where it takes one. Has no effect on the pictures' noise."""
+    base: SourceName | None = None
+    """SDXL base: hub repository (owner/name or owner/name@revision), folder, or .safetensors checkpoint. Unset: the
+    profile's."""
+    controlnet: SourceName | None = None
+    """Canny ControlNet for that base: hub repository, folder, or .safetensors file. Unset: the profile's."""
+    vae: SourceName | None = None
+    """VAE: hub repository, folder, or .safetensors file. Unset: the base's own."""
+    clip: SourceName | None = None
+    """CLIP that scores: hub repository or folder. Thresholds belong to a CLIP: set them too. Unset: the profile's."""
     lora_path: str | None = Field(None, min_length=1, max_length=1024)
     """Character LoRA: s3://bucket/prefix, a folder, a .safetensors file, or "none". Unset: the profile's own."""
     lora_scale: float = Field(1.0, ge=-STRONGEST, le=STRONGEST)
@@ -155,8 +165,9 @@ class StoryboardOptions(BaseModel):
     """exact (pictures equal up to rounding), fast (like ones in fewer steps) or plain (the libraries' own code)."""
 
     def get_profile(self) -> Profile:
-        """The profile these options name."""
-        return get_profile(self.profile)
+        """The profile these options name, with the models that they put in place of its own."""
+        sources = {"base": self.base, "controlnet": self.controlnet, "vae": self.vae, "clip": self.clip}
+        return get_profile(self.profile).with_sources(sources)
 
     def writer_name(self) -> WriterName:
         """The writer that will be asked."""

@@ -16,6 +16,7 @@ GROUPS = (
     Group("the pictures", ("lora_scale", "more_loras", "size", "steps", "guidance", "refresh"), "painting"),
     Group("which frames are accepted", ("threshold", "prompt_threshold", "attempts"), "gate"),
     Group("what leads the frames", ("pipeline", "control_scale", "control_end", "sketches"), "control"),
+    Group("models in place of the profile's", ("base", "controlnet", "vae", "clip"), "models"),
     Group("the machine", ("device", "precision", "batch_size", "low_memory", "speed"), "machine"),
 )
 """Every option, in the order in which people look for them."""

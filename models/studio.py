@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from models.board.store import Store
-from models.diffusion.requests import PainterSetup, Sampler, sampling
+from models.diffusion.requests import PainterSetup, sampling
 from models.records import LoraUse, Record, Sketch, Weights
+from models.schedules import Sampler
 from models.settings import Pipeline, StoryboardOptions
 from models.storage import sha256_of
 

@@ -6,6 +6,7 @@ from prefect import task
 from prefect.logging import get_run_logger
 
 from models.checks import require
+from models.doubts import find_doubts
 from models.keys import Keys
 from models.settings import StoryboardOptions
 from tasks.retries import RETRYING
@@ -19,4 +20,6 @@ def check(options: StoryboardOptions) -> None:
         ChecksFailed: holds all that is wrong.
     """
     require(options, Keys())
+    for doubt in find_doubts(options):
+        get_run_logger().warning(doubt)
     get_run_logger().info("all checks passed: profile %s, %s writer", options.profile, options.writer_name())

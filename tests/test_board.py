@@ -13,6 +13,7 @@ import pytest
 from written_boards import studio_of
 
 from models.board.directory import create_board, frame_name, is_finished, place_frame, write_json
+from models.board.pages import report_markdown
 from models.board.report import Report, Run, build_report, outcome, summary_lines
 from models.errors import CorruptFile, ObjectNotFound, StorageError
 from models.records import Candidate, FramePrompt, FrameResult, Scene, SceneBreakdown, Scores, Story, Weights
@@ -217,6 +218,14 @@ def test_the_summary_has_an_aligned_line_per_frame() -> None:
     assert table[1].split() == ["1", "accepted", "reference", "0.31", "1", "1042"]
     assert table[12].split() == ["12", "accepted", "0.71", "0.31", "2", "12052"]
     assert lines[-1] == "likeness 0.71 on average, 0.71 at least (asked for: 0.50); 11 painted in 12.5 s"
+
+
+def test_a_size_that_the_base_was_not_trained_on_is_noted(tmp_path: Path) -> None:
+    noted = report([result(1, None)], StoryboardOptions(size=320))
+    (note,) = noted.warnings
+    assert note.startswith("size 320: profile steppe was trained on 256 pixels; ")
+    assert f"- **Warning:** {note}" in report_markdown(noted, tmp_path)
+    assert report([result(1, None)], StoryboardOptions(size=256)).warnings == report([result(1, None)]).warnings == ()
 
 
 def test_a_single_frame_has_no_likeness() -> None:

@@ -21,8 +21,9 @@ from models.board.contact_sheet import most_bytes
 from models.checks import choose_device, find_problems, require
 from models.components import bytes_to_fetch
 from models.errors import ChecksFailed
-from models.profiles import GIB, PROFILES, STEPPE, Component, Profile
+from models.profiles import GIB, PROFILES, STEPPE, Profile
 from models.settings import StoryboardOptions
+from models.sources import Component
 
 WITH_KEY = make_keys(openai_api_key="sk-steppe")
 
@@ -31,11 +32,18 @@ WITH_KEY = make_keys(openai_api_key="sk-steppe")
 def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Profile:
     """A small profile with all its files, under the name "steppe"."""
     base = tmp_path / "weights"
-    parts = {"unet": ["diffusers", "UNet"], "scheduler": ["diffusers", "Euler"], "image_encoder": [None, None]}
-    write(base / "model_index.json", json.dumps({"_class_name": "Pipeline", **parts}).encode())
+    classes = {
+        "unet": "UNet2DConditionModel",
+        "vae": "AutoencoderKL",
+        "text_encoder": "CLIPTextModel",
+        "text_encoder_2": "CLIPTextModelWithProjection",
+    }
+    parts = {part: ["library", cls] for part, cls in {**classes, "scheduler": "Euler"}.items()}
+    index = {"_class_name": "StableDiffusionXLPipeline", **parts, "image_encoder": [None, None]}
+    write(base / "model_index.json", json.dumps(index).encode())
     write(base / "scheduler" / "scheduler_config.json", b"{}")
-    for part in ("unet", "controlnet", "clip"):
-        write(base / part / "config.json", b"{}")
+    for part, cls in {**classes, "controlnet": "ControlNetModel", "clip": "CLIPModel"}.items():
+        write(base / part / "config.json", json.dumps({"_class_name": cls}).encode())
         write(base / part / "model.safetensors", tensors())
     write(base / "vocabulary.json", b"{}")
     for name, data in adapter().items():
@@ -172,8 +180,9 @@ def hub(home: Path, size: int, name: str = "model.fp16.safetensors") -> Componen
     """A repository in the hub's cache that holds this many bytes of the 1000 it has."""
     snapshot = home / "hub" / "models--steppe--coat" / "snapshots" / "abc"
     write(snapshot.parents[1] / "refs" / "main", b"abc")
-    write(snapshot / "config.json", b"")
-    write(snapshot / "unet" / name, bytes(size))
+    config = b'{"architectures": ["CLIPModel"]}'
+    write(snapshot / "config.json", config)
+    write(snapshot / "unet" / name, bytes(size - len(config)))
     return Component(source="steppe/coat", size=1000, files=("config.json", "*.fp16.safetensors"))
 
 

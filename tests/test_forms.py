@@ -112,7 +112,7 @@ def test_people_find_first_what_they_set() -> None:
     schema = schema_of(storyboard)
     assert list(schema["properties"]) == ["story", "options"]
     first = ["profile", "frames", "seed", "writer", "review", "lora_path", "output_dir"]
-    groups = ["writing", "painting", "gate", "control", "machine"]
+    groups = ["writing", "painting", "gate", "control", "models", "machine"]
     assert list(schema["properties"]["options"]["properties"]) == first + groups
 
 

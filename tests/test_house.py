@@ -93,7 +93,8 @@ def test_inside_models_errors_are_the_ground() -> None:
     assert own("models/errors.py") == {"models.redaction"}
     assert own("models/keys.py") == {"models.redaction"}
     assert own("models/records.py") <= {"models.errors"}
-    assert own("models/profiles.py") <= {"models.errors", "models.records"}
+    assert own("models/sources.py") <= {"models.errors", "models.records"}
+    assert own("models/profiles.py") <= {"models.errors", "models.records", "models.sources"}
     assert own("models/settings.py") <= {"models.errors", "models.keys", "models.records", "models.profiles"}
 
 

@@ -20,6 +20,7 @@ from models import profiles
 from models.diffusion import loading
 from models.diffusion.loading import Models, load, unload
 from models.errors import ConnectionFailed, InputError, OutOfMemory, WeightsInvalid
+from models.sources import Component
 
 tiny_world = tiny_models.tiny_world
 
@@ -109,7 +110,10 @@ def widen_tensors(file: Path) -> None:
         (lambda file: file.with_name("config.json").unlink(), "config.json: missing"),
         (lambda file: file.with_name("config.json").write_text("{"), "config.json: not readable JSON"),
         (lambda file: shutil.copy(file.parents[1] / "vae/config.json", file.parent), "AutoencoderKL, needed UNet2D"),
-        (lambda file: (file.parents[1] / "model_index.json").write_text("{}"), "model_index.json: holds None"),
+        (
+            lambda file: (file.parents[1] / "model_index.json").write_text("{}"),
+            "world: holds None, needed StableDiffusionXL",
+        ),
         (lambda file: shutil.rmtree(file.parents[1] / "tokenizer"), "tokenizer.vocab.json: missing"),
         (lambda file: shutil.rmtree(file.parents[1]), "world: no such folder"),
     ],
@@ -138,10 +142,12 @@ def test_loading_out_of_memory_says_where(tiny_world: profiles.Profile, monkeypa
 def test_a_hub_repository_out_of_reach_is_retryable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    base = profiles.Component(source="nobody/nothing", size=1)
+    base = Component(source="nobody/nothing", size=1)
     far = tiny_models.profile(tmp_path, "far").model_copy(update={"base": base})
     monkeypatch.setitem(profiles.PROFILES, "far", far)
-    with pytest.raises(ConnectionFailed, match="nobody/nothing: not in the local cache"):
+    with pytest.raises(
+        ConnectionFailed, match="nobody/nothing is not in the cache, or only in part, and HF_HUB_OFFLINE is set"
+    ):
         load(setup(profile="far"))
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from models.errors import InputError
 from models.profiles import OWN_PROFILES, ROOT, SDXL, STEPPE, read_own
+from models.settings import StoryboardOptions
+from models.sources import Component, locate
 
 
 def written(folder: Path, profiles: Any) -> Path:
@@ -24,7 +26,9 @@ def written(folder: Path, profiles: Any) -> Path:
 def test_a_profile_names_only_what_differs(tmp_path: Path) -> None:
     ink = {"like": "sdxl", "base": {"source": "/models/ink"}, "guidance": 6.5}
     own = read_own(written(tmp_path, {"ink": ink, "ink-small": {"like": "ink", "native_size": 512}}))
-    assert own["ink"].base == SDXL.base.model_copy(update={"source": "/models/ink"})
+    assert own["ink"].base == Component(
+        source="/models/ink", variant="fp16", size=0
+    )  # of the hub's files nothing holds
     assert (own["ink"].guidance, own["ink"].clip, own["ink"].name) == (6.5, SDXL.clip, "ink")
     assert (own["ink-small"].native_size, own["ink-small"].guidance) == (512, 6.5)
 
@@ -69,3 +73,47 @@ def test_so_does_env_where_the_environment_does_not(tmp_path: Path) -> None:
     assert OWN_PROFILES in valid(tmp_path / "other.json", tmp_path)
     (tmp_path / ".env").write_bytes(b"A=\xff")
     assert valid(None, tmp_path) == "valid profiles: steppe, sdxl"
+
+
+def test_a_source_is_what_is_on_disk_else_a_repository_else_a_missing_path(tmp_path: Path) -> None:
+    (tmp_path / "weights" / "ink").mkdir(parents=True)
+    (tmp_path / "ink.safetensors").touch()
+    assert locate("weights/ink", tmp_path) == (str(tmp_path / "weights" / "ink"), None)
+    assert locate("ink.safetensors", tmp_path / "elsewhere", tmp_path) == (str(tmp_path / "ink.safetensors"), None)
+    assert locate("studio/ink-xl", tmp_path) == ("studio/ink-xl", None)
+    assert locate("studio/ink-xl@refs/pr/3", tmp_path) == ("studio/ink-xl", "refs/pr/3")
+    assert locate("~/no such ink", tmp_path)[0] == str(Path.home() / "no such ink")
+    for written in ("models/ink.safetensors", "./weights/none", "../ink/xl", "ink", "a/b/c", "стиль/тушь"):
+        assert locate(written, tmp_path) == (str(tmp_path / written), None)
+
+
+def test_a_path_in_the_file_is_beside_it_or_where_the_command_is_run(tmp_path: Path) -> None:
+    there, here = tmp_path / "profiles", tmp_path / "run"
+    (there / "models" / "ink").mkdir(parents=True)
+    (here / "models" / "oil").mkdir(parents=True)
+    os.chdir(here)  # the fixture of all tests brings it back
+    vae = {"source": "studio/vae@v2", "size": 5}
+    own = read_own(
+        written(
+            there,
+            {
+                "ink": {"like": "steppe", "base": {"source": "models/ink"}, "vae": vae},
+                "oil": {"like": "sdxl", "base": {"source": "models/oil"}, "clip": {"source": "studio/clip"}},
+            },
+        )
+    )
+    assert own["ink"].base.source == str(there / "models" / "ink")
+    assert own["ink"].vae == Component(source="studio/vae", revision="v2", size=5)
+    assert own["oil"].base == Component(source=str(here / "models" / "oil"), variant="fp16", size=0)
+    assert (own["oil"].clip.source, own["oil"].clip.revision) == ("studio/clip", None)
+
+
+def test_options_put_models_in_place_of_the_profiles(tmp_path: Path) -> None:
+    (tmp_path / "ink").mkdir()
+    options = StoryboardOptions(base="ink", vae="studio/vae", clip="studio/clip@v1")
+    profile = options.get_profile()
+    assert profile.base == Component(source=str(tmp_path / "ink"), size=0)
+    assert profile.vae == Component(source="studio/vae", size=0)
+    assert profile.clip == Component(source="studio/clip", revision="v1", size=0, pickled=True)
+    assert (profile.controlnet, profile.is_local) == (STEPPE.controlnet, False)
+    assert StoryboardOptions().get_profile() is STEPPE

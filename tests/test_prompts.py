@@ -13,8 +13,9 @@ import pytest
 
 from models.errors import InputError, WeightsInvalid
 from models.language.prompts import MAX_TOKENS, refine, token_counter
-from models.profiles import ROOT, SDXL, Component, Profile
+from models.profiles import ROOT, SDXL, Profile
 from models.records import CastMember, Scene
+from models.sources import Component
 
 MERCHANT = CastMember(name="the merchant", description="a merchant in a yellow robe and a turban")
 OLD_MERCHANT = CastMember(name="the old merchant", description="an old merchant in a red robe and a fur hat")

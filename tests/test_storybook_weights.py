@@ -14,8 +14,9 @@ from tiny_loras import Tensors
 from tiny_publication import halved
 from written_boards import STORY, WEIGHTS, options_of, write_board
 
-from models.profiles import PROFILES, Component
+from models.profiles import PROFILES
 from models.records import Weights
+from models.sources import Component
 from models.stories import open_book
 from tasks.weights import find_weights
 

@@ -13,7 +13,8 @@ import torch
 
 from models.diffusion.loading import quieten
 from models.diffusion.requests import ControlPicture, PainterSetup, PaintRequest
-from models.profiles import PROFILES, STEPPE, Component, Profile
+from models.profiles import PROFILES, STEPPE, Profile
+from models.sources import Component
 
 SIZE = 64
 _START, _END = "<|startoftext|>", "<|endoftext|>"

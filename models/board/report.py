@@ -16,6 +16,7 @@ from pydantic import Field
 from models.board.directory import frame_name
 from models.board.misgivings import find_warnings
 from models.board.recipe import DISTRIBUTION
+from models.doubts import find_doubts
 from models.records import Candidate, FrameResult, Record, Scene, SceneBreakdown, Scores, Weights
 from models.settings import Pipeline, StoryboardOptions
 from models.studio import Studio
@@ -125,7 +126,7 @@ class Report(Record):
     started: datetime
     finished: datetime
     warnings: tuple[str, ...] = ()
-    """What the board cannot show or tell of its story, each a sentence."""
+    """What may have spoilt the pictures, and what the board cannot show or tell of its story; each a sentence."""
     notes: tuple[str, ...] = ()
     """What redone frames mean for the others, each a sentence."""
 
@@ -155,7 +156,7 @@ def build_report(
         threshold=profile.consistency_threshold if options.threshold is None else options.threshold,
         prompt_threshold=profile.prompt_threshold if options.prompt_threshold is None else options.prompt_threshold,
         options=StoryboardOptions.model_validate(options.model_dump(include=set(StoryboardOptions.model_fields))),
-        warnings=find_warnings(breakdown),
+        warnings=(*find_doubts(options), *find_warnings(breakdown)),
         versions=_versions(),
         **totals(frames),
         **dict(run),

@@ -14,7 +14,8 @@ from models.diffusion.adapter_files import ComponentFile, open_adapter, read_hea
 from models.diffusion.adapter_keys import PARTS, TEXT_MODEL, BaseShapes, Shape, Shapes, Target, sort_keys, split_key
 from models.diffusion.adapter_kinds import BIASES, LENGTHS, difference_shape, flat, kind_of, of_outputs
 from models.errors import AdapterMismatch, WeightsInvalid
-from models.profiles import Component
+from models.layouts import choose_weights
+from models.sources import Component
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,9 @@ def _shapes_of(base: Component) -> Iterator[tuple[str, Shapes]]:
     """The base's weights by part, from the headers of those of its files that are here."""
     folder = _folder_of(base)
     for part in PARTS:
-        pattern = f"*.{base.variant}*.safetensors" if base.variant else "*.safetensors"
-        files = sorted((folder / part).glob(pattern)) if folder else []
+        place = folder / part if folder else Path()
+        names = [file.name for file in place.iterdir()] if folder and place.is_dir() else []
+        files = [place / name for name in choose_weights(names, base.variant)]
         try:
             shapes = {canonical(key): shape for file in files for key, (_, shape) in read_header(file).items()}
         except WeightsInvalid:
@@ -136,5 +138,5 @@ def _folder_of(base: Component) -> Path | None:
         return Path(base.source)
     from huggingface_hub import try_to_load_from_cache
 
-    index = try_to_load_from_cache(base.source, "model_index.json")
+    index = try_to_load_from_cache(base.source, "model_index.json", revision=base.revision)
     return Path(index).parent if isinstance(index, str) else None

@@ -9,21 +9,25 @@ base again: no copy of the clean weights is kept, and they come back exactly.
 from __future__ import annotations
 
 import gc
-import inspect
 import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from models.compute import compute
 from models.diffusion.adapters import fuse_adapters
-from models.diffusion.requests import PainterSetup, Sampler
-from models.diffusion.weights import check_device, fetch, first_line, read_json, read_model, torch_dtype
+from models.diffusion.parts import base_configs, read_controlnet, read_part, tokenizer_folder, vae_overflows
+from models.diffusion.requests import PainterSetup
+from models.diffusion.weights import check_device, first_line, torch_dtype
 from models.errors import WeightsInvalid
-from models.profiles import Component, Speed
+from models.fitting import Config, Configs
+from models.hub import name_of
+from models.profiles import Speed
 from models.records import LoraUse
+from models.schedules import CONFIG_FILE, Sampler, schedule_for
 
 logger = logging.getLogger("models.diffusion")
 
@@ -40,7 +44,8 @@ class Models:
     controlled: Any | None
     """`StableDiffusionXLControlNetPipeline`, or None where the setup asked for none."""
     device: str
-    schedulers: dict[Sampler, Any]
+    scheduler: Callable[[Sampler], Any]
+    """A sampler's scheduler, on the base's own noise schedule; raises WeightsInvalid where it can't follow that."""
     speed: Speed
     loras: tuple[LoraUse, ...]
     """What each of the setup's LoRAs changed."""
@@ -92,7 +97,7 @@ def _load(setup: PainterSetup, report: Progress) -> Models:
             _SHELF.models, _SHELF.key = _load_base(setup, report), key
         if setup.with_controlnet and _SHELF.models.controlled is None:
             own = setup.model_copy(update={"speed": "plain"}) if _SHELF.models.failures else setup
-            controlled = _load_controlled(setup.profile.controlnet, own, _SHELF.models.plain, report)
+            controlled = _load_controlled(own, _SHELF.models.plain, report)
             _SHELF.models = replace(_SHELF.models, controlled=controlled)
         return _SHELF.models
 
@@ -129,13 +134,10 @@ def _load_base(setup: PainterSetup, report: Progress) -> Models:
     quieten()
     from diffusers import StableDiffusionXLPipeline
 
-    base = setup.profile.base
-    report(f"base {base.source}", 0.0)
-    folder = fetch(base)
-    index = read_json(folder / "model_index.json")
-    if not str(index.get("_class_name")).startswith("StableDiffusionXL"):
-        raise WeightsInvalid(f"{folder / 'model_index.json'}: holds {index.get('_class_name')}, needed SDXL")
-    parts = _read_parts(folder, base, setup, report)
+    profile = setup.profile
+    report(f"base {profile.base.source}", 0.0)
+    configs = base_configs(profile)
+    parts = _read_parts(configs, setup, report)
     if setup.adapters:
         report(f"adapter {', '.join(adapter.source for adapter in setup.adapters)}", 0.8)
     loras = fuse_adapters(setup.adapters, parts)
@@ -143,15 +145,15 @@ def _load_base(setup: PainterSetup, report: Progress) -> Models:
         quicken(parts[name], setup.device)
     if setup.low_memory and setup.device != "cpu":
         _keep_in_main_memory(setup.device, parts["text_encoder"], parts["text_encoder_2"])
-    zeros = index.get("force_zeros_for_empty_prompt", True)
+    zeros = configs["index"].get("force_zeros_for_empty_prompt", True)
+    scheduler = partial(scheduler_of, configs.get("scheduler", {}), f"base {name_of(profile.base)}")
     # A watermark would be added where its package happens to be installed.
-    schedulers = _schedulers(folder)
     plain = StableDiffusionXLPipeline(
-        **parts, scheduler=schedulers["Euler"], force_zeros_for_empty_prompt=zeros, add_watermarker=False
+        **parts, scheduler=scheduler("Euler"), force_zeros_for_empty_prompt=zeros, add_watermarker=False
     )
     plain.set_progress_bar_config(disable=True)
     report("base", 1.0)
-    return Models(plain, None, device=setup.device, schedulers=schedulers, speed=setup.speed, loras=loras)
+    return Models(plain, None, device=setup.device, scheduler=scheduler, speed=setup.speed, loras=loras)
 
 
 def _keep_in_main_memory(device: str, *models: Any) -> None:
@@ -163,48 +165,39 @@ def _keep_in_main_memory(device: str, *models: Any) -> None:
     _empty_gpu_cache()
 
 
-def _read_parts(folder: Path, base: Component, setup: PainterSetup, report: Progress) -> dict[str, Any]:
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTextModelWithProjection
+def _read_parts(configs: Configs, setup: PainterSetup, report: Progress) -> dict[str, Any]:
+    import torch
 
-    dtype = torch_dtype(setup.precision)
-    classes = {
-        "text_encoder": (CLIPTextModel, dtype),
-        "text_encoder_2": (CLIPTextModelWithProjection, dtype),
-        "vae": (AutoencoderKL, _vae_dtype(folder / "vae", dtype)),
-        "unet": (UNet2DConditionModel, dtype),
-    }
+    profile, dtype = setup.profile, torch_dtype(setup.precision)
+    of_vae = torch.float32 if dtype == torch.float16 and vae_overflows(configs["vae"]) else dtype
+    dtypes = {"text_encoder": dtype, "text_encoder_2": dtype, "vae": of_vae, "unet": dtype}
     parts: dict[str, Any] = {}
-    for done, (name, (cls, part_dtype)) in enumerate(classes.items()):
+    for done, (name, part_dtype) in enumerate(dtypes.items()):
         report(name, 0.1 + 0.15 * done)
-        parts[name] = read_model(cls, folder / name, base, part_dtype, setup.device)
+        parts[name] = read_part(profile, name, part_dtype, setup.device)
     for name in ("tokenizer", "tokenizer_2"):
         longest = parts[name.replace("tokenizer", "text_encoder")].config.max_position_embeddings
-        parts[name] = read_tokenizer(folder / name, longest)
+        parts[name] = read_tokenizer(tokenizer_folder(profile, name), longest)
     return parts
 
 
-def _schedulers(folder: Path) -> dict[Sampler, Any]:
-    """Every sampler on the base's own noise schedule."""
-    from diffusers import DPMSolverMultistepScheduler, EulerDiscreteScheduler
+def scheduler_of(config: Config, where: str, sampler: Sampler | Literal["training"]) -> Any:
+    """A diffusers scheduler on the base's own noise schedule.
 
-    classes: dict[Sampler, Any] = {"Euler": EulerDiscreteScheduler, "DPM++ 2M": DPMSolverMultistepScheduler}
-    return {name: cls.from_config(scheduler_config(folder, cls)) for name, cls in classes.items()}
+    Args:
+        config: what its scheduler_config.json holds.
+        where: names the base in messages.
 
+    Raises:
+        WeightsInvalid: it asks for what the sampler can't do.
+    """
+    import diffusers
 
-def scheduler_config(folder: Path, cls: Any) -> dict[str, Any]:
-    """The base's noise schedule without the options of whichever scheduler it was saved with."""
-    config = read_json(folder / "scheduler" / "scheduler_config.json")
-    known = inspect.signature(cls.__init__).parameters
-    return {name: value for name, value in config.items() if name in known}
-
-
-def _vae_dtype(folder: Path, dtype: Any) -> Any:
-    """fp32 where fp16 would overflow: SDXL's VAE says so itself by `force_upcast`."""
-    import torch
-
-    overflows = read_json(folder / "config.json").get("force_upcast", True) and dtype == torch.float16
-    return torch.float32 if overflows else dtype
+    schedule = schedule_for(config, sampler, where)
+    try:
+        return getattr(diffusers, schedule.class_name)(**schedule.settings)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise WeightsInvalid(f"{where}: {first_line(error)}; mend its {CONFIG_FILE}") from error
 
 
 def read_tokenizer(folder: Path, longest: int) -> Any:
@@ -226,12 +219,11 @@ def read_tokenizer(folder: Path, longest: int) -> Any:
     return tokenizer
 
 
-def _load_controlled(component: Component, setup: PainterSetup, plain: Any, report: Progress) -> Any:
-    from diffusers import ControlNetModel, StableDiffusionXLControlNetPipeline
+def _load_controlled(setup: PainterSetup, plain: Any, report: Progress) -> Any:
+    from diffusers import StableDiffusionXLControlNetPipeline
 
-    report(f"controlnet {component.source}", 0.0)
-    folder = fetch(component)
-    controlnet = read_model(ControlNetModel, folder, component, torch_dtype(setup.precision), setup.device)
+    report(f"controlnet {setup.profile.controlnet.source}", 0.0)
+    controlnet = read_controlnet(setup.profile, torch_dtype(setup.precision), setup.device)
     if setup.speed != "plain":
         quicken(controlnet, setup.device)
     zeros = plain.config.force_zeros_for_empty_prompt
@@ -267,6 +259,7 @@ def quieten() -> None:
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
+    diffusers.utils.logging.set_verbosity_error()  # it warns of moves to a device that change nothing
 
 
 def _empty_gpu_cache() -> None:

@@ -164,7 +164,7 @@ def _denoise(
     _accept_old_array_protocol()
     first = requests[0]
     pipeline: Any = models.plain if lines is None else models.controlled
-    pipeline.scheduler = models.schedulers[first.sampler]
+    pipeline.scheduler = models.scheduler(first.sampler)
     parts = first.steps + len(requests)
     pace = _Pace(models.device)
 

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from models.profiles import Precision, Profile, Speed
 from models.records import Adapter, Record
+from models.schedules import Sampler
 
 BatchKey = tuple[object, ...]
-Sampler = Literal["Euler", "DPM++ 2M"]
 
 
 class Sampling(NamedTuple):

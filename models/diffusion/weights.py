@@ -6,6 +6,7 @@ Here both are `WeightsInvalid`, in one line that names the file and the way out.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,14 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from models.components import component_fingerprint
 from models.diffusion.requests import PainterSetup
-from models.errors import ConnectionFailed, InputError, OutOfMemory, WeightsInvalid
-from models.profiles import Component, Precision, Profile
+from models.errors import InputError, OutOfMemory, WeightsInvalid
+from models.hub import fetch
+from models.layouts import PICKLE, choose_weights, variant_of
+from models.profiles import Precision, Profile
+from models.sources import Component
 
 if TYPE_CHECKING:
     import torch
 
-PICKLE = "pytorch_model.bin"
 REMEDY = "delete it and fetch the weights again"
+OUT_OF_MEMORY = "{}: no memory left on {} to load it; close what else uses it, or name another device"
 
 
 def torch_dtype(precision: Precision) -> torch.dtype:
@@ -44,30 +48,6 @@ def check_device(device: str) -> None:
     if not has.get(kind, False):
         there = ", ".join(["cpu", *(f"cuda:{number}" for number in range(gpus)), *(["mps"] if has["mps"] else [])])
         raise InputError(f"device {device!r} is not on this machine; there is: {there}")
-
-
-def fetch(component: Component) -> Path:
-    """The local folder of a component; a hub repository is downloaded, or taken from the hub's cache.
-
-    Raises:
-        WeightsInvalid: no such folder or repository.
-        ConnectionFailed: the hub is out of reach and its cache does not hold the repository.
-    """
-    if component.is_local:
-        if not Path(component.source).is_dir():
-            raise WeightsInvalid(f"{component.source}: no such folder; fetch the weights or name another profile")
-        return Path(component.source)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
-
-    try:
-        return Path(snapshot_download(component.source, allow_patterns=list(component.files) or None))
-    except LocalEntryNotFoundError as error:
-        raise ConnectionFailed(
-            f"{component.source}: not in the local cache, and huggingface.co is out of reach"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise WeightsInvalid(f"{component.source}: no such repository, or it needs a token (hf auth login)") from error
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -121,22 +101,20 @@ def read_model(cls: Any, folder: Path, component: Component, dtype: torch.dtype,
         OutOfMemory: the model does not fit.
     """
     _check_class(cls.__name__, folder)
-    _check_files(folder, component)
+    weights = _check_files(folder, component)
     try:
         model, info = cls.from_pretrained(
             folder,
             dtype=dtype,
             device_map={"": device},
-            variant=component.variant,
-            use_safetensors=not component.pickled,
+            variant=variant_of(weights[0]),
+            use_safetensors=weights[0] != PICKLE,
             local_files_only=True,
             output_loading_info=True,
         )
     except Exception as error:
         if is_out_of_memory(error):
-            raise OutOfMemory(
-                f"{folder}: no memory left on {device} to load it; close what else uses it, or name another device"
-            ) from error
+            raise OutOfMemory(OUT_OF_MEMORY.format(folder, device)) from error
         if isinstance(error, NotImplementedError):
             # What was not in the files has no numbers ("meta tensor"), and can't be moved to the device.
             raise WeightsInvalid(f"{folder}: tensors are missing in its safetensors; {REMEDY}") from error
@@ -171,33 +149,41 @@ def _check_class(wanted: str, folder: Path) -> None:
         raise WeightsInvalid(f"{folder / 'config.json'}: holds {', '.join(holds) or 'no class'}, needed {wanted}")
 
 
-def _check_files(folder: Path, component: Component) -> None:
-    if component.pickled:
-        if not (folder / PICKLE).is_file():
-            raise WeightsInvalid(f"{folder / PICKLE}: missing; fetch the weights again")
-        return
-    variant = component.variant
-    files = sorted(folder.glob(f"*.{variant}*.safetensors" if variant else "*.safetensors"))
-    if not files:
-        others = sorted(file.name for pattern in ("*.bin", "*.pt", "*.ckpt") for file in folder.glob(pattern))
+def _check_files(folder: Path, component: Component) -> list[str]:
+    """Names of the weight files that are read."""
+    there = [file.name for file in folder.iterdir()] if folder.is_dir() else []
+    weights = choose_weights(there, component.variant, pickled=component.pickled)
+    if not weights:
+        others = sorted(name for name in there if name.endswith((".bin", ".pt", ".ckpt")))
         found = f" ({others[0]} is a pickle and is not read)" if others else ""
-        raise WeightsInvalid(f"{folder}: no {variant + ' ' if variant else ''}safetensors file{found}")
-    for file in files:
-        tensor_names(file)
+        raise WeightsInvalid(f"{folder}: no safetensors file{found}")
+    for name in weights:
+        if name != PICKLE:
+            tensor_names(folder / name)
+    return weights
 
 
 def fingerprints(setup: PainterSetup) -> dict[str, str | None]:
     """What tells the setup's base, ControlNet (None where there is none) and CLIP from any others."""
     profile = setup.profile
-    parts = {"base": profile.base, "controlnet": profile.controlnet if setup.with_controlnet else None}
     with ThreadPoolExecutor() as threads:
-        found = {
-            name: None if part is None else threads.submit(component_fingerprint, part, fetch(part))
-            for name, part in {**parts, "clip": profile.clip}.items()
+        base = threads.submit(base_fingerprint, profile)
+        clip = threads.submit(_fingerprint, profile.clip)
+        controlnet = threads.submit(_fingerprint, profile.controlnet) if setup.with_controlnet else None
+        return {
+            "base": base.result(),
+            "controlnet": None if controlnet is None else controlnet.result(),
+            "clip": clip.result(),
         }
-        return {name: None if told is None else told.result() for name, told in found.items()}
 
 
 def base_fingerprint(profile: Profile) -> str:
-    """What tells the profile's base from any other."""
-    return component_fingerprint(profile.base, fetch(profile.base))
+    """What tells the profile's base, with the VAE that it paints by, from any other."""
+    own = _fingerprint(profile.base)
+    if profile.vae is None:
+        return own
+    return hashlib.sha256(f"{own} {_fingerprint(profile.vae)}".encode()).hexdigest()
+
+
+def _fingerprint(component: Component) -> str:
+    return component_fingerprint(component, fetch(component))

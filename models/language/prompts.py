@@ -6,9 +6,11 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from models.errors import InputError, WeightsInvalid
+from models.hub import TOKENIZER, fetch_part
 from models.profiles import Profile
 from models.records import CastMember, FramePrompt, Scene
 
@@ -95,11 +97,12 @@ def token_counter(profile: Profile) -> Callable[[str], int]:
     Raises:
         WeightsInvalid: its files are missing or broken.
     """
-    source = profile.base.source
+    key = profile.layout if profile.base.is_file else f"{profile.base.source} {profile.base.revision}"
     with _lock:
-        if source not in _tokenizers:
-            _tokenizers[source] = _load_tokenizer(source)
-        tokenizer = _tokenizers[source]
+        if key not in _tokenizers:
+            folder = Path(profile.layout) if profile.base.is_file else fetch_part(profile.base, TOKENIZER)
+            _tokenizers[key] = _load_tokenizer(profile.base.source, folder)
+        tokenizer = _tokenizers[key]
 
     def count(text: str) -> int:
         with _lock:
@@ -108,11 +111,11 @@ def token_counter(profile: Profile) -> Callable[[str], int]:
     return count
 
 
-def _load_tokenizer(source: str) -> Any:
+def _load_tokenizer(source: str, folder: Path) -> Any:
     from transformers import CLIPTokenizer
 
     try:
-        tokenizer = CLIPTokenizer.from_pretrained(source, subfolder="tokenizer")
+        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     except Exception as error:  # missing files are an OSError, broken ones a bare Exception of the Rust tokenizer
         raise WeightsInvalid(f"tokenizer of {source}: {' '.join(str(error).split())}") from None
     if tokenizer.vocab_size <= len(tokenizer.all_special_tokens):  # what an empty folder gives

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from models.diffusion.weights import fetch, read_json
+from models.configurations import read_configs
 from models.lora.character import kohya_name, location_of, samples_name
 from models.lora.options import TrainingOptions
 from models.lora.records import Checkpoint, CheckpointScores, Comparison, TrainingSet
@@ -61,8 +61,8 @@ def file_metadata(options: TrainingOptions, checkpoint: Checkpoint) -> dict[str,
     Raises:
         StoryboardError: the base's or the checkpoint's files can't be read.
     """
-    base = options.get_profile().base
-    schedule = read_json(fetch(base) / "scheduler" / "scheduler_config.json")
+    profile = options.get_profile()
+    base, schedule = profile.base, read_configs(profile.base, profile.layout).get("scheduler", {})
     weights = Path(checkpoint.path) / ADAPTER_FOLDERS[0] / ADAPTER_WEIGHTS[0]
     with local_errors(weights):
         written = datetime.fromtimestamp(int(weights.stat().st_mtime), UTC)

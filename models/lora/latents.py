@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.components import component_fingerprint
-from models.diffusion.weights import fetch, is_out_of_memory, read_model
+from models.diffusion.parts import base_configs, read_part, vae_of
+from models.diffusion.weights import is_out_of_memory
 from models.errors import OutOfMemory, WeightsInvalid
+from models.hub import fetch
 from models.lora.options import TrainingOptions
 from models.lora.pictures import crop_of, open_picture, prepare
 from models.lora.records import TrainingPicture, TrainingSet
-from models.profiles import Component
+from models.sources import Component
 from models.storage import check_file, local_errors, write_atomically
 
 if TYPE_CHECKING:
@@ -73,22 +75,21 @@ def open_store(options: TrainingOptions) -> LatentStore:
     Raises:
         WeightsInvalid, ConnectionFailed: the base can't be read.
     """
-    from models.diffusion.weights import read_json
-
-    base = options.get_profile().base
-    folder = fetch(base)
-    config = read_json(folder / "vae" / "config.json")
-    scale = config.get("scaling_factor")
+    profile = options.get_profile()
+    scale = base_configs(profile).get("vae", {}).get("scaling_factor")
     if not isinstance(scale, int | float):
-        raise WeightsInvalid(f"{folder / 'vae' / 'config.json'}: no scaling_factor; fetch the weights again")
-    key = hashlib.sha256(_vae_fingerprint(base, folder).encode()).hexdigest()[:16]
+        raise WeightsInvalid(f"{vae_of(profile).source}: no scaling_factor of its VAE; fetch the weights again")
+    key = hashlib.sha256(_vae_fingerprint(vae_of(profile)).encode()).hexdigest()[:16]
     return LatentStore(Path(options.output_dir).absolute() / FOLDER / key, options.side(), float(scale))
 
 
-def _vae_fingerprint(base: Component, folder: Path) -> str:
+def _vae_fingerprint(component: Component) -> str:
     """A local VAE's own files, or a hub repository's commit."""
-    own = Component(source=str(folder / "vae"), size=0) if base.is_local else base
-    return component_fingerprint(own, folder / "vae" if base.is_local else folder)
+    place = fetch(component)
+    own = place / "vae"
+    if not component.is_local or not own.is_dir():
+        return component_fingerprint(component, place)
+    return component_fingerprint(Component(source=str(own), size=0), own)
 
 
 def encode_set(
@@ -133,10 +134,8 @@ def _encode(
     progress: Progress,
 ) -> None:
     import torch
-    from diffusers import AutoencoderKL
 
-    base = options.get_profile().base
-    vae = read_model(AutoencoderKL, fetch(base) / "vae", base, torch.float32, device)
+    vae = read_part(options.get_profile(), "vae", torch.float32, device)
     with local_errors(store.folder):
         store.folder.mkdir(parents=True, exist_ok=True)
     for done, (picture, mirrored) in enumerate(missing):

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from models.diffusion.adapter_files import LAYOUT
-from models.diffusion.loading import quicken, quieten, read_tokenizer, scheduler_config
-from models.diffusion.weights import check_device, fetch, read_model, torch_dtype
+from models.diffusion.loading import quicken, quieten, read_tokenizer, scheduler_of
+from models.diffusion.parts import base_configs, read_part, tokenizer_folder
+from models.diffusion.weights import check_device, torch_dtype
 from models.errors import TrainingError
+from models.hub import name_of
 from models.lora.folding import PEFT_ROOT, fold
 from models.lora.layers import merge_sums
 from models.lora.masters import Masters
@@ -87,20 +89,14 @@ def load_learner(options: TrainingOptions, device: str, precision: MixedPrecisio
         WeightsInvalid, ConnectionFailed, OutOfMemory: see `models.errors`.
     """
     import torch
-    from diffusers import DDPMScheduler, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
     quieten()
     check_device(device)
-    base = options.get_profile().base
-    folder = fetch(base)
-    classes = {
-        "unet": UNet2DConditionModel,
-        "text_encoder": CLIPTextModel,
-        "text_encoder_2": CLIPTextModelWithProjection,
-    }
+    profile = options.get_profile()
+    configs = base_configs(profile)
+    scheduler = scheduler_of(configs.get("scheduler", {}), f"base {name_of(profile.base)}", "training")
     dtype = torch_dtype(BASE_PRECISION[precision])
-    parts = {name: read_model(cls, folder / name, base, dtype, device) for name, cls in classes.items()}
+    parts = {name: read_part(profile, name, dtype, device) for name in LAYOUT.values()}
     torch.manual_seed(options.seed)
     quick = device.startswith("cuda") and options.speed != "plain"
     for name, module in parts.items():
@@ -115,8 +111,11 @@ def load_learner(options: TrainingOptions, device: str, precision: MixedPrecisio
     masters = Masters(dict(_learning(parts)), dtype)
     learner = Learner(
         parts=parts,
-        tokenizers=(read_tokenizer(folder / "tokenizer", longest), read_tokenizer(folder / "tokenizer_2", longest)),
-        scheduler=DDPMScheduler.from_config(scheduler_config(folder, DDPMScheduler)),
+        tokenizers=(
+            read_tokenizer(tokenizer_folder(profile, "tokenizer"), longest),
+            read_tokenizer(tokenizer_folder(profile, "tokenizer_2"), longest),
+        ),
+        scheduler=scheduler,
         masters=masters,
     )
     count = sum(weight.numel() for weight in masters.weights)

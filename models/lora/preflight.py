@@ -9,6 +9,7 @@ from pathlib import Path
 
 from models.checks import find_output_problems, gather
 from models.components import Need, find_absent, find_full_disks, needs_of
+from models.configurations import find_misfits
 from models.devices import HEAVY, choose_device, precision_on, why_absent
 from models.errors import ChecksFailed, StoryboardError
 from models.keys import Keys
@@ -54,7 +55,7 @@ def find_training_problems(
         partial(_checkpoint_problems, options, run),
         partial(_prompt_problems, options),
         partial(_publish_problems, options, keys),
-        lambda: find_absent([options.get_profile().base, options.get_profile().clip]),
+        partial(_model_problems, options),
         partial(_room_problems, options),
         partial(_device_problems, options, settings),
         partial(_optimizer_problems, options),
@@ -114,6 +115,12 @@ def _publish_problems(options: TrainingOptions, keys: Keys) -> Iterator[str]:
     # What a training that goes on will publish may lie there already: publishing itself then compares the weights.
     if not options.replace and options.resume_from_checkpoint is None:
         yield from find_earlier_publication(options.publish_to, keys, options.character())
+
+
+def _model_problems(options: TrainingOptions) -> Iterator[str]:
+    profile = options.get_profile()
+    absent = list(find_absent([profile.base, profile.clip]))
+    yield from absent or find_misfits(profile, "training", guided=False)
 
 
 def _prompt_problems(options: TrainingOptions) -> Iterator[str]:

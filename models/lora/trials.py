@@ -11,9 +11,8 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from models.components import component_fingerprint
 from models.diffusion.requests import PainterSetup, PaintRequest
-from models.diffusion.weights import fetch
+from models.diffusion.weights import base_fingerprint
 from models.errors import PaintError
 from models.lora.comparison import RULE, Measured, choose, find_failures, name_of
 from models.lora.grid import write_grid
@@ -113,8 +112,7 @@ def _paint_all(
     """What the base painted, and then each checkpoint. Nothing stays loaded: whatever comes next may need the room."""
     from models.diffusion.loading import unload
 
-    component = options.get_profile().base
-    fingerprint = component_fingerprint(component, fetch(component))
+    fingerprint = base_fingerprint(options.get_profile())
     painters = [(0, None), *((checkpoint.step, read_adapter(checkpoint)) for checkpoint in checkpoints)]
     share = _PAINTING / len(painters)
     painted: list[Painted] = []

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from models.compute import compute
 from models.diffusion.loading import quieten, read_tokenizer
-from models.diffusion.weights import check_device, fetch, is_out_of_memory, read_json, read_model
+from models.diffusion.weights import check_device, is_out_of_memory, read_json, read_model
 from models.errors import OutOfMemory, ScoreUnavailable
+from models.hub import fetch
 from models.profiles import Profile
 
 if TYPE_CHECKING:

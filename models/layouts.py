@@ -1,0 +1,63 @@
+"""How a model's files lie: which of a folder's or repository's files are needed, and its configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+MODEL_INDEX = "model_index.json"
+PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
+"""Folders of an SDXL base, in the diffusers layout."""
+PICKLE = "pytorch_model.bin"
+WEIGHTS = ".safetensors"
+_WORDS = (".json", ".txt")
+_OTHER_ENGINES = ("openvino", "onnx", "flax", "non_ema")
+
+
+def choose_files(names: Iterable[str], variant: str | None, *, pickled: bool) -> list[str]:
+    """Those of a repository's files that loading reads.
+
+    Args:
+        names: all of its files, with forward slashes.
+        variant: of the weights that is taken where there is one.
+        pickled: whether a pickle is taken where there are no other weights.
+    """
+    all_names = sorted(names)
+    folders = PARTS if MODEL_INDEX in all_names else ("",)
+    chosen = [MODEL_INDEX] if MODEL_INDEX in all_names else []
+    for folder in folders:
+        own = [PurePosixPath(name) for name in all_names if _folder(name) == folder and name != MODEL_INDEX]
+        weights = choose_weights([path.name for path in own], variant, pickled=pickled)
+        chosen += [str(path) for path in own if path.suffix in _WORDS and not _is_other_index(path.name, weights)]
+        chosen += [str(PurePosixPath(folder) / name) for name in weights]
+    return chosen
+
+
+def choose_weights(names: Iterable[str], variant: str | None, *, pickled: bool = False) -> list[str]:
+    """The weight files of one model's folder: of the variant where there is one, else plain ones, else any."""
+    all_names = sorted(names)
+    weights = [name for name in all_names if name.endswith(WEIGHTS) and not any(o in name for o in _OTHER_ENGINES)]
+    by_variant: dict[str | None, list[str]] = {}
+    for name in weights:
+        by_variant.setdefault(variant_of(name), []).append(name)
+    for wanted in (variant, None, *sorted(key for key in by_variant if key)):
+        if wanted in by_variant:
+            return by_variant[wanted]
+    return [PICKLE] if pickled and PICKLE in all_names else []
+
+
+def variant_of(name: str) -> str | None:
+    """ "fp16" of "model.fp16.safetensors" and of "model.fp16-00001-of-00002.safetensors"; None of a plain file."""
+    pieces = name.removesuffix(WEIGHTS).split(".")
+    if len(pieces) < 2:
+        return None
+    return pieces[1].partition("-0")[0] or None
+
+
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _is_other_index(name: str, weights: list[str]) -> bool:
+    """Whether this lists the pieces of weights that are not taken."""
+    return ".index." in name and not any("-of-" in weight for weight in weights)

@@ -1,0 +1,176 @@
+"""The noise schedule that a base was trained on, as its scheduler_config.json says it, for the samplers there are.
+
+A schedule belongs to the base and is kept; how the saved scheduler solves it (its order, its corrector) is replaced by
+the sampler's own way. What no sampler here can do, such as flow matching, is refused by name. Reads no weights and
+imports no torch, so that the preflight can ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+from models.errors import WeightsInvalid
+
+Sampler = Literal["Euler", "DPM++ 2M"]
+Config = Mapping[str, Any]
+CONFIG_FILE = "scheduler_config.json"
+
+_DISCRETE_CLASSES = {
+    "Euler": "EulerDiscreteScheduler",
+    "DPM++ 2M": "DPMSolverMultistepScheduler",
+    "training": "DDPMScheduler",
+}
+_EDM_CLASSES = {"Euler": "EDMEulerScheduler", "DPM++ 2M": "EDMDPMSolverMultistepScheduler"}
+
+_LEADING = ("DDIMScheduler", "DDIMParallelScheduler", "DDPMScheduler", "DDPMParallelScheduler", "PNDMScheduler")
+_LINSPACE = (
+    "DEISMultistepScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSDEScheduler",
+    "DPMSolverSinglestepScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
+    "LMSDiscreteScheduler",
+    "SASolverScheduler",
+    "UniPCMultistepScheduler",
+)
+"""Classes of one family, all on the schedule of Ho et al. 2020. They differ in how they solve it, and in the spacing
+that an absent `timestep_spacing` means."""
+
+_BETAS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
+_SPACING = (
+    "timestep_spacing",
+    "steps_offset",
+    "use_karras_sigmas",
+    "use_exponential_sigmas",
+    "use_beta_sigmas",
+    "final_sigmas_type",
+)
+_DISCRETE_SETTINGS = {
+    "Euler": (*_BETAS, *_SPACING, "prediction_type", "sigma_min", "sigma_max", "timestep_type", "interpolation_type"),
+    "DPM++ 2M": (*_BETAS, *_SPACING, "prediction_type", "use_lu_lambdas"),
+    "training": (*_BETAS, "prediction_type"),
+}
+_EDM_SETTINGS = (
+    "num_train_timesteps",
+    "sigma_min",
+    "sigma_max",
+    "sigma_data",
+    "sigma_schedule",
+    "rho",
+    "prediction_type",
+    "final_sigmas_type",
+)
+_DEFAULTS: Config = {"timestep_type": "discrete", "interpolation_type": "linear"}
+_PAINTING_ONLY = frozenset({*_SPACING, "sigma_min", "sigma_max", "timestep_type", "interpolation_type"})
+_VALID: Mapping[str, tuple[str, ...]] = {
+    "prediction_type": ("epsilon", "sample", "v_prediction"),
+    "beta_schedule": ("linear", "scaled_linear", "squaredcos_cap_v2"),
+    "timestep_spacing": ("linspace", "leading", "trailing"),
+    "timestep_type": ("discrete", "continuous"),
+    "final_sigmas_type": ("zero", "sigma_min"),
+    "sigma_schedule": ("karras", "exponential"),
+}
+_SOLVER_SETTINGS = frozenset(
+    (
+        "_class_name",
+        "_diffusers_version",
+        "_use_default_values",
+        "algorithm_type",
+        "base_image_seq_len",
+        "base_shift",
+        "clip_sample_range",
+        "corrector_order",
+        "disable_corrector",
+        "dynamic_thresholding_ratio",
+        "euler_at_final",
+        "flow_shift",
+        "lambda_min_clipped",
+        "lower_order_final",
+        "max_image_seq_len",
+        "max_shift",
+        "noise_sampler_seed",
+        "predict_x0",
+        "predictor_order",
+        "sample_max_value",
+        "set_alpha_to_one",
+        "shift_terminal",
+        "skip_prk_steps",
+        "skip_type",
+        "solver_order",
+        "solver_p",
+        "solver_type",
+        "tau_func",
+        "time_shift_type",
+        "variance_type",
+    )
+)
+"""How the saved scheduler solves its schedule, which a sampler does in its own way."""
+
+
+class Schedule(NamedTuple):
+    """A sampler on a base's schedule."""
+
+    class_name: str
+    """Of diffusers."""
+    settings: dict[str, Any]
+    """Its keyword arguments."""
+
+
+def schedule_for(config: Config, sampler: Sampler | Literal["training"], where: str) -> Schedule:
+    """The base's noise schedule for one sampler, or for a training.
+
+    Args:
+        config: what scheduler_config.json holds.
+        where: names it in messages.
+
+    Raises:
+        WeightsInvalid: the schedule can't be followed; names the setting.
+    """
+    for problem in find_schedule_problems(config, sampler, where):
+        raise WeightsInvalid(problem)
+    name = str(config.get("_class_name", _DISCRETE_CLASSES["Euler"]))
+    if name in _EDM_CLASSES.values():
+        known: tuple[str, ...] = _EDM_SETTINGS
+        class_name = _EDM_CLASSES[sampler]
+    else:
+        known, class_name = _DISCRETE_SETTINGS[sampler], _DISCRETE_CLASSES[sampler]
+    settings = {key: value for key, value in config.items() if key in known}
+    if name in _LEADING and "timestep_spacing" in known:
+        settings.setdefault("timestep_spacing", "leading")
+    return Schedule(class_name, settings)
+
+
+def find_schedule_problems(config: Config, sampler: Sampler | Literal["training"], where: str) -> Iterator[str]:
+    """Why this sampler can't follow the schedule, one line each."""
+    name = str(config.get("_class_name", _DISCRETE_CLASSES["Euler"]))
+    edm = name in _EDM_CLASSES.values()
+    if not edm and name not in (*_LEADING, *_LINSPACE):
+        kind = "flow matching" if "Flow" in name else f"the scheduler {name}"
+        yield f"{where}: {kind} is not what this paints with ({name}); use a base of SDXL's own kind"
+        return
+    if edm and sampler == "training":
+        yield f"{where}: a base on EDM's schedule ({name}) can be painted with, not trained on"
+        return
+    known = _EDM_SETTINGS if edm else _DISCRETE_SETTINGS[sampler]
+    for key, value in config.items():
+        if key in known:
+            if value is not None and value not in _VALID.get(key, (value,)):
+                yield f"{where}: {key} {value!r} is not supported; valid: {', '.join(_VALID[key])}"
+        elif _asks_for_more(key, value, sampler):
+            yield f"{where}: {key} {value!r} is nothing that the sampler {sampler} does; set it to {_off(value)}"
+
+
+def _asks_for_more(key: str, value: object, sampler: str) -> bool:
+    """Whether a setting that the sampler does not have would change the picture."""
+    if key in _SOLVER_SETTINGS or value in (None, False, _DEFAULTS.get(key)):
+        return False
+    return not (sampler == "training" and key in _PAINTING_ONLY)
+
+
+def _off(value: object) -> str:
+    return "false" if value is True else "null"
