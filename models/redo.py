@@ -17,11 +17,11 @@ from models.board.finished import AGAIN, Board, read_board
 from models.board.integrity import find_recipe_faults
 from models.board.recipe import Recipe, read_recipe
 from models.board.report import FrameReport, Report
-from models.diffusion.requests import Sampler
 from models.errors import InputError
 from models.frames import FrameJob, seed_of
 from models.language.prompts import MAX_TOKENS, token_counter
 from models.records import Candidate, FramePrompt, FrameResult, Record, Sketch, Weights
+from models.schedules import Sampler
 from models.settings import DEVICES, StoryboardOptions
 from models.studio import Manner, Studio, read_sketches
 
