@@ -46,8 +46,7 @@ def sha256_of(path: Path) -> str:
     """The file's sha256 in hexadecimal.
 
     Raises:
-        ObjectNotFound: there is no such file.
-        StorageError: it can't be read.
+        ObjectNotFound, StorageError: there is no such file, or it can't be read.
     """
     with local_errors(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -59,8 +58,7 @@ def fingerprint(path: Path) -> str:
     Names that begin with a dot do not count: they are bookkeeping (ours, the file manager's), not weights.
 
     Raises:
-        ObjectNotFound: there is no such path, or the folder holds no files.
-        StorageError: a file can't be read.
+        ObjectNotFound, StorageError: there is no such path, the folder holds no files, or one can't be read.
     """
     names = list_names(path) if path.is_dir() else []
     if path.is_dir() and not names:
@@ -93,8 +91,7 @@ def copy_atomically(source: Path, target: Path) -> None:
     """Copy the file's bytes as `write_atomically` writes them.
 
     Raises:
-        ObjectNotFound: there is no source.
-        StorageError: no space, or no permission.
+        ObjectNotFound, StorageError: there is no source, no space, or no permission.
     """
     with local_errors(source), source.open("rb") as original, _replacing(target) as file:
         shutil.copyfileobj(original, file, length=2**20)
