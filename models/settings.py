@@ -27,21 +27,16 @@ from models.profiles import OWN_PROFILES, PROFILES, Precision, Profile, Speed, g
 from models.records import MAX_FRAMES, Story
 
 PREFIX = "STORYBOARD_"
-SHOWN_CHARACTERS = 80
-"""How much of a wrong value is repeated."""
-NEAR = 0.8
-"""How like a known name one is that was meant to be it; difflib's ratio."""
-FOREIGN = {"OPENAI_ADMIN_KEY", "OPENAI_API_TYPE", "OPENAI_API_VERSION"}
-"""Names of other programs that are like ours."""
-RENAMED = {"OPENAI_API_BASE": "OPENAI_BASE_URL"}
-"""Names that others have for ours, and that are like another one of ours."""
+SHOWN_CHARACTERS = 80  # how much of a wrong value is repeated
+NEAR = 0.8  # how like a known name one is that was meant to be it; difflib's ratio
+FOREIGN = {"OPENAI_ADMIN_KEY", "OPENAI_API_TYPE", "OPENAI_API_VERSION"}  # names of other programs that are like ours
+RENAMED = {"OPENAI_API_BASE": "OPENAI_BASE_URL"}  # what others call ours, and is like another one of ours
 DEVICES = r"^(cpu|mps|cuda(:[0-9]+)?)$"
 Pipeline = Literal["reference_guided", "simplified"]
 WriterName = Literal["openai", "offline"]
 Reviewed = Literal["none", "scenes", "frames", "all"]
 FrameNumber = Annotated[int, Field(ge=1, le=MAX_FRAMES)]
 SourceName = Annotated[str, Field(min_length=1, max_length=1024)]
-SketchFile = Annotated[str, Field(min_length=1, max_length=1024)]
 
 
 def _has_strength(text: str) -> str:
@@ -115,8 +110,7 @@ class StoryboardOptions(BaseModel):
     temperature: float = Field(0.0, ge=0.0, le=2.0)
     """Temperature of the language model, where it takes one. Has no effect on the pictures' noise."""
     base: SourceName | None = None
-    """SDXL base: hub repository (owner/name or owner/name@revision), folder, or .safetensors checkpoint. Unset: the
-    profile's."""
+    """SDXL base: hub repository (owner/name[@revision]), folder, or .safetensors checkpoint. Unset: the profile's."""
     controlnet: SourceName | None = None
     """Canny ControlNet for that base: hub repository, folder, or .safetensors file. Unset: the profile's."""
     vae: SourceName | None = None
@@ -145,7 +139,7 @@ class StoryboardOptions(BaseModel):
     """Strength of frame 1's edges on later frames. Unset: the profile's."""
     control_end: float | None = Field(None, ge=0.0, le=1.0)
     """Share of the steps in which those edges act. Unset: the profile's."""
-    sketches: Annotated[dict[FrameNumber, SketchFile], NoDecode, BeforeValidator(_sketches)] = Field({})
+    sketches: Annotated[dict[FrameNumber, SourceName], NoDecode, BeforeValidator(_sketches)] = Field({})
     """Frame number -> picture file whose lines replace frame 1's edges at full strength."""
     refresh: bool = False
     """Make everything anew instead of taking finished scenes and frames from the store."""
@@ -166,8 +160,7 @@ class StoryboardOptions(BaseModel):
 
     def get_profile(self) -> Profile:
         """The profile these options name, with the models that they put in place of its own."""
-        sources = {"base": self.base, "controlnet": self.controlnet, "vae": self.vae, "clip": self.clip}
-        return get_profile(self.profile).with_sources(sources)
+        return get_profile(self.profile).with_sources(self.model_dump(include={"base", "controlnet", "vae", "clip"}))
 
     def writer_name(self) -> WriterName:
         """The writer that will be asked."""
