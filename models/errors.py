@@ -173,9 +173,16 @@ class PaintError(StoryboardError):
 
 
 class OutOfMemory(PaintError):
-    """The device ran out of memory; another moment may do. Where less was tried already, it is not retryable."""
+    """The device ran out of memory.
 
-    retryable = True
+    Args:
+        message: one line.
+        retryable: whether another moment may do; not where less memory was tried already, or less can't be.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = True) -> None:
+        super().__init__(message)
+        self.retryable = retryable
 
 
 class FrameRejected(StoryboardError):

@@ -17,6 +17,7 @@ from models.diffusion.fitting import paint_fitting
 from models.diffusion.loading import load
 from models.diffusion.painter import Painting, paint
 from models.errors import OutOfMemory
+from models.records import Adapter
 
 tiny_world = tiny_models.tiny_world
 
@@ -58,6 +59,9 @@ def test_the_pictures_come_in_smaller_batches_and_the_way_is_kept(
         assert device.batches == [5, 2, 1]
         paint_fitting(setup(batch_size=5), requests)
     assert device.batches == [5, 2, 1, 2, 1]
+    other = setup(batch_size=5, adapter=Adapter(path="/a", fingerprint="0" * 64, source="/a"))
+    assert fitting._fitting(other, requests[0].size) == other.model_copy(update={"batch_size": 2})
+    assert fitting._fitting(other, requests[0].size + 8) == other
     assert [record.getMessage() for record in caplog.records] == [
         "no memory left for 5 picture(s) of 64x64; going on with batches of 2"
     ]

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("models.diffusion")
 
-_FITTING: dict[PainterSetup, PainterSetup] = {}
-"""A setup -> the one with less that it is painted with since memory ran out."""
+_FITTING: dict[tuple[PainterSetup, int], PainterSetup] = {}
+"""A setup without its adapters, which change no memory, and the pictures' size -> what fits since memory ran out."""
 
 
 def paint_fitting(
@@ -46,7 +46,7 @@ def paint_fitting(
     """
     painted: dict[int, Painting] = {}
     while len(painted) < len(requests):
-        fitting, before = _FITTING.get(setup, setup), len(painted)
+        fitting, before = _fitting(setup, requests[0].size), len(painted)
         batch = [number for number in range(len(requests)) if number not in painted][: fitting.batch_size]
 
         def report(share: float, before: int = before, count: int = len(batch)) -> None:
@@ -60,8 +60,18 @@ def paint_fitting(
 
         lack = _try(fitting, [requests[number] for number in batch], report, keep, loading)
         if lack is not None:
-            _FITTING[setup] = _with_less(fitting, lack)
+            _FITTING[_key(setup, requests[0].size)] = _with_less(fitting, lack)
     return [painted[number] for number in range(len(requests))]
+
+
+def _key(setup: PainterSetup, size: int) -> tuple[PainterSetup, int]:
+    return setup.model_copy(update={"adapter": None, "more_adapters": ()}), size
+
+
+def _fitting(setup: PainterSetup, size: int) -> PainterSetup:
+    """The setup, with as much less as was found to be needed."""
+    found = _FITTING.get(_key(setup, size), setup)
+    return setup.model_copy(update={"batch_size": found.batch_size, "low_memory": found.low_memory})
 
 
 class _Lack(NamedTuple):
@@ -106,9 +116,7 @@ def _with_less(setup: PainterSetup, lack: _Lack) -> PainterSetup:
         less = setup.model_copy(update={"low_memory": True})
         what = "low_memory"
     else:
-        error = OutOfMemory(lack.message)
-        error.retryable = False
-        raise error
+        raise OutOfMemory(lack.message, retryable=False)
     logger.warning("%s; going on with %s", lack.message.partition(";")[0], what)
     _give_memory_back()
     return less

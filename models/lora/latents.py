@@ -158,7 +158,11 @@ def _encode_one(vae: Any, image: Any) -> bytes:
             mean, std = found.mean[0].float().cpu().contiguous(), found.std[0].float().cpu().contiguous()
     except Exception as error:
         if is_out_of_memory(error):
-            raise OutOfMemory(f"no memory left to encode {image.width}x{image.height}; a smaller resolution") from error
+            raise OutOfMemory(
+                f"no memory left to encode {image.width}x{image.height}; set a smaller resolution, or close what else "
+                "uses the device",
+                retryable=False,
+            ) from error
         raise
     if not bool(mean.isfinite().all()):
         raise WeightsInvalid("the VAE gave numbers that are not finite; fetch the base's weights again")

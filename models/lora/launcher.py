@@ -64,9 +64,7 @@ def _train_once(job: Job, report: Report, settings: AccelerateSettings | None) -
     try:
         _train(job, report, settings)
     except OutOfMemory as error:
-        lack = OutOfMemory(str(error))
-        lack.retryable = False
-        return lack
+        return OutOfMemory(str(error), retryable=False)
     return None
 
 
