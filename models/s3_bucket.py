@@ -17,8 +17,17 @@ from pydantic import BaseModel, ValidationError
 from models.addresses import without_credentials
 from models.checksums import ALGORITHMS, etag_of, stored_checksum_of, usual_layouts
 from models.errors import InputError, ObjectNotFound, WeightsInvalid
-from models.s3_client import status_of
-from models.storage import EXPECTED, Progress, flush_to_disk, sha256_of
+from models.s3_client import error_code, status_of
+from models.storage import (
+    ADAPTER_CONFIG,
+    ADAPTER_FOLDERS,
+    ADAPTER_WEIGHTS,
+    EXPECTED,
+    SINGLE_FILE,
+    Progress,
+    flush_to_disk,
+    sha256_of,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -27,6 +36,12 @@ log = logging.getLogger(__name__)
 
 MIB = 2**20
 MANIFEST = "manifest.json"
+KNOWN = (
+    *(f"{folder}/{name}" for folder in ADAPTER_FOLDERS for name in (ADAPTER_CONFIG, *ADAPTER_WEIGHTS)),
+    SINGLE_FILE,
+    MANIFEST,
+)
+"""Names that a LoRA's files have where they are not listed."""
 NOT_IMPLEMENTED = 501
 # Two attempts a range, without waiting in between: what is beyond that is the caller's to retry.
 PARALLEL = TransferConfig(
@@ -123,7 +138,7 @@ class Bucket:
                 if status_of(error) >= 500:
                     raise
                 refused = error  # the answer to a HEAD has no body to say why; that to a listing has
-        found = _distinct(self._list_folder(key + "/"))
+        found = self._list_or_look_for(key + "/")
         if not found and refused and status_of(refused) != 404:
             found = [self._describe(key)] if any(file.key == key for file in self._list_folder(key)) else []
             if not found:
@@ -132,6 +147,29 @@ class Bucket:
             blank = "" if key == key.strip() else f" {key!r}, which has white space at its end"
             raise ObjectNotFound(f"{self.location}: nothing lies under this prefix{blank}; expected {EXPECTED}")
         return found
+
+    def _list_or_look_for(self, folder: str) -> list[RemoteFile]:
+        """What lies in the folder; where listing is denied, what of a LoRA's own names is there.
+
+        Public buckets often let everybody read and nobody list; an absent object is then denied too.
+        """
+        try:
+            return _distinct(self._list_folder(folder))
+        except ClientError as error:
+            if error_code(error) != "AccessDenied":
+                raise
+            found = [file for name in KNOWN if (file := self._find(folder, name))]
+            if not found:
+                raise
+            return found
+
+    def _find(self, folder: str, name: str) -> RemoteFile | None:
+        try:
+            return replace(self._describe(folder + name), name=name)
+        except ClientError as error:
+            if status_of(error) >= 500:
+                raise
+            return None
 
     def _describe(self, key: str) -> RemoteFile:
         head = self._client.head_object(Bucket=self.location.bucket, Key=key)

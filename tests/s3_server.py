@@ -161,6 +161,12 @@ def refusing_signatures(code: str = "InvalidAccessKeyId") -> Rule:
     return lambda environ, start: refuse(environ, start) if "HTTP_AUTHORIZATION" in environ else None
 
 
+def listing_nothing() -> Rule:
+    """A rule by which objects may be read and not listed."""
+    refuse = answer_error("AccessDenied", 403)
+    return lambda environ, start: refuse(environ, start) if "list-type" in environ["QUERY_STRING"] else None
+
+
 def change_bytes(server: S3Server, change: Callable[[bytes], Iterable[bytes]]) -> Rule:
     """A rule that lets objects through with other bytes, their headers unchanged."""
 
