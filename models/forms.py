@@ -65,11 +65,13 @@ class Form:
         for group in self.groups:
             inside = {name: fields[name] for name in group.options}
             if group.key:
-                properties[group.key] = _object(group.title.capitalize() + ".", group.key.capitalize(), inside)
+                properties[group.key] = _group(group, inside)
                 plain |= {f"^{name}$": _plain(self.options[name]) for name in group.options}
             else:
                 properties |= inside
-        return {**_object("", self.record.__name__, properties), "patternProperties": plain}
+        names = [*properties, *(name for name in fields if name not in properties)]
+        shown = {"type": "object", "title": self.record.__name__, "properties": properties}
+        return {**shown, "patternProperties": plain, "propertyNames": {"enum": names}}
 
     def lift(self, value: Any) -> Any:
         """What a form or a person sent, as the flat record takes it.
@@ -102,9 +104,9 @@ class Form:
         return self.schema()
 
 
-def _object(description: str, title: str, properties: dict[str, Any]) -> dict[str, Any]:
-    explained = {"description": description} if description else {}
-    return {"type": "object", "title": title, **explained, "properties": properties, "additionalProperties": False}
+def _group(group: Group, fields: dict[str, Any]) -> dict[str, Any]:
+    words = {"title": group.key.capitalize(), "description": f"{group.title[:1].upper()}{group.title[1:]}."}
+    return {"type": "object", **words, "properties": fields, "additionalProperties": False}
 
 
 def value_schema(schema: Mapping[str, Any]) -> dict[str, Any]:

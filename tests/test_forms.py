@@ -11,6 +11,7 @@ import pytest
 from form_payloads import untouched
 from prefect.flows import Flow
 from prefect.utilities.callables import parameter_schema
+from prefect.utilities.schema_tools.validation import ValidationError as PrefectValidationError
 from prefect.utilities.schema_tools.validation import is_valid, validate
 from pydantic import ValidationError
 from test_deployments import DECLARED, NEEDED, flow_of, name_of
@@ -171,6 +172,13 @@ def test_a_value_of_every_option_is_taken_in_its_place_in_the_form_and_by_its_na
 )
 def test_what_is_wrong_is_refused_before_there_is_a_run(wrong: dict[str, Any]) -> None:
     assert not is_valid({"story": STORY, "options": wrong}, schema_of(storyboard))
+
+
+def test_an_unknown_name_is_told_with_those_that_are_known() -> None:
+    with pytest.raises(
+        PrefectValidationError, match=r"'options'. Failure reason: 'farmes' is not one of \['profile', 'f"
+    ):
+        taken(storyboard, {"story": STORY, "options": {"farmes": 2}})
 
 
 def test_an_option_that_is_given_twice_is_named() -> None:

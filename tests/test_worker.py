@@ -29,7 +29,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"story": STORY, "options": {"frames": 99}},
         "options.frames.*99 is greater than the maximum of 24",
     ),
-    "no such option": ({"story": STORY, "options": {"farmes": 4}}, "'farmes' was unexpected"),
+    "no such option": ({"story": STORY, "options": {"farmes": 4}}, "'farmes' is not one of"),
     "no such profile": ({"story": STORY, "options": {"profile": "steepe"}}, "'steepe' is not one of"),
     "no story": ({}, "'story' is a required property"),
 }
