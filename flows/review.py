@@ -16,7 +16,6 @@ from models.board.review import (
     Memory,
     Subject,
     change_frames,
-    edit_scenes,
     frames_page,
     keep,
     last_approved,
@@ -26,12 +25,23 @@ from models.board.review import (
     reword,
     scenes_page,
 )
+from models.board.scene_changes import edit_scenes
 from models.board.store import Store
 from models.errors import InputError
 from models.language.prompts import token_counter
 from models.records import FramePrompt, FrameResult, SceneBreakdown
 from models.settings import StoryboardOptions
-from tasks.review import HOURS, FramesForm, ScenesForm, ask, fill, keep_prompts, keep_scenes, require_dashboard
+from tasks.review import (
+    HOURS,
+    FramesForm,
+    ScenesForm,
+    ask,
+    fill,
+    keep_prompts,
+    keep_scenes,
+    require_dashboard,
+    show_question,
+)
 from tasks.review import show_frames as show
 
 Form = TypeVar("Form", bound=RunInput)
@@ -81,14 +91,14 @@ class Review:
             earlier = None if self.options.refresh else last_approved(self.store, written)
             self._remember(shown=earlier or written)
         first = self.memory.shown or written
-        page, problem, shown = scenes_page(HOURS, again=first != written), "", _form_values(first)
+        page, problem, changes = scenes_page(first, HOURS, again=first != written), "", ""
         while True:
-            answer = self._ask(fill(ScenesForm, page, problem, **shown), "scenes")
+            answer = self._ask(ScenesForm, page, problem, "scenes", changes=changes)
             try:
-                approved = edit_scenes(written, answer.title, answer.cast, answer.scenes)
+                approved = edit_scenes(first, answer.changes)
                 break
             except InputError as error:
-                problem, shown = str(error), dict(answer)
+                problem, changes = str(error), answer.changes
                 get_run_logger().warning("the scenes were not accepted: %s", problem)
         keep_scenes(written, approved, board)
         remember_approved(self.store, written, approved)
@@ -101,7 +111,7 @@ class Review:
         page, count = frames_page(show(report, board), HOURS), token_counter(self.options.get_profile())
         problem, shown = "", dict[str, Any](redo=[])
         while True:
-            answer = self._ask(fill(FramesForm, page, problem, **shown), "frames")
+            answer = self._ask(FramesForm, page, problem, "frames", **shown)
             try:
                 changes = change_frames(answer.redo, results, self.memory.changes, count)
                 break
@@ -125,15 +135,12 @@ class Review:
         """First seeds that people chose, by frame."""
         return {number: change.seed for number, change in self.memory.changes.items()}
 
-    def _ask(self, form: type[Form], subject: Subject) -> Form:
+    def _ask(self, form: type[Form], page: str, problem: str, subject: Subject, **shown: Any) -> Form:
         self.asked += 1
-        return ask(form, subject, self.asked)
+        show_question(page, problem, subject)
+        return ask(fill(form, page, problem, **shown), subject, self.asked)
 
     def _remember(self, **changes: Any) -> None:
         self.memory = self.memory.model_copy(update=changes)
         if self.options.review != "none":
             keep(self.store, str(flow_run.id), self.memory)
-
-
-def _form_values(breakdown: SceneBreakdown) -> dict[str, Any]:
-    return {"title": breakdown.title, "scenes": list(breakdown.scenes), "cast": list(breakdown.cast)}

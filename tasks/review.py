@@ -26,8 +26,9 @@ from models.board.report import Report
 from models.board.review import FrameChange, FrameWish, Subject, edits, with_problem
 from models.errors import InputError, RunStopped
 from models.markdown import escape
-from models.records import CastMember, FramePrompt, Scene, SceneBreakdown
+from models.records import FramePrompt, SceneBreakdown
 from models.settings import StoryboardOptions
+from tasks.artifacts import show_page
 from tasks.report import show_board
 from tasks.retries import RETRYING
 
@@ -38,16 +39,13 @@ POLL_SECONDS = 2
 
 
 class ScenesForm(RunInput):
-    """The scenes, as a person may change them."""
+    """What a person wants otherwise about the scenes."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
-    title: str = Field("", min_length=1, max_length=120)
-    """The tale's title."""
-    scenes: list[Scene] = Field([])
-    """One for each frame, in order."""
-    cast: list[CastMember] = Field([])
-    """Everybody besides the hero."""
+    changes: str = Field("", max_length=10_000)
+    """Empty: the scenes are accepted. Else a change a line, such as 2 caption: He sleeps. The scenes are shown in the
+    run's artifact review, with the names of all that can be changed."""
 
 
 class FramesForm(RunInput):
@@ -75,6 +73,11 @@ def fill(form: type[Form], page: str, problem: str = "", **values: Any) -> type[
         first = next(iter(fields.values()))
         first.description = f"Not accepted: {escape(problem)}. {first.description}"
     return form.with_initial_data(description=with_problem(page, problem), **fields)
+
+
+def show_question(page: str, problem: str, subject: Subject) -> None:
+    """Show what is asked as an artifact of the run: a form has little room for it, or none."""
+    show_page("review", with_problem(page, problem), f"Please look at the {subject}, then Resume the run")
 
 
 def require_dashboard(options: StoryboardOptions) -> None:

@@ -64,10 +64,11 @@ def test_scenes_and_frames_are_approved_in_the_browser(
     stage: Stage, client: SyncPrefectClient, browse: Browse, ui: str
 ) -> None:
     def edit(form: Locator, question: Question) -> None:
-        caption = form.locator("textarea").nth(1)
-        expect(caption).to_have_value(question.shown("scenes")[0]["caption"], timeout=DEADLINE * 1000)
-        caption.fill("He sleeps.")
-        expect(caption).to_have_value("He sleeps.")
+        changes = form.locator("textarea")
+        expect(changes).to_have_count(1, timeout=DEADLINE * 1000)
+        expect(changes).to_have_value(question.shown("changes"))
+        changes.fill("1 caption: He sleeps.")
+        expect(changes).to_have_value("1 caption: He sleeps.")
 
     def redo(form: Locator, _: Question) -> None:
         sheet = form.get_by_role("img", name="contact sheet")

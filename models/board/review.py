@@ -12,16 +12,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from models.board.directory import create_board, forget_stop
+from models.board.scene_changes import scenes_markdown
 from models.board.store import Store, content_key
 from models.errors import InputError
 from models.frames import seed_of
 from models.language.prompts import MAX_TOKENS
 from models.markdown import escape
-from models.records import MAX_FRAMES, CastMember, FramePrompt, FrameResult, Record, Scene, SceneBreakdown
-from models.settings import explain
+from models.records import MAX_FRAMES, FramePrompt, FrameResult, Record, SceneBreakdown
 from models.studio import Studio
 
 RUNS, APPROVED = "runs", "approved"
@@ -101,24 +101,6 @@ def open_board(output_dir: str, memory: Memory | None) -> Path:
 
 
 # --- scenes
-
-
-def edit_scenes(
-    written: SceneBreakdown, title: str, cast: Sequence[CastMember], scenes: Sequence[Scene]
-) -> SceneBreakdown:
-    """The breakdown as a person left it.
-
-    Raises:
-        InputError: it is no breakdown of as many scenes as were written; the message says why.
-    """
-    if len(scenes) != len(written.scenes):
-        count = len(written.scenes)
-        raise InputError(f"{count} scenes are needed, one for each frame, got {len(scenes)}; bring them to {count}")
-    parts = {"title": title, "cast": [dict(member) for member in cast], "scenes": [dict(scene) for scene in scenes]}
-    try:
-        return SceneBreakdown.model_validate({"story": written.story, "writer": written.writer, **parts})
-    except ValidationError as error:
-        raise InputError(explain(error, valid=SceneBreakdown.model_fields)) from None
 
 
 def last_approved(store: Store, written: SceneBreakdown) -> SceneBreakdown | None:
@@ -214,17 +196,21 @@ def starting_from(studio: Studio, number: int, seed: int | None) -> Studio:
 # --- what people read
 
 
-def scenes_page(hours: int, *, again: bool) -> str:
-    """Says what is asked, in markdown, above the form with the scenes.
+def scenes_page(shown: SceneBreakdown, hours: int, *, again: bool) -> str:
+    """Says what is asked, in markdown, with the scenes.
 
     Args:
+        shown: the scenes.
         hours: how long an answer is waited for.
-        again: whether the form shows what was approved in an earlier run.
+        again: whether they are those that were approved in an earlier run.
     """
-    shown = "These are the scenes as they were approved before. " if again else ""
+    before = "These are the scenes as they were approved before. " if again else ""
     return (
-        f"# The scenes\n\n{shown}Change what should be otherwise, or leave all as it is, and send the form: "
-        f"the frames are painted from it. Whom a scene names must be in the cast.\n\n{_deadline(hours)}"
+        f"# The scenes\n\n{before}Send the form as it is to accept them: frames are painted from them. Or write what "
+        "should be otherwise, a change a line:\n\n"
+        "    2 caption: He sleeps.\n    2 cast: the merchant, the khan\n    cast the khan: a khan in a white robe\n"
+        f"    title: The price of a nap\n\nWhom a scene names must be in the cast. {_deadline(hours)}\n\n"
+        f"{scenes_markdown(shown)}"
     )
 
 
