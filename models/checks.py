@@ -156,7 +156,9 @@ def _writer_problems(options: StoryboardOptions, keys: Keys) -> Iterator[str]:
 def _adapter_problems(options: StoryboardOptions, keys: Keys) -> Iterator[str]:
     from models.diffusion.adapter_fit import judge  # what reads headers takes a moment to import
 
-    for lora in wanted_loras(options):
+    for lora in wanted_loras(
+        options.lora_path or options.get_profile().adapter, options.lora_scale, options.more_loras
+    ):
         try:
             if is_s3(lora.source):
                 yield from _s3_problems(lora.source, keys)

@@ -6,13 +6,10 @@ import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from models.profiles import ROOT
 from models.records import Adapter
-
-if TYPE_CHECKING:
-    from models.settings import StoryboardOptions
 
 NO_LORA = "none"
 STRONGEST = 4.0
@@ -29,13 +26,18 @@ class WantedLora(NamedTuple):
     """The option that names it, for messages."""
 
 
-def wanted_loras(options: StoryboardOptions) -> list[WantedLora]:
-    """The LoRAs of these options, the character's first."""
-    character = options.lora_path or options.get_profile().adapter
-    more = [WantedLora(*split_strength(text), "--more-loras") for text in options.more_loras]
+def wanted_loras(character: str | None, strength: float, more: Sequence[str]) -> list[WantedLora]:
+    """The LoRAs that a person asked for, the character's first.
+
+    Args:
+        character: source of the character's LoRA; None or "none" where there is none.
+        strength: how strongly that one acts.
+        more: further ones, as `split_strength` reads them.
+    """
+    further = [WantedLora(*split_strength(text), "--more-loras") for text in more]
     if character in (None, NO_LORA):
-        return more
-    return [WantedLora(str(character), options.lora_scale, "--lora-path"), *more]
+        return further
+    return [WantedLora(character, strength, "--lora-path"), *further]
 
 
 def split_strength(text: str) -> tuple[str, float]:

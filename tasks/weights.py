@@ -33,7 +33,9 @@ def fetch_weights(options: StoryboardOptions) -> list[Adapter]:
         StorageError, WeightsInvalid: see `models.errors`.
     """
     cache, adapters = Path(options.output_dir) / CHECKPOINTS, []
-    for lora in wanted_loras(options):
+    for lora in wanted_loras(
+        options.lora_path or options.get_profile().adapter, options.lora_scale, options.more_loras
+    ):
         found = fetch_adapter(lora.source, cache_dir=cache, keys=Keys(), progress=InQuarters("LoRA"))
         get_run_logger().info("LoRA %s, fingerprint %s", found.source, found.fingerprint[:12])
         adapters.append(

@@ -258,7 +258,7 @@ def test_a_gpu_must_be_there_and_large_enough(profile: Profile, monkeypatch: pyt
     count = torch.cuda.device_count()
     assert problems(device=None) == problems(device=f"cuda:{count - 1}") == ""
     assert f"device cuda:{count}: there are {count} GPUs, counted from 0" in problems(device=f"cuda:{count}")
-    use(monkeypatch, profile, memory=10**6 * GIB)
+    use(monkeypatch, profile, memory=10**6 * GIB, low_memory=10**6 * GIB)
     assert "use --profile steppe, or a larger GPU" in problems(device="cuda")
 
 

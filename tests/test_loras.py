@@ -48,12 +48,9 @@ def test_a_strength_that_no_lora_has_is_refused(strength: str) -> None:
 
 
 def test_the_characters_lora_comes_first_and_may_be_left_out() -> None:
-    options = StoryboardOptions(lora_path="aldar", lora_scale=0.5, more_loras=("style=2", "ink"))
-    assert [lora[:2] for lora in wanted_loras(options)] == [("aldar", 0.5), ("style", 2.0), ("ink", 1.0)]
-    assert [lora[:2] for lora in wanted_loras(options.model_copy(update={"lora_path": "none"}))] == [
-        ("style", 2.0),
-        ("ink", 1.0),
-    ]
+    more = ("style=2", "ink")
+    assert [lora[:2] for lora in wanted_loras("aldar", 0.5, more)] == [("aldar", 0.5), ("style", 2.0), ("ink", 1.0)]
+    assert [lora[:2] for lora in wanted_loras("none", 0.5, more)] == [("style", 2.0), ("ink", 1.0)]
 
 
 def test_strengths_and_order_are_part_of_what_tells_loras_apart() -> None:
