@@ -45,6 +45,9 @@ def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Profile:
     for part, cls in {**classes, "controlnet": "ControlNetModel", "clip": "CLIPModel"}.items():
         write(base / part / "config.json", json.dumps({"_class_name": cls}).encode())
         write(base / part / "model.safetensors", tensors())
+    # Of a base without all its weights a LoRA is not judged, and this one fits nothing.
+    (base / "text_encoder_2" / "model.safetensors").unlink()
+    (base / "text_encoder_2" / "config.json").rename(base / "text_encoder_2" / "settings.json")
     write(base / "vocabulary.json", b"{}")
     for name, data in adapter().items():
         write(base / "aldar" / name, data)
