@@ -16,7 +16,6 @@ import torch
 from PIL import Image
 from s3_server import ACCESS_KEY, SECRET_KEY, adapter, forget_aws, make_keys, tensors
 
-from models import checks
 from models.board.contact_sheet import most_bytes
 from models.checks import choose_device, find_problems, require
 from models.components import bytes_to_fetch
@@ -278,40 +277,6 @@ def test_sketches_must_be_pictures_of_frames(profile: Profile, home: Path) -> No
         ["sketch of frame 7, 'good.png'", "the storyboard has frames 1 to 6"],
     ]
     assert "sketches need the ControlNet" in problems(sketches={1: "good.png"}, pipeline="simplified")
-
-
-def test_missing_and_broken_packages_stop_and_of_others_the_log_warns(
-    profile: Profile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    asked = [
-        "pillow>=13,<14",
-        "numpy>=99",
-        "pydantic>=99",
-        "aldars-coat>=1",
-        "moto>=99; extra == 'dev'",
-        "numpy>=98; python_version<'3'",
-    ]
-    monkeypatch.setattr(checks, "_declared", lambda: (">=4", asked))
-    monkeypatch.setitem(checks.BROKEN, "pydantic", "<9")
-    for _ in range(2):
-        python, pydantic, coat = problems().splitlines()
-    assert python.endswith("is outside >=4: install another one, then pip install -e .")
-    assert pydantic.startswith("pydantic 2.")
-    assert pydantic.endswith("does not work here, pydantic>=99 is needed: pip install -e .")
-    assert coat == "aldars-coat is missing, aldars-coat>=1 is needed: pip install -e ."
-    [warned] = caplog.messages
-    assert warned.startswith("numpy 2.")
-    assert warned.endswith("was never tried here: if something fails, take numpy>=99")
-
-
-def test_what_the_project_asks_for_is_found_installed_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    installed = checks._declared()
-    monkeypatch.setattr(checks, "DISTRIBUTION", "no-such-distribution")
-    python, packages = checks._declared()
-    assert python == installed[0] == ">=3.11"
-    assert {name.split(">")[0] for name in packages} == {
-        name.split("<")[0].split(">")[0] for name in installed[1] if "extra" not in name
-    }
 
 
 def test_the_checks_of_a_cpu_run_import_neither_torch_nor_boto3() -> None:
