@@ -10,6 +10,7 @@ were painted, whatever has become of the defaults meanwhile. The models must be 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
@@ -20,7 +21,7 @@ from models.board.report import FrameReport, Report
 from models.errors import InputError
 from models.frames import FrameJob, seed_of
 from models.language.prompts import MAX_TOKENS, token_counter
-from models.records import Candidate, FramePrompt, FrameResult, Record, Sketch, Weights
+from models.records import Adapter, Candidate, FramePrompt, FrameResult, Record, Sketch, Weights
 from models.schedules import Sampler
 from models.settings import DEVICES, StoryboardOptions
 from models.studio import Manner, Studio, read_sketches
@@ -127,7 +128,7 @@ def _painting(board: Board, frame: FrameReport, recipe: Recipe, wanted: RedoOpti
         "device": wanted.device or given.device or _device(report),
         "precision": given.precision if wanted.device else report.precision,
     }
-    return StoryboardOptions.model_validate(given.model_dump() | changes | _adapter(report))
+    return StoryboardOptions.model_validate(given.model_dump() | changes | _loras(report))
 
 
 def _device(report: Report) -> str:
@@ -137,12 +138,20 @@ def _device(report: Report) -> str:
     return report.device if report.device in ("cpu", "mps") else "cuda"
 
 
-def _adapter(report: Report) -> dict[str, str]:
-    """Where a LoRA lies that was named by a path: a relative one means nothing in another folder."""
-    adapter = None if report.studio is None else report.studio.setup.adapter
-    if adapter is None or report.options.lora_path is None or adapter.source.startswith("s3:"):
+def _loras(report: Report) -> dict[str, Any]:
+    """Where the LoRAs lie that were named by a path: a relative one means nothing in another folder."""
+    if report.studio is None:
         return {}
-    return {"lora_path": adapter.path}
+    found, given = report.studio.setup.adapters, report.options
+    character, more = found[: len(found) - len(given.more_loras)], found[len(found) - len(given.more_loras) :]
+    places: dict[str, Any] = {"more_loras": [f"{_place(adapter)}={adapter.strength!r}" for adapter in more]}
+    if character and given.lora_path is not None:
+        places["lora_path"] = _place(character[0])
+    return places
+
+
+def _place(adapter: Adapter) -> str:
+    return adapter.source if adapter.source.startswith("s3:") else adapter.path
 
 
 def _sketches(frame: FrameReport, recipe: Recipe, given: StoryboardOptions, wanted: str | None) -> dict[int, str]:

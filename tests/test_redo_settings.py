@@ -108,22 +108,53 @@ def test_a_relative_sketch_and_lora_are_found_from_another_folder(
     assert untouched(board, 2).sketch is not None
 
 
+ONE, OTHER = (f"/once/{name}.safetensors" for name in ("one", "other"))
+
+
 @pytest.mark.parametrize(
-    ("given", "source", "found"),
+    ("path", "more", "used", "found", "found_more"),
     [
-        (None, "/moved/checkout/weights", None),
-        ("none", None, "none"),
-        ("lora.safetensors", "lora.safetensors", "/once/lora.safetensors"),
-        ("s3://steppe/aldar", "s3://steppe/aldar", "s3://steppe/aldar"),
+        (None, (), ["weights/steppe/checkpoint-1000"], None, ()),  # the profile's, wherever the profile lies by now
+        ("none", (), [], "none", ()),
+        ("one.safetensors", (), ["one.safetensors"], ONE, ()),
+        ("s3://steppe/one", (), ["s3://steppe/one"], "s3://steppe/one", ()),
+        ("none", ("other.safetensors=0.5",), ["other.safetensors"], "none", (f"{OTHER}=0.5",)),
+        (
+            "one.safetensors",
+            ("other.safetensors=0.5",),
+            ["one.safetensors", "other.safetensors"],
+            ONE,
+            (f"{OTHER}=0.5",),
+        ),
+        (
+            None,
+            ("s3://steppe/b=0.5",),
+            ["weights/steppe/checkpoint-1000", "s3://steppe/b"],
+            None,
+            ("s3://steppe/b=0.5",),
+        ),
     ],
 )
-def test_the_lora_is_looked_for_where_it_was_named(
-    tmp_path: Path, given: str | None, source: str | None, found: str | None
+def test_loras_are_looked_for_where_they_were(
+    tmp_path: Path,
+    path: str | None,
+    more: tuple[str, ...],
+    used: list[str],
+    found: str | None,
+    found_more: tuple[str, ...],
 ) -> None:
-    board = write_board(tmp_path, lora_path=given)
-    adapter = source and {"path": "/once/lora.safetensors", "fingerprint": "e" * 64, "source": source}
-    edit(board / "report.json", lambda report: report["studio"]["setup"].update(adapter=adapter))
-    assert plan_redo(board, 2, RedoOptions()).painting.lora_path == found
+    board = write_board(tmp_path, lora_path=path, more_loras=more)
+    adapters = [
+        {"path": f"/once/{Path(source).name}", "fingerprint": "e" * 64, "source": source, "strength": 0.5}
+        for source in used
+    ]
+
+    def change(report: Any) -> None:
+        report["studio"]["setup"].update(adapter=adapters[0] if adapters else None, more_adapters=adapters[1:])
+
+    edit(board / "report.json", change)
+    painting = plan_redo(board, 2, RedoOptions()).painting
+    assert (painting.lora_path, painting.more_loras) == (found, found_more)
 
 
 def test_a_board_of_an_earlier_version_doubts_its_sketch(tmp_path: Path) -> None:
