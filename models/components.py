@@ -220,16 +220,20 @@ def fingerprints_here(options: StoryboardOptions) -> dict[str, str | None] | Non
         WeightsInvalid, StorageError: a file cannot be read.
     """
     profile = options.get_profile()
-    parts = {"base": profile.base, "controlnet": profile.controlnet, "clip": profile.clip}
-    folders = {
-        name: Path(part.source) if part.is_local else _cached_snapshot(part)
-        for name, part in parts.items()
-        if part in needed_components(options)
-    }
-    here = {name: folder for name, folder in folders.items() if folder is not None and folder.is_dir()}
-    if len(here) < len(folders):
+    parts = {"base": profile.base, "controlnet": profile.controlnet, "clip": profile.clip, "vae": profile.vae}
+    used = {name: part for name, part in parts.items() if part in needed_components(options) and part is not None}
+    places = {name: Path(part.source) if part.is_local else _cached_snapshot(part) for name, part in used.items()}
+    here = {name: place for name, place in places.items() if place is not None and place.exists()}
+    if len(here) < len(used):
         return None
-    return {"controlnet": None, **{name: component_fingerprint(parts[name], folder) for name, folder in here.items()}}
+    told = {name: component_fingerprint(used[name], place) for name, place in here.items()}
+    base = with_vae(told["base"], told.get("vae"))
+    return {"base": base, "controlnet": told.get("controlnet"), "clip": told["clip"]}
+
+
+def with_vae(base: str, vae: str | None) -> str:
+    """What tells a base that paints by another VAE from any other: of both fingerprints."""
+    return base if vae is None else hashlib.sha256(f"{base} {vae}".encode()).hexdigest()
 
 
 def component_fingerprint(component: Component, folder: Path) -> str:

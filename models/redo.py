@@ -128,7 +128,7 @@ def _painting(board: Board, frame: FrameReport, recipe: Recipe, wanted: RedoOpti
         "device": wanted.device or given.device or _device(report),
         "precision": given.precision if wanted.device else report.precision,
     }
-    return StoryboardOptions.model_validate(given.model_dump() | changes | _loras(report))
+    return StoryboardOptions.model_validate(given.model_dump() | changes | _loras(report) | _models(report))
 
 
 def _device(report: Report) -> str:
@@ -148,6 +148,19 @@ def _loras(report: Report) -> dict[str, Any]:
     if character and given.lora_path is not None:
         places["lora_path"] = _place(character[0])
     return places
+
+
+def _models(report: Report) -> dict[str, str]:
+    """Where the models lie that were named by a path in place of the profile's own."""
+    if report.studio is None:
+        return {}
+    profile, given = report.studio.setup.profile, report.options
+    named = {"base": profile.base, "controlnet": profile.controlnet, "clip": profile.clip, "vae": profile.vae}
+    return {
+        name: part.source
+        for name, part in named.items()
+        if getattr(given, name) is not None and part is not None and part.is_local
+    }
 
 
 def _place(adapter: Adapter) -> str:

@@ -157,6 +157,16 @@ def test_loras_are_looked_for_where_they_were(
     assert (painting.lora_path, painting.more_loras) == (found, found_more)
 
 
+def test_models_that_were_named_by_a_path_are_looked_for_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    board = write_board(tmp_path / "outputs", base="mine", clip="openai/some-clip@v1")
+    monkeypatch.chdir("/")
+    painting = plan_redo(board, 2, RedoOptions()).painting
+    assert (painting.base, painting.clip) == (str(tmp_path / "mine"), "openai/some-clip@v1")
+    assert (painting.vae, painting.controlnet) == (None, None)
+
+
 def test_a_board_of_an_earlier_version_doubts_its_sketch(tmp_path: Path) -> None:
     board = write_board(tmp_path / "outputs", sketches={2: drawn(tmp_path)})
     forget_record(board)

@@ -12,8 +12,10 @@ import tiny_loras
 from prefect.logging import disable_run_logger
 from tiny_loras import Tensors
 from tiny_publication import halved
-from written_boards import STORY, WEIGHTS, options_of, write_board
+from written_boards import STORY, WEIGHTS, options_of, studio_of, write_board
 
+from models.components import fingerprints_here
+from models.diffusion.weights import fingerprints
 from models.profiles import PROFILES
 from models.records import Weights
 from models.sources import Component
@@ -84,6 +86,17 @@ def test_a_lora_that_was_trained_anew_behind_the_same_path_is_another(tmp_path: 
     assert again == before
     assert bare == before.model_copy(update={"adapter": None, "controlnet": None})
     assert gone is None
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"pipeline": "simplified"}, {"vae": str(PROFILES["steppe"].base.source) + "/vae"}]
+)
+def test_what_is_asked_before_a_board_is_what_is_told_after_it(tmp_path: Path, given: dict[str, str]) -> None:
+    options = options_of(tmp_path, **given)
+    found = fingerprints_here(options)
+    assert found == fingerprints(studio_of(options).setup)
+    assert found is not None
+    assert (found["controlnet"] is None) == ("pipeline" in given)
 
 
 def test_a_base_that_is_not_here_yet_is_not_fetched_to_be_compared(

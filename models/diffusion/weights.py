@@ -6,13 +6,12 @@ Here both are `WeightsInvalid`, in one line that names the file and the way out.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.components import component_fingerprint
+from models.components import component_fingerprint, with_vae
 from models.diffusion.requests import PainterSetup
 from models.errors import InputError, OutOfMemory, WeightsInvalid
 from models.hub import fetch
@@ -179,10 +178,7 @@ def fingerprints(setup: PainterSetup) -> dict[str, str | None]:
 
 def base_fingerprint(profile: Profile) -> str:
     """What tells the profile's base, with the VAE that it paints by, from any other."""
-    own = _fingerprint(profile.base)
-    if profile.vae is None:
-        return own
-    return hashlib.sha256(f"{own} {_fingerprint(profile.vae)}".encode()).hexdigest()
+    return with_vae(_fingerprint(profile.base), None if profile.vae is None else _fingerprint(profile.vae))
 
 
 def _fingerprint(component: Component) -> str:
