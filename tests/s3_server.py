@@ -42,6 +42,10 @@ class _QuietHandler(MotoRequestHandler):  # type: ignore[misc]  # moto has no ty
         pass
 
 
+_NUMBERS = itertools.count(1)
+"""Of buckets. moto keeps them from one test module to the next, whose server is another one."""
+
+
 class S3Server:
     """moto in a thread of this process.
 
@@ -55,7 +59,6 @@ class S3Server:
         self.rule: Rule | None = None
         self.moto = DomainDispatcherApplication(create_backend_app)
         self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=_QuietHandler)
-        self._names = itertools.count(1)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -100,7 +103,7 @@ class S3Server:
 
     def make_bucket(self) -> str:
         """A new bucket's name."""
-        name = f"steppe-{next(self._names)}"
+        name = f"steppe-{next(_NUMBERS)}"
         self.client.create_bucket(Bucket=name)
         return name
 

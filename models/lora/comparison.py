@@ -42,7 +42,7 @@ RULE = (
     "measured, which counts as a failure. A painting whose numbers are not finite is one too. Of the checkpoints that "
     "reach every bar the one with the highest likeness to the training pictures wins, and of equals (to three "
     "decimals) the one that trained less. Where none reaches every bar: paintings that are all finite first, then the "
-    "fewest failures, then the same order; it is kept and not published, unless publish_anyway asks for it."
+    "fewest failures, then the same order; it is kept, and published only where that is asked for."
 )
 
 
