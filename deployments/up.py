@@ -38,6 +38,16 @@ LIVE_LOGS = {"PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true", "PREFECT_SERVER_L
 """Without these `prefect deployment run --watch` shows that a task failed, but not its words."""
 
 
+_ANOTHER = "move prefect.db in PREFECT_HOME (~/.prefect) away, or set PREFECT_HOME to another folder"
+HINTS = {
+    "not a database": f"; {_ANOTHER}",
+    "Can't locate revision": f"; the database was made by a later Prefect: install that, or {_ANOTHER}",
+    "unable to open database": "; set PREFECT_HOME to a folder that can be written",
+    "database or disk is full": "; make room, or set PREFECT_HOME to another disk",
+}
+"""The way out of what a server may say of its database."""
+
+
 def environment(port: int) -> dict[str, str]:
     """The environment of server and workers: this one, and where they find each other."""
     url, own = f"http://{HOST}:{port}", dict(os.environ)
@@ -151,7 +161,9 @@ def _log(name: str) -> Path:
 
 def _last_words(name: str) -> str:
     """Why it ended, by its log, and where the rest is."""
-    return f"{last_words(_log(name).read_text('utf-8', 'replace'))} (see {_log(name)})"
+    words = last_words(_log(name).read_text("utf-8", "replace"))
+    hints = (hint for sign, hint in HINTS.items() if sign in words)
+    return f"{words} (see {_log(name)}){next(hints, '')}"
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -56,10 +56,12 @@ def _printing(make: Callable[..., logging.LogRecord]) -> Callable[..., logging.L
 
 def _is_told_last(record: logging.LogRecord) -> bool:
     """Whether this line only repeats an error of ours that ends a task or the run."""
-    if not record.name.startswith(RUN_LOGGERS) or record.levelno < logging.ERROR:
+    if not record.name.startswith(RUN_LOGGERS):
         return False
     text = record.getMessage()
-    return hasattr(record, "explained") or (text.startswith("Finished in state ") and _names_own_error(text))
+    if text.startswith("Finished in state "):  # a flow's at the level of a success
+        return _names_own_error(text)
+    return record.levelno >= logging.ERROR and hasattr(record, "explained")
 
 
 def _names_own_error(text: str) -> bool:
@@ -72,6 +74,8 @@ def _names_own_error(text: str) -> bool:
 
 def leave_errors_to_the_last_line() -> None:
     """Let the terminal not show an error before the command ends with it; the dashboard shows all."""
+    import prefect.main  # noqa: F401, PLC0415  (which makes the handlers)
+
     for handler in logging.getLogger().handlers:
         if isinstance(handler, PrefectConsoleHandler):
             handler.addFilter(lambda record: not _is_told_last(record))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import openai_server
 import pytest
 import tiny_models
 
@@ -239,6 +240,23 @@ def test_a_run_that_fails_says_why_in_its_last_line_and_ends_with_1(
     assert last.startswith("error: LoRA: ")
     assert "nowhere" in last
     assert "Traceback" not in done.stderr
+
+
+def test_an_error_that_ends_the_run_is_told_once_and_last(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, prefect_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = tiny_models.made_once(tmp_path_factory)
+    with openai_server.serving(openai_server.failure(401, "no such key")) as script:
+        environment = {"OPENAI_API_KEY": "sk-steppe-0123456789", "OPENAI_BASE_URL": script.base_url}
+        for name, value in {**environment, "PREFECT_API_URL": prefect_server}.items():
+            monkeypatch.setenv(name, value)
+        done = run([*DRIVER, world.base.source, STORY, *TINY, "--writer", "openai"], cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    *before, last = done.stderr.splitlines()
+    assert last.startswith("error: ")
+    assert "no such key" in last
+    assert "all checks passed" in done.stderr
+    assert [line for line in before if "no such key" in line or "Traceback" in line] == []
 
 
 def test_a_wrong_option_ends_with_2_before_prefect_is_imported() -> None:

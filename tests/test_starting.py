@@ -181,6 +181,25 @@ def test_a_folder_has_one_service() -> None:
         up.up(free_port(), 1)
 
 
+@pytest.mark.parametrize(
+    ("said", "way_out"),
+    [
+        ("(sqlite3.DatabaseError) file is not a database", "; move prefect.db in PREFECT_HOME (~/.prefect) away, or "),
+        (
+            "Can't locate revision identified by 'ab12'",
+            "; the database was made by a later Prefect: install that, or mo",
+        ),
+        ("something else", ""),
+    ],
+)
+def test_a_server_that_can_not_use_its_database_is_told_with_the_way_out(said: str, way_out: str) -> None:
+    up.LOGS.mkdir(parents=True)
+    (up.LOGS / "server.log").write_text(f"Traceback:\nsome.module.AnError: {said}\n\nServer stopped!\n")
+    words = up._last_words("server")
+    assert words.startswith(f"some.module.AnError: {said} (see outputs/service/server.log){way_out}")
+    assert "\n" not in words
+
+
 # --- Ctrl-C
 
 
