@@ -92,15 +92,22 @@ def _settings() -> Settings:
         # What Prefect says of it while it is imported is told in one line below.
         with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.filterwarnings("ignore", message="Failed to create the Prefect home")
-            from prefect.settings import get_current_settings  # noqa: PLC0415
+            from prefect.settings import get_current_settings, load_profiles  # noqa: PLC0415
 
-            return get_current_settings()
+            settings, profiles = get_current_settings(), load_profiles()
     except Exception as error:
         reason = explain(error) if isinstance(error, ValidationError) else " ".join(str(error).split())
         raise InputError(
             f"Prefect's settings can't be read: {reason}: correct PREFECT_… in the environment, in .env or in the "
             "profiles.toml of PREFECT_HOME"
         ) from error
+    profile = os.environ.get("PREFECT_PROFILE")
+    if profile is not None and profile not in profiles.names:
+        raise InputError(
+            f"PREFECT_PROFILE names {profile!r}, and there is no such profile: correct it, or unset it; there are "
+            f"{', '.join(sorted(profiles.names))}"
+        )
+    return settings
 
 
 def _require_writable(home: Path) -> None:

@@ -129,11 +129,17 @@ def test_a_named_server_must_be_one(path: str, words: str, stranger: str, monkey
             r"no Prefect server answers at http://127.0.0.1:9/api, which PREFECT_API_URL names \(ConnectError\): ",
         ),
         ({"PREFECT_CLIENT_MAX_RETRIES": "many"}, "Prefect's settings can't be read: max_retries: .*, got 'many'"),
+        ({"PREFECT_PROFILE": "nobody"}, "PREFECT_PROFILE names 'nobody', and there is no such profile: correct it, or"),
+        (
+            {"PREFECT_PROFILES_PATH": "garbage.toml"},
+            "Prefect's settings can't be read: .*: correct PREFECT_… in the env",
+        ),
         ({"PREFECT_HOME": "/proc/nobody"}, "/proc/nobody can't be written, where Prefect keeps its results: no such"),
     ],
 )
 def test_a_start_that_fails_is_one_line(environment: dict[str, str], words: str) -> None:
     own = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    Path("garbage.toml").write_text("= no profile")
     done = subprocess.run(STORY, env=own, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert re.fullmatch(f"error: {words}.*\n", done.stderr), done.stderr
