@@ -106,7 +106,7 @@ def test_the_dashboard_shows_pictures_losses_and_the_choice(trained: Ran) -> Non
         assert picture_in(str(shown[key].data)).width >= 500
     assert re.search(r"!\[Loss up to step 8, [\d.e+]+ steps per second\]", str(shown["loss-curve"].data))
     assert '"step": 8' in str(shown["checkpoints"].data)
-    assert shown["training"].data == 100.0
+    assert not {"latents", "training", "comparison"} & shown.keys(), "bars that are full"
 
 
 def test_the_log_says_what_is_trained(trained: Ran) -> None:
