@@ -59,8 +59,8 @@ def redo_frame(
     """
     redo = find_frame(board, frame, options)
     check(redo.painting)
-    adapter = fetch_weights(redo.painting)
-    studio = load_models(redo.painting, adapter, str(flow_run.id))
+    adapters = fetch_weights(redo.painting)
+    studio = load_models(redo.painting, adapters, str(flow_run.id))
     job = prepare(redo, studio)
     paint = generate_frame.with_options(retries=studio.attempts - 1 + SPARE_RETRIES)
     with tempfile.TemporaryDirectory() as scratch:  # the board is changed when all else is done

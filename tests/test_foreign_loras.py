@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import foreign_loras
+import numpy as np
 import pytest
 import tiny_loras
 import torch
 from foreign_loras import draw, flat_name, kohya, save, stability
 from tiny_loras import ALPHA, PARTS, RANK, Tensors, adapter, as_checkpoint, assert_same, expected_weights, weights
+from tiny_models import request, setup
 
+from models.diffusion.adapter_files import read_folder
 from models.diffusion.adapters import fuse_adapters
+from models.diffusion.loading import load, unload
+from models.diffusion.painter import paint
+from models.profiles import ROOT
 
 base, lora, parts = tiny_loras.base, tiny_loras.lora, tiny_loras.parts
 Q = "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
@@ -199,3 +205,22 @@ def test_a_folder_of_peft_for_the_unet_alone_keeps_its_alpha(
     folder = as_checkpoint(tmp_path, lora) / "unet_lora"
     fuse_adapters([adapter(folder)], parts)
     assert_same(weights(parts), wanted, 1e-6)
+
+
+def test_the_lora_that_ships_paints_one_picture_in_two_layouts(tmp_path: Path) -> None:
+    """The small model's own trained weights, in three steps: as published, and as a kohya file without a config."""
+    shipped = ROOT / "weights" / "steppe" / "checkpoint-1000"
+    read = {part: dict(file.tensors) for part, file in read_folder(shipped).items()}
+    kohya_file = tiny_loras.save_kohya(tmp_path / "kohya.safetensors", read, alpha=32)
+
+    def picture(path: Path | None) -> np.ndarray:
+        models = load(setup(profile="steppe", adapter=None if path is None else adapter(path)))
+        asked = request(prompt="aldar_kose_man rides a horse in the steppe", size=256, guidance=2.5)
+        return np.asarray(paint(models, [asked])[0].image, dtype=np.int16)
+
+    try:
+        first, second, bare = picture(shipped), picture(kohya_file), picture(None)
+    finally:
+        unload()
+    assert np.abs(first - second).max() <= 2
+    assert np.abs(first - bare).max() > 20
