@@ -68,7 +68,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def _train_lora(setup: Setup) -> None:
     """Two steps of the training flow's own training, its product put where the profile looks for it."""
     aldar.write_images(setup.work / "images")
-    two = {"max_train_steps": 2, "checkpointing_steps": 2, "rank": 64, "alpha": 32}
+    two = {"max_train_steps": 2, "checkpointing_steps": 2, "warmup_steps": 1, "rank": 64, "alpha": 32}
     run(make_job(setup.work / "lora", setup.work / "images", profile="steppe", **two))
     for folder in ADAPTER_FOLDERS:
         shutil.copytree(setup.work / "lora" / "checkpoint-2" / folder, setup.out / "checkpoint-1000" / folder)

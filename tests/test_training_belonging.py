@@ -129,6 +129,9 @@ def test_no_checkpoint_of_another_training_is_compared(folder: Path, tmp_path: P
     assert [one.step for one in checkpoints_of(output, job)] == [4, 8, 12]
     rename(output / "checkpoint-4", "another")
     assert [one.step for one in checkpoints_of(output, job)] == [8, 12]
+    shutil.move(output / "checkpoint-8", tmp_path / "checkpoint-8")  # as when only the newest are kept
+    went_on = job.model_copy(update={"start": str(output / "checkpoint-8")})
+    assert [one.step for one in checkpoints_of(output, went_on)] == [12]
     moved = job.model_copy(update={"start": str(output / "checkpoint-12")})
     elsewhere.mkdir()
     assert [one.path for one in checkpoints_of(elsewhere, moved)] == [str(output / "checkpoint-12")]

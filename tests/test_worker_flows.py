@@ -90,10 +90,10 @@ def test_a_reviewed_run_ends_its_process_at_each_question_and_pays_the_writer_on
 ) -> None:
     paid, options = len(writer.requests), {**FRAMES, "writer": "openai", "review": "all", "refresh": True}
     run = service.queue("storyboard/steppe", story=STORY, options=options)
-    scenes = suspended(service, run)["properties"]["scenes"]["default"]
+    assert "changes" in suspended(service, run)["properties"]
     other = service.queue("redo-frame/steppe", board="no such board", frame=1)
     assert service.until_ended(other)["state_type"] == "FAILED"  # the slot is free while a person thinks
-    answer(service, run, scenes=[scenes[0], {**scenes[1], "caption": "He sleeps."}])
+    answer(service, run, changes="2 caption: He sleeps.")
     assert "redo" in suspended(service, run)["properties"]
     answer(service, run, redo=[{"frame": 2, "seed": 888}])
     suspended(service, run)

@@ -122,11 +122,13 @@ def _before(settings: dict[str, Any], name: str) -> Any:
 def checkpoints_of(output: Path, job: Job) -> list[Checkpoint]:
     """The job's own checkpoints, by step: those in its folder, and the one elsewhere that it went on from.
 
+    One in its folder that it went on from may be gone by now, as only the newest are kept.
+
     Raises:
         WeightsInvalid, StorageError: see `checkpoints.read_state`.
     """
     folders = {step: output / checkpoints.name_of(step) for step in checkpoints.list_steps(output)}
-    if job.start is not None:
+    if job.start is not None and Path(job.start).resolve().parent != output.resolve():
         folders.setdefault(checkpoints.peek(Path(job.start)).step, Path(job.start))
     own = [folders[step] for step in sorted(folders) if step <= job.updates]
     return [checkpoints.read_state(folder).checkpoint for folder in own if _is_of(folder, job)]
