@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from models.errors import ConnectionFailed, StoryboardError, WeightsInvalid
 from models.fitting import (
@@ -18,7 +17,7 @@ from models.fitting import (
     find_vae_problems,
 )
 from models.hub import CONFIGS, fetch_part, name_of
-from models.layouts import MODEL_INDEX, PARTS
+from models.layouts import MODEL_INDEX, PARTS, read_json
 from models.profiles import Profile
 from models.schedules import CONFIG_FILE, Sampler, find_schedule_problems
 from models.single_files import configs_of_base, kind_of, read_header
@@ -101,10 +100,8 @@ def read_config(component: Component, part: str, layout: str) -> Config:
     """
     if not component.is_file:
         folder = fetch_part(component, CONFIGS)
-        nested = folder / part  # a whole pipeline, of which this part is meant
-        return (
-            _read(nested / "config.json") if not (folder / "config.json").is_file() else _read(folder / "config.json")
-        )
+        own = folder / "config.json"  # none there: a whole pipeline, of which this part is meant
+        return read_json(own if own.is_file() else folder / part / "config.json")
     file = Path(component.source)
     if part == "clip":
         raise WeightsInvalid(f"CLIP {file}: name the folder with its configuration and tokenizer, not one file")
@@ -112,7 +109,7 @@ def read_config(component: Component, part: str, layout: str) -> Config:
     if found != part:
         raise WeightsInvalid(f"{part} {file}: holds {found or 'something else'}; name another file")
     beside = file.parent / "config.json"
-    return _read(beside if beside.is_file() else Path(layout) / part / "config.json")
+    return read_json(beside if beside.is_file() else Path(layout) / part / "config.json")
 
 
 def read_folder(folder: Path) -> Configs:
@@ -122,16 +119,4 @@ def read_folder(folder: Path) -> Configs:
         SCHEDULER: folder / SCHEDULER / CONFIG_FILE,
         **{part: folder / part / "config.json" for part in PARTS if part != SCHEDULER},
     }
-    return {part: _read(file) for part, file in files.items() if file.is_file()}
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise WeightsInvalid(f"{file}: missing; fetch the weights again") from None
-    except (OSError, ValueError) as error:
-        raise WeightsInvalid(f"{file}: not readable JSON ({' '.join(str(error).split())[:100]})") from error
-    if not isinstance(value, dict):
-        raise WeightsInvalid(f"{file}: expected a JSON object; fetch the weights again")
-    return value
+    return {part: read_json(file) for part, file in files.items() if file.is_file()}

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from models.errors import WeightsInvalid
 
 MODEL_INDEX = "model_index.json"
 PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
@@ -61,3 +65,21 @@ def _folder(name: str) -> str:
 def _is_other_index(name: str, weights: list[str]) -> bool:
     """Whether this lists the pieces of weights that are not taken."""
     return ".index." in name and not any("-of-" in weight for weight in weights)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object from a model's folder.
+
+    Raises:
+        WeightsInvalid: missing or not a JSON object.
+    """
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise WeightsInvalid(f"{file}: missing; fetch the weights again") from None
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsInvalid(f"{file}: not readable JSON ({reason}); delete it and fetch the weights again") from error
+    if not isinstance(value, dict):
+        raise WeightsInvalid(f"{file}: expected a JSON object; delete it and fetch the weights again")
+    return value

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from models.diffusion.adapter_config import check_config
 from models.diffusion.adapter_keys import PARTS, UNET, Shape, Shapes
-from models.diffusion.weights import REMEDY, first_line, read_json
+from models.diffusion.weights import REMEDY, first_line
 from models.errors import WeightsInvalid
+from models.layouts import read_json
 from models.storage import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ Here both are `WeightsInvalid`, in one line that names the file and the way out.
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from models.components import component_fingerprint, with_vae
 from models.diffusion.requests import PainterSetup
 from models.errors import InputError, OutOfMemory, WeightsInvalid
 from models.hub import fetch
-from models.layouts import PICKLE, choose_weights, variant_of
+from models.layouts import PICKLE, choose_weights, read_json, variant_of
 from models.profiles import Precision, Profile
 from models.sources import Component
 
@@ -47,23 +46,6 @@ def check_device(device: str) -> None:
     if not has.get(kind, False):
         there = ", ".join(["cpu", *(f"cuda:{number}" for number in range(gpus)), *(["mps"] if has["mps"] else [])])
         raise InputError(f"device {device!r} is not on this machine; there is: {there}")
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object from a weights folder.
-
-    Raises:
-        WeightsInvalid: missing or not a JSON object.
-    """
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise WeightsInvalid(f"{file}: missing; fetch the weights again") from None
-    except (OSError, ValueError) as error:
-        raise WeightsInvalid(f"{file}: not readable JSON ({first_line(error)}); {REMEDY}") from error
-    if not isinstance(value, dict):
-        raise WeightsInvalid(f"{file}: expected a JSON object; {REMEDY}")
-    return value
 
 
 def tensor_names(file: Path) -> list[str]:
