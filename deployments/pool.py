@@ -35,8 +35,9 @@ RUN_ENVIRONMENT = {
 }
 """What every run's process is given beside the worker's own environment. The server stores it: nothing secret."""
 
-SILENCE = timedelta(seconds=90)
-"""Three heartbeats; also longer than a run's process takes to start."""
+SILENCE = timedelta(seconds=150)
+"""A server may be gone for a minute, and the next heartbeat comes half a minute and a connection later. Also longer
+than a run's process takes to start."""
 SIGNS_OF_LIFE = ("heartbeat", "Pending", "Submitting")
 ENDED = ("Completed", "Failed", "Crashed", "Cancelled")
 WAITING = ("Paused", "Suspended", "Scheduled", "Late", "AwaitingRetry", "AwaitingConcurrencySlot")
