@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 WORKERS := 2
+SIDE_BY_SIDE = --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Nothing is told to anybody.
 export DO_NOT_TRACK := 1
@@ -27,10 +28,10 @@ up: $(INSTALLED)  ## Prefect server, work pool, all deployments and a worker; Ct
 	@$(BIN)/python -m deployments.up $(ARGS)
 
 test: $(INSTALLED_DEV)  ## The whole test suite, two files at a time: make test [WORKERS=8]
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-foreign: $(INSTALLED_DEV)  ## What strangers bring: LoRAs, bases, hubs, buckets, pictures, settings, writers
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile tests/test_foreign_*.py
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/test_foreign_*.py
 
 bench-gpu: $(INSTALLED)  ## Storyboard, start and training beside stock diffusers at SDXL's full size; needs an 80 GB GPU
 	$(BIN)/python -m benchmarks.gpu_checks

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from service import Service
 
 
+LONGEST = ("test_recovery", "test_worker", "test_worker_flows", "test_postgres", "test_storybook_pool", "test_secrets")
+"""Files of tests, the longest first."""
+
+
 def _stay_offline_and_alone() -> None:
     """Before anything is imported that reads these."""
     os.environ |= {
@@ -50,6 +54,11 @@ def pytest_configure(config: object) -> None:
     """Hide GPUs, unless the GPU tests were asked for: the others say what happens without one."""
     if getattr(config, "option").markexpr != "gpu":  # noqa: B009
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that wait longest for servers and workers, so that others fill that time."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 def pytest_unconfigure() -> None:
