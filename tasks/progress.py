@@ -20,6 +20,8 @@ from models.markdown import escape
 logger = logging.getLogger("models.progress")
 
 FULL = 100.0
+TRIES_TO_REMOVE = 2
+"""How often a busy server is asked again to remove a full bar, for which there is no later chance."""
 _SHOWN_STEP = 2.0
 """Per cent between two updates of a bar: each costs a request."""
 
@@ -39,7 +41,7 @@ class Bar:
         """Show so much, 0..100, and another title if there is one. A full bar tells nothing, and goes."""
         self.title = title or self.title
         try:
-            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: TRIES_TO_REMOVE if per_cent >= FULL else 0}):
                 self._send(round(per_cent, 1), title)
         except httpx.HTTPError as error:
             logger.info("%s, %.0f %%: the server could not be told (%s)", self.title, per_cent, type(error).__name__)

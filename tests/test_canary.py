@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -30,6 +30,9 @@ from models.lora.set_sheet import set_markdown
 from models.markdown import code, escape
 from tasks.artifacts import show_page, show_table
 from tasks.progress import Bar
+
+WAITS, WAIT_MS = 300, 100
+"""How often a page that has not shown something is looked at again, and after how long."""
 
 
 @contextmanager
@@ -110,8 +113,13 @@ def show_raw(key: str, words: str) -> None:
     create_markdown_artifact(key=key, markdown=words)
 
 
-def look_at_all(browse: Browse, url: str, ui: str, key: str, run: str) -> None:
-    """Open the pages of every artifact whose key begins so, the list of them, and the run's page."""
+def look_at_all(
+    browse: Browse, url: str, ui: str, key: str, run: str, shown: Callable[[], bool] = lambda: True
+) -> None:
+    """Open the pages of every artifact whose key begins so, the list of them, and the run's page.
+
+    Each page is open until its network is idle and `shown` is true.
+    """
     found = [one for one in ask(url, "artifacts/filter", {}) if str(one["key"]).startswith(key)]
     assert found
 
@@ -125,6 +133,10 @@ def look_at_all(browse: Browse, url: str, ui: str, key: str, run: str) -> None:
                 page.goto(f"{url}{ui}/{path}")
                 page.get_by_text(one["key"]).first.wait_for()
                 page.wait_for_load_state("networkidle")
+                for _ in range(WAITS):
+                    if shown():
+                        break
+                    page.wait_for_timeout(WAIT_MS)
 
     browse(look)
 
@@ -139,7 +151,8 @@ def test_nothing_that_people_write_is_fetched(pages_server: str, browse: Browse,
         assert asked == []
         # What is not escaped is fetched, so that the canary does hear.
         control = flow(show_raw, name="control")(f"control-{tag}", words, return_state=True)
-        look_at_all(browse, pages_server, ui, f"control-{tag}", str(control.state_details.flow_run_id))
+        run = str(control.state_details.flow_run_id)
+        look_at_all(browse, pages_server, ui, f"control-{tag}", run, lambda: "/md" in asked)
         assert "/md" in asked
 
 
