@@ -83,11 +83,6 @@ def logs_of(service: Service, run: str) -> list[str]:
     return [log["message"] for log in found]
 
 
-def seconds_until_running(run: dict[str, Any]) -> float:
-    created, started = (datetime.fromisoformat(run[name]) for name in ("created", "start_time"))
-    return (started - created).total_seconds()
-
-
 def test_up_says_where_the_dashboard_is(service: Service) -> None:
     assert f"dashboard: http://127.0.0.1:{service.port}\n" in service.said
     assert "prefect deployment run 'storyboard/steppe' --param story=" in service.said
@@ -103,7 +98,6 @@ def test_a_run_goes_from_the_command_to_a_storyboard(
     assert run["name"] == STORY
     assert (run["work_pool_name"], run["work_queue_name"]) == ("gpu", "interactive")
     assert len(typed.boards) == 1
-    assert seconds_until_running(run) < 60
 
 
 def test_what_the_libraries_log_is_shown_with_the_run(
