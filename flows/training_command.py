@@ -99,12 +99,6 @@ def _refuse_foreign(rest: list[str]) -> None:
             raise InputError(f"{argument.partition('=')[0]} is another trainer's option; here: {here}")
 
 
-def _properties() -> dict[str, dict[str, Any]]:
-    """The JSON schema of every option."""
-    properties: dict[str, dict[str, Any]] = TrainingOptions.model_json_schema()["properties"]
-    return properties
-
-
 def _parser() -> Parser:
     parser = make_parser(PROGRAM, "[--config FILE] [options]", DESCRIPTION, CLOSING)
     parser.add_argument_group("the configuration").add_argument(

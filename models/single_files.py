@@ -20,7 +20,6 @@ FIRST_TEXTS = "conditioner.embedders.0.transformer."
 SECOND_TEXTS = "conditioner.embedders.1.model."
 PREFIXES = {"unet": UNET, "vae": VAE, "text_encoder": FIRST_TEXTS, "text_encoder_2": SECOND_TEXTS}
 """Part of a base -> what its tensors' names begin with."""
-CONVERTED = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}
 
 _KINDS = (
     ("a LoRA (use --lora-path)", ("lora_", "lora.", ".lora_A.", ".hada_w1", ".lokr_w1")),
