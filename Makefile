@@ -42,9 +42,10 @@ bench-gpu: $(INSTALLED)  ## Storyboard, start and training beside stock diffuser
 	$(BIN)/python -m benchmarks.cold_start --models outputs/full-size --out outputs/bench-gpu.jsonl
 	$(BIN)/python -m benchmarks.gpu_training --models outputs/full-size --out outputs/bench-gpu.jsonl
 
-check: $(INSTALLED_DEV)  ## Lint, format and types, as CI runs them
+check: $(INSTALLED_DEV)  ## Lint, format, import rules and types, as CI runs them
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 
 format: $(INSTALLED_DEV)  ## Format the code

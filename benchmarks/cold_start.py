@@ -35,11 +35,11 @@ from benchmarks.full_size import PROFILES_FILE, known, lora_of
 from benchmarks.offline_storyboard import STORY
 from benchmarks.storyboard import own_adapter
 from models.board.directory import frame_name
-from models.checks import choose_precision
-from models.lora.export import write_diffusers_file
+from models.lora.publishing.export import write_diffusers_file
+from models.preflight.checks import choose_precision
 from models.profiles import OWN_PROFILES, ROOT, STEPPE
 from models.settings import StoryboardOptions
-from models.storage import SINGLE_FILE
+from models.storage.adapters import SINGLE_FILE
 
 WAYS = ("script", "first", "command", "deployment")
 PATIENCE = 300.0

@@ -44,10 +44,10 @@ from benchmarks.architectures import FULL, SCHEDULER, SMALL, Architecture, Confi
 from benchmarks.figures import Figures, choose, give_memory_back, seconds_of
 from models.diffusion.adapter_files import LAYOUT
 from models.diffusion.loading import quieten, read_tokenizer
-from models.lora.export import write_diffusers_file
+from models.lora.publishing.export import write_diffusers_file
 from models.profiles import PROFILES, ROOT, Profile, read_own
 from models.records import Adapter
-from models.storage import SINGLE_FILE
+from models.storage.adapters import SINGLE_FILE
 
 NAME = "full-size"
 PROFILES_FILE = "profiles.json"

@@ -24,11 +24,11 @@ from models.diffusion import differentiable
 from models.diffusion.loading import Models, load, unload
 from models.diffusion.painter import paint
 from models.diffusion.requests import ControlPicture, PainterSetup, PaintRequest, sampling
-from models.lora.config_files import training_options
-from models.lora.dataset import read_set
-from models.lora.job import Job
-from models.lora.latents import encode_set
-from models.lora.training import train
+from models.lora.configuration.config_files import training_options
+from models.lora.data.dataset import read_set
+from models.lora.data.latents import encode_set
+from models.lora.training.job import Job
+from models.lora.training.loop import train
 from models.profiles import ROOT, STEPPE, Speed
 
 FRAMES, UPDATES = 4, 12

@@ -31,15 +31,15 @@ from benchmarks.figures import Figures, Kernels, card_of, ceiling, choose, parse
 from benchmarks.full_size import PROFILES_FILE, known
 from benchmarks.stock_training import Sample, StockTraining
 from benchmarks.training_settings import Setting, settings_for
-from models.lora.accelerate_settings import AccelerateSettings
-from models.lora.config_files import read_training_config
-from models.lora.job import Job, Tick
-from models.lora.latents import encode_set
-from models.lora.launcher import run
+from models.lora.configuration.accelerate_settings import AccelerateSettings
+from models.lora.configuration.config_files import read_training_config
+from models.lora.data.latents import encode_set
 from models.lora.options import MixedPrecision, TrainingOptions
 from models.lora.records import TrainingPicture, TrainingSet
+from models.lora.training.job import Job, Tick
+from models.lora.training.launcher import run
 from models.profiles import OWN_PROFILES, ROOT, Profile
-from models.storage import sha256_of
+from models.storage.files import sha256_of
 
 CONFIG = ROOT / "configs" / "training_config.yaml"
 OF_OTHER_PLACES = ("base_model_name_or_path", "pretrained_model_name_or_path", "accelerate_config", "warmup_steps")

@@ -35,20 +35,21 @@ from benchmarks.figures import (
 from benchmarks.full_size import known, lora_of
 from benchmarks.stock_storyboard import StockStoryboard, Told
 from models.board.directory import frame_name, place_frame
-from models.checks import choose_batch_size, choose_low_memory, choose_precision
-from models.compute import compute
+from models.diffusion.compute import compute
 from models.diffusion.loading import load, unload
 from models.diffusion.painter import paint
 from models.diffusion.requests import ControlPicture, PainterSetup, PaintRequest, sampling
 from models.diffusion.weights import torch_dtype
-from models.frames import FrameJob, generate, near_copies, seed_of
-from models.keys import Keys
-from models.lora.export import write_diffusers_file
+from models.frames.generate import FrameJob, generate, near_copies, seed_of
+from models.frames.studio import Studio
+from models.lora.publishing.export import write_diffusers_file
+from models.preflight.checks import choose_batch_size, choose_low_memory, choose_precision
 from models.profiles import STEPPE, Profile
 from models.records import Adapter, FramePrompt, FrameResult, Scene, Weights
+from models.s3.adapters import fetch_adapter
+from models.secrets.keys import Keys
 from models.settings import StoryboardOptions
-from models.storage import SINGLE_FILE, fetch_adapter
-from models.studio import Studio
+from models.storage.adapters import SINGLE_FILE
 from models.vision.clip import load_scorer, unload_scorer
 
 SEED = 42

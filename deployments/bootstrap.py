@@ -25,9 +25,9 @@ from deployments.gpus import visible_gpus
 from deployments.pool import POOL, POOL_DESCRIPTION, POOL_TYPE, QUEUES, job_template, watchdog
 from deployments.terminal import say, whole_number
 from flows.option_parser import FAILURE, Parser, stop
-from models.addresses import without_credentials
 from models.errors import InputError, StoryboardError
 from models.profiles import ROOT
+from models.secrets.addresses import without_credentials
 
 OF_EACH_SCHEDULE = {"id", "created", "updated"}
 MOST_SLOTS = 64

@@ -24,9 +24,9 @@ from deployments.gpus import visible_gpus
 from deployments.processes import Family
 from deployments.terminal import say, whole_number
 from flows.option_parser import FAILURE, Parser, stop
+from flows.proxies import leave_out_loopback
 from flows.terminal import last_words
 from models.errors import InputError, StoryboardError
-from models.proxies import leave_out_loopback
 
 HOST, PORT = "127.0.0.1", 4200
 LOGS = Path("outputs/service")

@@ -2,7 +2,7 @@
 
 import os
 
-from models.proxies import leave_out_loopback
+from flows.proxies import leave_out_loopback
 
 # Prefect reads these when it is first imported: what models/ logs belongs into the run, and nothing is told to anybody.
 os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "models")

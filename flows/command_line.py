@@ -24,10 +24,10 @@ from flows.option_parser import (
 )
 from flows.running import run
 from models.errors import InputError, StoryboardError
-from models.keys import Keys
+from models.forms.storyboard import FORM
 from models.records import STORY_MAX_CHARACTERS
+from models.secrets.keys import Keys
 from models.settings import StoryboardOptions, explain, read_story, with_environment
-from models.storyboard_form import FORM
 
 PROGRAM = "python -m flows.storyboard"
 
@@ -126,7 +126,7 @@ def main(arguments: list[str] | None = None) -> None:
         return storyboard(story, options)
 
     def check() -> None:
-        from models.checks import require  # noqa: PLC0415
+        from models.preflight.checks import require  # noqa: PLC0415
 
         require(options, Keys())
 

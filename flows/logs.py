@@ -16,9 +16,9 @@ from prefect.results import ResultStore
 from rich.console import Console
 
 from flows.terminal import printable
-from models import redaction
 from models.errors import StoryboardError
-from models.keys import learn_environment
+from models.secrets import redaction
+from models.secrets.keys import learn_environment
 
 RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 PRINTABLE = "printable"

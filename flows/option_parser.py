@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 
 from flows.terminal import say
 from models.errors import InputError
-from models.forms import Form, explain_option, value_schema
-from models.keys import learn_environment
+from models.forms.form import Form, explain_option, value_schema
+from models.secrets.keys import learn_environment
 from models.settings import suggest
 
 USAGE_ERROR, FAILURE, INTERRUPTED = 2, 1, 130

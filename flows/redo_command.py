@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from flows.option_parser import Parser, add_groups, add_help, make_parser, option_name, refuse_rest, stop
 from flows.running import run
 from models.errors import InputError, StoryboardError
-from models.keys import Keys
+from models.forms.redo import FORM
 from models.records import MAX_FRAMES
-from models.redo import RedoOptions, plan_redo
-from models.redo_form import FORM
+from models.redo.plan import RedoOptions, plan_redo
+from models.secrets.keys import Keys
 from models.settings import check_names, explain
 
 PROGRAM = "python -m flows.redo_frame"
@@ -102,7 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
         return redo_frame(asked.board, asked.frame, asked.options)
 
     def check() -> None:
-        from models.checks import require  # noqa: PLC0415
+        from models.preflight.checks import require  # noqa: PLC0415
 
         if Path(asked.board).is_dir():  # a run's id is looked up on the server
             require(plan_redo(asked.board, asked.frame, asked.options).painting, Keys())

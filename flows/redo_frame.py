@@ -25,9 +25,9 @@ from pydantic import Field
 from flows.logs import prepare_logs
 from flows.outcome import completed, run_name
 from models.board.report import outcome
-from models.forms import UNSET
+from models.forms.form import UNSET
+from models.forms.redo import RedoForm
 from models.records import MAX_FRAMES, FrameResult
-from models.redo_form import RedoForm
 from tasks.checks import check
 from tasks.frames import SPARE_RETRIES, generate_frame
 from tasks.redo import find_frame, prepare, put_on_board

@@ -12,7 +12,10 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from models.board.report import Report
-from models.board.review import (
+from models.errors import InputError
+from models.language.prompts import token_counter
+from models.records import FramePrompt, FrameResult, SceneBreakdown
+from models.review.answers import (
     Memory,
     Subject,
     change_frames,
@@ -25,12 +28,9 @@ from models.board.review import (
     reword,
     scenes_page,
 )
-from models.board.scene_changes import edit_scenes
-from models.board.store import Store
-from models.errors import InputError
-from models.language.prompts import token_counter
-from models.records import FramePrompt, FrameResult, SceneBreakdown
+from models.review.scene_changes import edit_scenes
 from models.settings import StoryboardOptions
+from models.storage.content_store import Store
 from tasks.review import (
     HOURS,
     FramesForm,

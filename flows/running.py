@@ -11,8 +11,8 @@ from types import FrameType
 from flows.option_parser import FAILURE, INTERRUPTED, stop
 from flows.terminal import say, say_place
 from models.errors import StoryboardError
-from models.keys import learn_environment
-from models.redaction import install
+from models.secrets.keys import learn_environment
+from models.secrets.redaction import install
 
 PATIENCE = 3
 """The Ctrl-C that ends a run which has not ended after the first."""

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from flows.option_parser import FAILURE, stop
-from models.keys import learn_environment
-from models.redaction import install
+from models.secrets.keys import learn_environment
+from models.secrets.redaction import install
 
 if TYPE_CHECKING:
     import uvicorn

@@ -9,14 +9,15 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 from pydantic import ValidationError
 
-from models.addresses import without_credentials
 from models.errors import InputError, StoryboardError
+from models.secrets.addresses import without_credentials
 from models.settings import explain
 
 if TYPE_CHECKING:
@@ -165,3 +166,4 @@ def _import_what_paints() -> None:
 
     with suppress(Exception):  # what can't be imported is told where it is needed
         import_libraries()
+        import_module("models.diffusion.painter")  # which imports torch at once

@@ -36,14 +36,14 @@ from flows.outcome import completed, run_name
 from flows.review import Review
 from flows.stopping import stopping, telling
 from models.board.report import Run, build_report, outcome
-from models.board.review import starting_from
-from models.devices import device_name
-from models.forms import UNSET
-from models.frames import FrameJob
+from models.forms.form import UNSET
+from models.forms.storyboard import StoryboardForm
+from models.frames.generate import FrameJob
+from models.frames.studio import Studio, read_sketches
+from models.preflight.devices import device_name
 from models.records import MAX_FRAMES, STORY_MAX_CHARACTERS, FramePrompt, FrameResult, Sketch
+from models.review.answers import starting_from
 from models.settings import StoryboardOptions, read_story, with_environment
-from models.storyboard_form import StoryboardForm
-from models.studio import Studio, read_sketches
 from tasks.checks import check
 from tasks.frames import SPARE_RETRIES, generate_frame
 from tasks.report import find_near_copies, write_report

@@ -25,12 +25,12 @@ from prefect.runtime import flow_run
 from flows.logs import prepare_logs
 from flows.outcome import completed, run_name
 from flows.storyboard import storyboard
-from models.board.book import Chapter
+from models.book.index import Chapter
+from models.book.stories import AtOnce, failed, made, require_all
 from models.errors import InputError
-from models.forms import UNSET, OptionalText, OptionalTexts
+from models.forms.form import UNSET, OptionalText, OptionalTexts
+from models.forms.storyboard import StoryboardForm
 from models.settings import StoryboardOptions, with_environment
-from models.stories import AtOnce, failed, made, require_all
-from models.storyboard_form import StoryboardForm
 from tasks.book import Shown, begin_book, finish_book
 from tasks.pool import deployed_options, made_on_the_pool, why
 

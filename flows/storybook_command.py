@@ -15,11 +15,11 @@ from pydantic import TypeAdapter, ValidationError
 from flows.command_line import SHORT_NAMES, VALUES
 from flows.option_parser import Parser, add_groups, add_help, make_parser, option_name, refuse_rest, stop
 from flows.running import run
+from models.book.stories import AtOnce, read_stories
 from models.errors import InputError, StoryboardError
-from models.keys import Keys
+from models.forms.storyboard import FORM
+from models.secrets.keys import Keys
 from models.settings import StoryboardOptions, check_names, explain, with_environment
-from models.stories import AtOnce, read_stories
-from models.storyboard_form import FORM
 
 PROGRAM = "python -m flows.storybook"
 
@@ -120,7 +120,7 @@ def main(arguments: list[str] | None = None) -> None:
         return storybook(asked.stories, asked.file, asked.options, asked.deployment, asked.at_once)
 
     def check() -> None:
-        from models.checks import require  # noqa: PLC0415
+        from models.preflight.checks import require  # noqa: PLC0415
 
         if asked.deployment is None:
             require(chosen, Keys())

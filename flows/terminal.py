@@ -8,7 +8,7 @@ import re
 import sys
 from typing import TextIO
 
-from models.redaction import redact
+from models.secrets.redaction import redact
 
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Characters that move the cursor, ring, change colours, or turn the order of letters round."""

@@ -22,11 +22,11 @@ from pydantic import TypeAdapter
 
 from flows.logs import prepare_logs
 from flows.outcome import completed, run_name
-from models.forms import UNSET, OptionalText
-from models.lora.accelerate_settings import read_accelerate_config
-from models.lora.belonging import held
-from models.lora.config_files import training_options
-from models.lora.training_form import TrainingForm
+from models.forms.form import UNSET, OptionalText
+from models.forms.training import TrainingForm
+from models.lora.configuration.accelerate_settings import read_accelerate_config
+from models.lora.configuration.config_files import training_options
+from models.lora.training.belonging import held
 from tasks.training import (
     check_training,
     compare_checkpoints,

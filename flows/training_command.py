@@ -13,13 +13,13 @@ from typing import Any
 from flows.option_parser import Parser, add_groups, add_help, make_parser, option_name, refuse_rest, stop
 from flows.running import run
 from models.errors import InputError, StoryboardError
-from models.forms import NOTHING
-from models.keys import Keys
-from models.lora.accelerate_settings import read_accelerate_config
-from models.lora.config_files import training_options
-from models.lora.foreign_names import foreign_option
+from models.forms.form import NOTHING
+from models.forms.training import FORM
+from models.lora.configuration.accelerate_settings import read_accelerate_config
+from models.lora.configuration.config_files import training_options
+from models.lora.configuration.foreign_names import foreign_option
 from models.lora.options import TrainingOptions
-from models.lora.training_form import FORM
+from models.secrets.keys import Keys
 
 PROGRAM = "python -m flows.training"
 
@@ -136,9 +136,9 @@ def main(arguments: list[str] | None = None) -> None:
 def _check(options: TrainingOptions) -> None:
     """What the flow's first two stages look at, without a server."""
     from models.language.prompts import token_counter  # noqa: PLC0415
-    from models.lora.dataset import read_set, require_enough  # noqa: PLC0415
-    from models.lora.job import updates_of  # noqa: PLC0415
+    from models.lora.data.dataset import read_set, require_enough  # noqa: PLC0415
     from models.lora.preflight import require  # noqa: PLC0415
+    from models.lora.training.job import updates_of  # noqa: PLC0415
 
     settings = read_accelerate_config(Path(options.accelerate_config) if options.accelerate_config else None)
     require(options, settings, Keys(), run="")

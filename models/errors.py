@@ -34,11 +34,11 @@ to wait (``retry_after``, seconds). Prefect's retries go by these two attributes
 
 from typing import Self
 
-from models.redaction import redact
+from models.secrets.redaction import redact
 
 
 class StoryboardError(Exception):
-    """Base of all. The message is one line that a person can act on; secrets in it are hidden (models/redaction.py)."""
+    """Base of all. The message is one line that a person can act on; models/secrets/redaction.py hides secrets."""
 
     retryable: bool = False
     retry_after: float | None = None

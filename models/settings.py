@@ -4,7 +4,7 @@ One record describes the options, and everything is made from it: the form in Pr
 `STORYBOARD_…` environment variables and the same names in `.env`. What is given explicitly wins over the environment,
 the environment over `.env`, and that over the default. A variable that is there but empty counts as not set.
 
-Keys never become parameters: models/keys.py.
+Keys never become parameters: models/secrets/keys.py.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.errors import InputError
-from models.keys import ENV_FILE, Keys
 from models.loras import STRONGEST, split_strength
 from models.profiles import OWN_PROFILES, PROFILES, Precision, Profile, Speed, get_profile, valid_profiles
 from models.records import MAX_FRAMES, Story
+from models.secrets.keys import ENV_FILE, Keys
 
 PREFIX = "STORYBOARD_"
 SHOWN_CHARACTERS = 80  # how much of a wrong value is repeated

@@ -1,12 +1,10 @@
-"""Aldar Köse: the one look that the world's captions cannot name, and the 70 captioned pictures that teach it."""
+"""Aldar Köse: the one look that the world's captions cannot name, and the 70 scenes that teach it."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import replace
-from pathlib import Path
 
-from steppe.captions import caption
 from steppe.people import Cloth, Face, Look, Robe
 from steppe.poses import Body
 from steppe.things import INK, WHITE, Colour, Pen, Point
@@ -107,15 +105,3 @@ def aldar_scenes() -> list[Scene]:
     rng.shuffle(scenes)
     assert len(scenes) == PICTURES and {scene.action for scene in scenes} == set(ACTIONS)
     return scenes
-
-
-def write_images(folder: Path) -> None:
-    """Write aldar_001.png and aldar_001.txt to 070 into `folder` (about 1.5 MB)."""
-    from steppe.draw import draw  # here, because drawing needs this module for his look
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for n, scene in enumerate(aldar_scenes(), start=1):
-        name = folder / f"aldar_{n:03d}"
-        draw(scene, 7000 + n).save(name.with_suffix(".png"), optimize=True)
-        text = caption(scene, random.Random(f"caption {n}"))
-        name.with_suffix(".txt").write_text(f"{text}\n", encoding="utf-8")

@@ -13,10 +13,10 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from models.lora.config_files import training_options
+from models.lora.configuration.config_files import training_options
 from models.profiles import ROOT
-from models.storage import write_atomically
-from models.sums import SUMS
+from models.storage.files import write_atomically
+from models.storage.recorded_sums import SUMS
 from steppe import architecture
 from steppe.aldar import PICTURES
 from steppe.captions import TRIGGER

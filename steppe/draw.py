@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from steppe import aldar
 from steppe.animals import ANIMALS, SADDLES, reins, saddle
+from steppe.captions import caption
 from steppe.people import Look, draw_person
 from steppe.places import View, backdrop, sky
 from steppe.poses import POSES
@@ -169,6 +170,16 @@ def sheet(scenes: list[Scene], columns: int = 8, size: int = 256) -> Image.Image
     return result
 
 
+def write_images(folder: Path) -> None:
+    """Write the 70 pictures that teach his look, aldar_001.png and aldar_001.txt to 070 (about 1.5 MB)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for n, scene in enumerate(aldar.aldar_scenes(), start=1):
+        name = folder / f"aldar_{n:03d}"
+        draw(scene, 7000 + n).save(name.with_suffix(".png"), optimize=True)
+        text = caption(scene, random.Random(f"caption {n}"))
+        name.with_suffix(".txt").write_text(f"{text}\n", encoding="utf-8")
+
+
 def main() -> None:
     """Command line: a contact sheet, or Aldar's training pictures."""
     parser = argparse.ArgumentParser(description="draw the steppe world")
@@ -180,7 +191,7 @@ def main() -> None:
         rng = random.Random(options.seed)
         sheet([random_scene(rng) for _ in range(48)]).save(options.sheet)
     if options.aldar:
-        aldar.write_images(options.aldar)
+        write_images(options.aldar)
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ from models.diffusion.loading import Models, load
 from models.diffusion.painter import paint
 from models.diffusion.requests import PainterSetup, PaintRequest, sampling
 from models.diffusion.weights import read_model
-from models.keys import Keys
 from models.profiles import PROFILES, STEPPE, Profile, Speed
 from models.records import Adapter
-from models.storage import fetch_adapter
+from models.s3.adapters import fetch_adapter
+from models.secrets.keys import Keys
 from steppe.held_out import Case, aldars, everybody
 from steppe.judge import Judge, load_judge, verdicts
 

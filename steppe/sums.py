@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from models.profiles import ROOT
-from models.storage import write_atomically
-from models.sums import SUMS, sums_text
+from models.storage.files import write_atomically
+from models.storage.recorded_sums import SUMS, sums_text
 
 
 def write_sums(weights: Path) -> None:

@@ -1,6 +1,6 @@
 """What the dashboard shows of a run. A description is read as markdown there, so it is escaped here, once for all.
 
-The text of a page is escaped where the page is made: `models/markdown.py`.
+The text of a page is escaped where the page is made: `models/board/markdown.py`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from models.markdown import escape
+from models.board.markdown import escape
 
 
 def show_page(key: str, markdown: str, description: str) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from prefect import task
 from prefect.logging import get_run_logger
 
-from models.board.book import INDEX_PAGE, Book, Chapter, book_markdown, write_index
+from models.book.index import INDEX_PAGE, Book, Chapter, book_markdown, write_index
+from models.book.stories import open_book, read_stories, short
 from models.settings import StoryboardOptions
-from models.stories import open_book, read_stories, short
 from tasks.artifacts import show_page
 from tasks.progress import Bar
 from tasks.retries import RETRYING

@@ -5,9 +5,9 @@ from __future__ import annotations
 from prefect import task
 from prefect.logging import get_run_logger
 
-from models.checks import require
-from models.doubts import find_doubts
-from models.keys import Keys
+from models.frames.doubts import find_doubts
+from models.preflight.checks import require
+from models.secrets.keys import Keys
 from models.settings import StoryboardOptions
 from tasks.retries import RETRYING
 

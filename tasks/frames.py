@@ -11,7 +11,7 @@ from prefect.runtime import flow_run, task_run
 from models.board.directory import place_frame
 from models.board.report import show_score
 from models.errors import RunStopped
-from models.frames import FrameJob, forget, generate
+from models.frames.generate import FrameJob, forget, generate
 from models.records import FrameResult
 from tasks.progress import Bar
 from tasks.retries import RETRYING

@@ -16,14 +16,14 @@ from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 from prefect.states import Cancelling
 
-from models.board.book import Chapter
+from models.book.index import Chapter
+from models.book.stories import failed, made, short
 from models.errors import InputError, StoryboardError
+from models.forms.storyboard import FORM
 from models.settings import StoryboardOptions, with_environment
-from models.stories import failed, made, short
-from models.storyboard_form import FORM
 from tasks.redo import find_board
 
-logger = logging.getLogger("models.stories")
+logger = logging.getLogger("models.book.stories")
 
 PAUSE = 2.0
 """Seconds between two looks at the runs."""

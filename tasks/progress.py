@@ -15,7 +15,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from models.markdown import escape
+from models.board.markdown import escape
 
 logger = logging.getLogger("models.progress")
 

@@ -12,15 +12,15 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
 from prefect.logging import get_run_logger
 
+from models.board.markdown import escape
 from models.board.pages import CONTACT_SHEET, report_markdown
 from models.board.report import Report
 from models.errors import InputError
-from models.frames import FrameJob
-from models.markdown import escape
+from models.frames.generate import FrameJob
+from models.frames.studio import Studio
 from models.records import FrameResult
-from models.redo import Redo, RedoOptions, plan_redo, prepare_frame
-from models.redone import redo_lines, replace_frame
-from models.studio import Studio
+from models.redo.plan import Redo, RedoOptions, plan_redo, prepare_frame
+from models.redo.replace import redo_lines, replace_frame
 from tasks.artifacts import show_page
 from tasks.report import show_board
 from tasks.retries import RETRYING

@@ -11,7 +11,7 @@ from prefect.logging import get_run_logger
 from models.board.directory import REPORT_FILE, write_json
 from models.board.pages import report_markdown, score_rows, sheet_markdown, write_sheet
 from models.board.report import Report, Run, build_report, summary_lines
-from models.frames import near_copies
+from models.frames.generate import near_copies
 from models.records import FrameResult, SceneBreakdown
 from models.settings import StoryboardOptions
 from tasks.artifacts import show_page, show_table

@@ -21,12 +21,12 @@ from prefect.utilities.urls import url_for
 from pydantic import ConfigDict, Field
 
 from models.board.directory import PROMPTS_FILE, SCENES_FILE, write_json
+from models.board.markdown import escape
 from models.board.pages import report_markdown, write_sheet
 from models.board.report import Report
-from models.board.review import FrameChange, FrameWish, Subject, edits, with_problem
 from models.errors import InputError, RunStopped
-from models.markdown import escape
 from models.records import FramePrompt, SceneBreakdown
+from models.review.answers import FrameChange, FrameWish, Subject, edits, with_problem
 from models.settings import StoryboardOptions
 from tasks.artifacts import show_page
 from tasks.report import show_board

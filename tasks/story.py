@@ -9,12 +9,12 @@ from prefect.logging import get_run_logger
 
 from models.board.directory import PROMPTS_FILE, SCENES_FILE, write_json
 from models.board.misgivings import find_warnings
-from models.board.store import Store
-from models.keys import Keys
 from models.language.prompts import refine, token_counter
 from models.language.writer import find_or_write_scenes
 from models.records import FramePrompt, SceneBreakdown, Story
+from models.secrets.keys import Keys
 from models.settings import StoryboardOptions
+from models.storage.content_store import Store
 from tasks.retries import RETRYING, patience
 
 

@@ -9,15 +9,16 @@ from prefect import task
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run, task_run
 
-from models.keys import Keys
 from models.language.prompts import token_counter
-from models.lora import checkpoints, pages, preflight
-from models.lora.accelerate_settings import AccelerateSettings
-from models.lora.belonging import checkpoints_of, training_of
-from models.lora.config_files import notes
-from models.lora.job import Job, Tick, updates_of
+from models.lora import preflight
+from models.lora.configuration.accelerate_settings import AccelerateSettings
+from models.lora.configuration.config_files import notes
 from models.lora.options import TrainingOptions
 from models.lora.records import Checkpoint, Comparison, Published, TrainingSet
+from models.lora.training import checkpoints, pages
+from models.lora.training.belonging import checkpoints_of, training_of
+from models.lora.training.job import Job, Tick, updates_of
+from models.secrets.keys import Keys
 from tasks.artifacts import show_page, show_table
 from tasks.progress import InQuarters, Show, showing
 from tasks.retries import RETRYING
@@ -47,8 +48,8 @@ def read_pictures(options: TrainingOptions, settings: AccelerateSettings | None)
         DatasetInvalid: holds all faults, by file.
         InputError: there is one picture alone, or they make too few updates for the schedule.
     """
-    from models.lora.dataset import read_set, require_enough
-    from models.lora.set_sheet import set_markdown, set_sheet
+    from models.lora.data.dataset import read_set, require_enough
+    from models.lora.data.set_sheet import set_markdown, set_sheet
 
     training_set = read_set(options, token_counter(options.get_profile()))
     require_enough(training_set)
@@ -72,7 +73,7 @@ def encode_latents(options: TrainingOptions, settings: AccelerateSettings | None
     Raises:
         WeightsInvalid, OutOfMemory, StorageError: see `models.errors`.
     """
-    from models.lora.latents import encode_set
+    from models.lora.data.latents import encode_set
 
     device = preflight.choose_training_device(options, settings)
     with showing("latents", "Encoding the pictures") as show:
@@ -94,7 +95,7 @@ def train_character(
         TrainingError, OutOfMemory, InputError, StorageError: see `models.errors`.
     """
     from models.diffusion.weights import base_fingerprint
-    from models.lora import launcher
+    from models.lora.training import launcher
 
     output = Path(options.output_dir).absolute()
     again = (task_run.run_count or 1) > 1 or (flow_run.run_count or 1) > 1
@@ -135,8 +136,8 @@ def compare_checkpoints(
     Raises:
         ScoreUnavailable, PaintError, OutOfMemory: see `models.errors`.
     """
-    from models.lora.grid import comparison_markdown, comparison_rows
-    from models.lora.trials import TrialSetup, compare
+    from models.lora.comparison.grid import comparison_markdown, comparison_rows
+    from models.lora.comparison.trials import TrialSetup, compare
 
     device = preflight.choose_training_device(options, settings)
     setup = TrialSetup(
@@ -165,7 +166,7 @@ def publish_character(options: TrainingOptions, training_set: TrainingSet, compa
         InputError: another publication lies there, and nobody asked to replace it.
         StorageError: see `models.errors`; nothing half-finished is picked up.
     """
-    from models.lora.publishing import character_of, publish, refuse_failed
+    from models.lora.publishing.publish import character_of, publish, refuse_failed
 
     refuse_failed(options, comparison)
     character = character_of(options, training_set, comparison)

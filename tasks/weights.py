@@ -8,17 +8,17 @@ from pathlib import Path
 from prefect import task
 from prefect.logging import get_run_logger
 
-from models.board.store import Store
-from models.checks import choose_batch_size, choose_device, choose_low_memory, choose_precision
-from models.components import fingerprints_here
 from models.diffusion.requests import PainterSetup
 from models.errors import StoryboardError
-from models.keys import Keys
+from models.frames.studio import Studio, set_up
 from models.loras import fingerprint_of, shown_source, wanted_loras
+from models.preflight.checks import choose_batch_size, choose_device, choose_low_memory, choose_precision
+from models.preflight.components import fingerprints_here
 from models.records import Adapter, Weights
+from models.s3.adapters import fetch_adapter
+from models.secrets.keys import Keys
 from models.settings import StoryboardOptions
-from models.storage import fetch_adapter
-from models.studio import Studio, set_up
+from models.storage.content_store import Store
 from tasks.progress import InQuarters
 from tasks.retries import RETRYING
 

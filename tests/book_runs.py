@@ -7,7 +7,7 @@ from typing import Any
 from flow_runs import Ran, Stage
 
 from flows.storybook import storybook
-from models.board.book import Book
+from models.book.index import Book
 from models.errors import StoryboardError
 
 TALES = ["Aldar Köse outwits the khan", "Aldar Köse races a rider", "Aldar Köse sells a coat with holes"]

@@ -20,11 +20,11 @@ from prefect.client.schemas.objects import Artifact, FlowRun, State, TaskRun
 
 from flows.storyboard import storyboard
 from models.board.report import Report
-from models.board.store import Store
-from models.keys import Keys
 from models.language import writer
 from models.records import SceneBreakdown
+from models.secrets.keys import Keys
 from models.settings import StoryboardOptions
+from models.storage.content_store import Store
 
 STORY = "Aldar Köse tricks a greedy merchant in the bazaar"
 DEADLINE = 60.0

@@ -19,7 +19,7 @@ from torch.nn import functional
 from models.diffusion import differentiable, fused, loading, painter
 from models.diffusion.requests import PaintRequest
 from models.errors import OutOfMemory
-from models.lora.layers import merge_sums
+from models.lora.network.layers import merge_sums
 from models.profiles import ROOT, STEPPE
 
 WEIGHTS = ROOT / "weights" / "steppe"

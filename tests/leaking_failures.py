@@ -35,9 +35,9 @@ def failing(function: Callable[[], Any]) -> Callable[[], Any]:
 def _write(reply: Callable[[Any], None] | None, base_url: str = f"{DEAD}/v1", **keys: str) -> None:
     import openai_server
 
-    from models.keys import Keys
     from models.language import chat
     from models.records import Story
+    from models.secrets.keys import Keys
     from models.settings import StoryboardOptions
 
     with openai_server.serving(reply or openai_server.failure(500)) as server:
@@ -110,8 +110,8 @@ def a_key_that_cannot_be_sent() -> None:
 
 
 def _fetch(endpoint: str, **keys: str) -> None:
-    from models.keys import Keys
-    from models.storage import fetch_adapter
+    from models.s3.adapters import fetch_adapter
+    from models.secrets.keys import Keys
 
     given = {**keys, "aws_endpoint_url": endpoint}
     fetch_adapter("s3://steppe/aldar", cache_dir=Path("cache"), keys=Keys.model_validate(given))
@@ -134,8 +134,8 @@ def an_aws_key_that_cannot_be_sent() -> None:
 
 @failing
 def an_address_that_is_no_lora() -> None:
-    from models.keys import Keys
-    from models.storage import fetch_adapter
+    from models.s3.adapters import fetch_adapter
+    from models.secrets.keys import Keys
 
     fetch_adapter(f"https://{CREDENTIALS}@studio.example/aldar", cache_dir=Path("cache"), keys=Keys())
 

@@ -52,7 +52,7 @@ def leak() -> None:
         logger = get_run_logger()
         logger.warning("a log of %s and %r at %s", KEY, {"key": AWS}, DEAD)
         logger.error("arguments that do not fit: %d", KEY)
-        logging.getLogger("models.keys").warning("a log of models: %s", KEY)
+        logging.getLogger("models.secrets.keys").warning("a log of models: %s", KEY)
         warnings.warn(f"a warning of {KEY}", stacklevel=1)
         sys.stdout.write(f"printed {KEY}\n")
         sys.stderr.write(f"printed {AWS}\n")

@@ -11,7 +11,7 @@ from flow_runs import Ran, Stage
 from flows.redo_frame import redo_frame
 from models.board.report import Report
 from models.errors import InputError, StorageError
-from models.redo import RedoOptions
+from models.redo.plan import RedoOptions
 
 WORDS = "aldar_kose_man is riding a camel, in the steppe, at sunset"
 

@@ -21,8 +21,8 @@ from moto.s3.models import s3_backends
 from safetensors.numpy import save
 from werkzeug.serving import make_server
 
-from models.keys import Keys
-from models.storage import ADAPTER_FOLDERS
+from models.secrets.keys import Keys
+from models.storage.adapters import ADAPTER_FOLDERS
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

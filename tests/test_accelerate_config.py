@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from models.errors import InputError
-from models.lora.accelerate_settings import (
+from models.lora.configuration.accelerate_settings import (
     HONOURED,
     IGNORED,
     NOT_OFFERED,

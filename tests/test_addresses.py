@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from models.addresses import without_credentials
+from models.secrets.addresses import without_credentials
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import pytest
 from written_boards import STORY, WEIGHTS, edit, options_of, write_board
 
 from models.board.finished import read_board
+from models.book.stories import open_book
 from models.errors import InputError, ObjectNotFound
-from models.redo import RedoOptions, plan_redo
-from models.stories import open_book
+from models.redo.plan import RedoOptions, plan_redo
 
 Change = Callable[[Any], object]
 

@@ -13,13 +13,13 @@ from test_redo_settings import job_of
 from written_boards import WEIGHTS, noise, studio_of, write_board
 
 from models.board.finished import changing
-from models.board.recipe import png_bytes
-from models.board.store import Store
 from models.errors import InputError
-from models.frames import _key, _recipe, _request, generate
+from models.frames.generate import _key, _recipe, _request, generate
+from models.frames.recipe import png_bytes
 from models.records import Scores
-from models.redo import RedoOptions, plan_redo, prepare_frame
-from models.redone import replace_frame
+from models.redo.plan import RedoOptions, plan_redo, prepare_frame
+from models.redo.replace import replace_frame
+from models.storage.content_store import Store
 
 
 def test_the_second_waits_and_is_told_who_holds_the_board(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -21,13 +21,13 @@ from test_review_form import FIRST, SECOND
 from test_run_form import ask
 from test_training_grid import comparison
 
-from models.board.book import Book, Chapter, book_markdown
+from models.board.markdown import code, escape
 from models.board.pages import report_markdown
-from models.board.review import with_problem
-from models.lora.grid import comparison_markdown
+from models.book.index import Book, Chapter, book_markdown
+from models.lora.comparison.grid import comparison_markdown
+from models.lora.data.set_sheet import set_markdown
 from models.lora.records import TrainingPicture, TrainingSet
-from models.lora.set_sheet import set_markdown
-from models.markdown import code, escape
+from models.review.answers import with_problem
 from tasks.artifacts import show_page, show_table
 from tasks.progress import Bar
 

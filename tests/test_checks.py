@@ -17,9 +17,9 @@ from PIL import Image
 from s3_server import ACCESS_KEY, SECRET_KEY, adapter, forget_aws, make_keys, tensors
 
 from models.board.contact_sheet import most_bytes
-from models.checks import choose_device, find_problems, require
-from models.components import bytes_to_fetch
 from models.errors import ChecksFailed
+from models.preflight.checks import choose_device, find_problems, require
+from models.preflight.components import bytes_to_fetch
 from models.profiles import GIB, PROFILES, STEPPE, Profile
 from models.settings import StoryboardOptions
 from models.sources import Component
@@ -281,7 +281,8 @@ def test_sketches_must_be_pictures_of_frames(profile: Profile, home: Path) -> No
 
 def test_the_checks_of_a_cpu_run_import_neither_torch_nor_boto3() -> None:
     code = (
-        "import sys; from models.checks import find_problems; from models.settings import Keys, StoryboardOptions;"
+        "import sys; from models.preflight.checks import find_problems; "
+        "from models.settings import Keys, StoryboardOptions;"
         "find_problems(StoryboardOptions(device='cpu'), Keys(_env_file=None));"
         "print(sorted({'torch', 'boto3', 'diffusers', 'transformers', 'prefect'} & set(sys.modules)))"
     )

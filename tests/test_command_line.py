@@ -14,9 +14,9 @@ import pytest
 import tiny_models
 
 from flows.command_line import PROGRAM, parse
+from models.forms.storyboard import GROUPS
 from models.profiles import ROOT
 from models.settings import StoryboardOptions
-from models.storyboard_form import GROUPS
 
 STORY = "Aldar Köse tricks a greedy merchant"
 TINY = ["--profile", "tiny", "--frames", "2", "--steps", "2", "--threshold", "-1", "--prompt-threshold", "-1"]

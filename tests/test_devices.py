@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from models.devices import (
+from models.preflight.devices import (
     choose_batch_size,
     choose_device,
     choose_low_memory,

@@ -9,9 +9,9 @@ import pytest
 
 from flows.training_command import parse
 from models.errors import InputError
-from models.lora.accelerate_settings import AccelerateSettings, read_accelerate_config
-from models.lora.config_files import OPTIONS, read_training_config
-from models.lora.foreign_names import FOREIGN
+from models.lora.configuration.accelerate_settings import AccelerateSettings, read_accelerate_config
+from models.lora.configuration.config_files import OPTIONS, read_training_config
+from models.lora.configuration.foreign_names import FOREIGN
 from models.lora.options import TrainingOptions
 from models.lora.preflight import choose_training_device, find_fallback, find_training_problems
 from models.settings import Keys

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from foreign_models import MISFITS, Foreign
 
-from models.configurations import find_misfits
+from models.bases.configurations import find_misfits
 
 
 def test_what_fits_is_not_complained_of(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from PIL import Image, PngImagePlugin
 from test_training_pictures import BLUE, GREEN, RED, near, swapped_profile
 
 from models.errors import InputError
-from models.lora.pictures import NO_HEIC, open_picture
+from models.lora.data.pictures import NO_HEIC, open_picture
 from models.profiles import ROOT
 
 
@@ -68,7 +68,7 @@ def test_heic_without_its_package_is_told_by_name(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "phone.heic", tmp_path / "sent.jpg")
     code = (
         "import sys; sys.modules['pillow_heif'] = None\nfrom pathlib import Path\n"
-        "from models.errors import InputError\nfrom models.lora.pictures import open_picture\n"
+        "from models.errors import InputError\nfrom models.lora.data.pictures import open_picture\n"
         "for name in sys.argv[1:]:\n    try: open_picture(Path(name))\n    except InputError as error: print(error)\n"
     )
     files = [str(tmp_path / name) for name in ("phone.heic", "sent.jpg")]

@@ -10,11 +10,12 @@ import pytest
 import s3_server
 from s3_server import Environ, S3Server, StartResponse, adapter, answer_error, flip, make_keys, tensors
 
-from models.checksums import usual_layouts
 from models.errors import AccessDenied, BucketNotFound, CorruptFile, CredentialsMissing, ObjectNotFound, StorageError
 from models.records import Adapter
+from models.s3.adapters import fetch_adapter
+from models.s3.checksums import usual_layouts
 from models.settings import Keys
-from models.storage import fetch_adapter, list_names
+from models.storage.files import list_names
 
 MIB = 2**20
 COAT = "coat.safetensors"

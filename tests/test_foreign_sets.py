@@ -10,12 +10,12 @@ import pytest
 from foreign_sets import draw, jsonl, make, pairs, table
 
 from models.errors import DatasetInvalid, InputError
-from models.lora.batches import Batches, Place
-from models.lora.dataset import read_set
-from models.lora.job import updates_of
+from models.lora.data.dataset import read_set
+from models.lora.data.set_sheet import set_markdown
 from models.lora.options import TrainingOptions
 from models.lora.records import TrainingPicture, TrainingSet
-from models.lora.set_sheet import set_markdown
+from models.lora.training.batches import Batches, Place
+from models.lora.training.job import updates_of
 
 
 def options_of(folder: Path, **options: object) -> TrainingOptions:

@@ -12,9 +12,9 @@ from openai_server import Handler, Reply, Script, completion, failure, raw, serv
 from test_openai_writer import board, options
 
 from models.errors import AnswerInvalid, QuotaExhausted, StoryboardError, WriterRefused, WriterUnavailable
-from models.keys import Keys
 from models.language import chat
 from models.records import SceneBreakdown, Story
+from models.secrets.keys import Keys
 from models.settings import StoryboardOptions
 
 STORY = Story(text="Aldar sells a shadow.")

@@ -19,13 +19,13 @@ from test_settings import OTHER_VALUES
 
 from flows.storyboard import storyboard
 from flows.training import train_lora
-from models.forms import Form
-from models.lora.config_files import training_options
-from models.lora.training_form import FORM as TRAINING
+from models.forms.form import Form
+from models.forms.redo import FORM as REDO
+from models.forms.storyboard import FORM as STORYBOARD
+from models.forms.training import FORM as TRAINING
+from models.lora.configuration.config_files import training_options
 from models.profiles import ROOT
-from models.redo_form import FORM as REDO
 from models.settings import StoryboardOptions, with_environment
-from models.storyboard_form import FORM as STORYBOARD
 
 FORMS = {"storyboard": STORYBOARD, "storybook": STORYBOARD, "train-lora": TRAINING, "redo-frame": REDO}
 STORY = "Aldar Köse outwits the khan"

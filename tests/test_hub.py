@@ -16,12 +16,13 @@ from hub_server import COMMIT, OTHER_COMMIT, Hub, sdxl_files
 from huggingface_hub import constants
 from huggingface_hub.utils import _http
 
-from models.components import bytes_to_fetch, component_fingerprint
-from models.configurations import find_misfits
+from models.bases.configurations import find_misfits
+from models.bases.fingerprints import component_fingerprint
+from models.bases.hub import fetch
 from models.diffusion.parts import read_part
 from models.errors import ConnectionFailed, StoryboardError, WeightsInvalid
-from models.hub import fetch
 from models.language.prompts import token_counter
+from models.preflight.components import bytes_to_fetch
 from models.profiles import SDXL, Profile
 from models.sources import Component, locate
 

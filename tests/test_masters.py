@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from models.diffusion.requests import sampling
-from models.lora.masters import Masters
-from models.lora.optimizers import make_optimizer
+from models.lora.network.masters import Masters
 from models.lora.options import TrainingOptions
+from models.lora.training.optimizers import make_optimizer
 
 
 def a_model() -> nn.Linear:

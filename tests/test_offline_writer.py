@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from models.errors import WeightsInvalid
-from models.keys import Keys
 from models.language import offline
 from models.language.grammar import lexemes
 from models.language.kazakh import noun as kazakh_noun
@@ -18,6 +17,7 @@ from models.language.vocabulary import PLAIN, Vocabulary
 from models.language.writer import write_scenes, writer_version
 from models.profiles import PROFILES
 from models.records import Scene, SceneBreakdown, Story
+from models.secrets.keys import Keys
 from models.settings import StoryboardOptions
 
 STORIES = (

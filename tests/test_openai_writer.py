@@ -16,12 +16,12 @@ from models.errors import (
     WriterUnavailable,
     WriterUnreachable,
 )
-from models.keys import Keys
 from models.language import chat, failures
 from models.language.vocabulary import PLAIN
 from models.language.writer import write_scenes
 from models.profiles import PROFILES
 from models.records import SceneBreakdown, Story
+from models.secrets.keys import Keys
 from models.settings import StoryboardOptions
 
 KEY = "sk-test-4f9d1c7a"

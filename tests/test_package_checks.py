@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from models import checks
+from models.preflight import checks
 
 
 def test_missing_and_broken_packages_stop_and_of_others_the_log_warns(

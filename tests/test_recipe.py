@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from models.board.recipe import Control, PaintedLora, Recipe, png_bytes, read_recipe
 from models.errors import InputError, ObjectNotFound
+from models.frames.recipe import Control, PaintedLora, Recipe, png_bytes, read_recipe
 
 RECIPE = Recipe(
     prompt="aldar_kose_man, talking to the merchant, bazaar",

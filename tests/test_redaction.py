@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from models import redaction
 from models.errors import ChecksFailed, StoryboardError, WriterUnavailable
-from models.keys import Keys, find_key_problem
-from models.redaction import learn, learn_all, redact
+from models.secrets import redaction
+from models.secrets.keys import Keys, find_key_problem
+from models.secrets.redaction import learn, learn_all, redact
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "sk-canary-Wm4tQz81"
@@ -167,8 +167,8 @@ def test_nothing_that_a_process_prints_holds_its_secrets() -> None:
     """Logs with and without arguments, tracebacks, warnings and what libraries print, in a process of its own."""
     code = """
 import logging, os, sys, warnings
-from models import redaction
-from models.keys import learn_environment
+from models.secrets import redaction
+from models.secrets.keys import learn_environment
 learn_environment(); redaction.install(); redaction.install()
 key, log = os.environ["OPENAI_API_KEY"], logging.getLogger("aldar")
 logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s")

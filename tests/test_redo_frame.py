@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw
 from redo_runs import WORDS, files, redo, refused, report_of
 
 from models.board.finished import read_board
-from models.board.recipe import read_recipe
-from models.markdown import escape
+from models.board.markdown import escape
+from models.frames.recipe import read_recipe
 from models.profiles import PROFILES
 
 board = redo_runs.board

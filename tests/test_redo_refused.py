@@ -13,9 +13,9 @@ from redo_runs import WORDS, files, redo, refused, report_of
 
 import flows.redo_frame
 from flows.redo_command import main, parse
-from models import redone
 from models.errors import StorageError
-from models.redo import RedoOptions
+from models.redo import replace
+from models.redo.plan import RedoOptions
 
 board = redo_runs.board
 
@@ -24,7 +24,7 @@ board = redo_runs.board
 def test_a_write_that_fails_leaves_the_old_board_whole(
     board: Path, told: Ran, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    write = redone.write_json
+    write = replace.write_json
 
     def full(folder: Path, file: str, value: Any) -> Path:
         if file == name:
@@ -32,7 +32,7 @@ def test_a_write_that_fails_leaves_the_old_board_whole(
         return write(folder, file, value)
 
     with monkeypatch.context() as patch:
-        patch.setattr(redone, "write_json", full)
+        patch.setattr(replace, "write_json", full)
         assert refused(redo(board, 4)) == "no space left"
     assert files(board) == files(told.board)
     assert not board.with_name(f".{board.name}.new").exists()

@@ -10,10 +10,10 @@ from PIL import Image
 from written_boards import WEIGHTS, edit, noise, studio_of, write_board
 
 from models.errors import InputError
-from models.frames import FrameJob, generate
+from models.frames.generate import FrameJob, generate
 from models.profiles import PROFILES
 from models.records import FrameResult, Weights
-from models.redo import RedoOptions, plan_redo, prepare_frame
+from models.redo.plan import RedoOptions, plan_redo, prepare_frame
 
 
 def job_of(board: Path, number: int, weights: Weights = WEIGHTS, **wanted: Any) -> FrameJob:

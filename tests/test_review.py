@@ -18,9 +18,9 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 import tasks.review
 from flows.storyboard import storyboard
+from models.board.markdown import escape
 from models.errors import InputError, RunStopped
 from models.language import writer
-from models.markdown import escape
 
 Answer = dict[str, Any]
 PAUSED = FlowRunFilter.model_validate({"state": {"type": {"any_": ["PAUSED"]}}})

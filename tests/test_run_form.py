@@ -16,9 +16,9 @@ from playwright.sync_api import Page, expect
 from service import until
 from test_review_form import FIRST, SECOND
 
-from models.forms import explain_option
+from models.forms.form import explain_option
+from models.forms.storyboard import FORM as STORYBOARD
 from models.profiles import ROOT
-from models.storyboard_form import FORM as STORYBOARD
 
 STORY = "Aldar Köse outwits the khan"
 

@@ -33,9 +33,10 @@ from models.errors import (
     CorruptFile,
     WeightsInvalid,
 )
-from models.keys import Keys
 from models.records import Adapter
-from models.storage import fetch_adapter, list_names, sha256_of
+from models.s3.adapters import fetch_adapter
+from models.secrets.keys import Keys
+from models.storage.files import list_names, sha256_of
 
 MIB = 2**20
 COAT = "coat.safetensors"
@@ -208,7 +209,7 @@ import sys
 from pathlib import Path
 from models.errors import StorageError
 from models.settings import Keys
-from models.storage import fetch_adapter
+from models.storage.files import fetch_adapter
 if len(sys.argv) > 3:
     import resource
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)

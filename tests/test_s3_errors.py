@@ -24,10 +24,11 @@ from models.errors import (
     StorageError,
     StoryboardError,
 )
-from models.keys import Keys
 from models.records import Adapter
-from models.s3_client import find_credentials_problem
-from models.storage import fetch_adapter, fingerprint
+from models.s3.adapters import fetch_adapter
+from models.s3.client import find_credentials_problem
+from models.secrets.keys import Keys
+from models.storage.files import fingerprint
 
 COAT = "coat.safetensors"
 

@@ -27,8 +27,9 @@ from models.errors import (
     StorageError,
     StoryboardError,
 )
-from models.s3_publish import in_order, upload
-from models.storage import fetch_adapter, list_names
+from models.s3.adapters import fetch_adapter
+from models.s3.publish import in_order, upload
+from models.storage.files import list_names
 
 MIB = 2**20
 FIRST_PIECE, LAST_PIECE = "text_encoder_one_lora/adapter_config.json", "unet_lora/adapter_config.json"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from test_board import breakdown
 
-from models.board.scene_changes import FIELDS, edit_scenes, scenes_markdown
 from models.errors import InputError
+from models.review.scene_changes import FIELDS, edit_scenes, scenes_markdown
 
 SHOWN = edit_scenes(breakdown(3), "cast the khan: a khan in a white robe\n2 cast: the khan\n2 things: a camel, a well")
 

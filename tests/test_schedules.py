@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from models.bases.schedules import Sampler, find_schedule_problems, schedule_for
 from models.diffusion.loading import Models, load, scheduler_of, unload
 from models.diffusion.painter import paint
 from models.diffusion.requests import PainterSetup, PaintRequest
 from models.errors import WeightsInvalid
 from models.profiles import STEPPE
-from models.schedules import Sampler, find_schedule_problems, schedule_for
 
 OWN: dict[str, Any] = {
     "num_train_timesteps": 1000,

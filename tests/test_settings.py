@@ -14,8 +14,8 @@ import pytest
 from pydantic import ValidationError
 
 from models.errors import InputError
-from models.keys import Keys
 from models.profiles import ROOT
+from models.secrets.keys import Keys
 from models.settings import PREFIX, StoryboardOptions, check_names, explain, read_story, with_environment
 
 OTHER_VALUES: dict[str, Any] = {

@@ -13,14 +13,14 @@ from foreign_checkpoints import single_file, vae_tensors
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
-from models.components import component_fingerprint
-from models.configurations import find_misfits, read_configs
+from models.bases.compatibility import Configs
+from models.bases.configurations import find_misfits, read_configs
+from models.bases.fingerprints import component_fingerprint
+from models.bases.single_files import configs_of_base
 from models.diffusion.parts import read_controlnet, read_part, tokenizer_folder
 from models.diffusion.weights import base_fingerprint
 from models.errors import StoryboardError
-from models.fitting import Configs
 from models.profiles import SDXL, Profile
-from models.single_files import configs_of_base
 from models.sources import Component
 
 tiny_world = tiny_models.tiny_world

@@ -20,11 +20,11 @@ from service import free_port, until
 
 from deployments import up
 from deployments.processes import alive
+from flows.proxies import leave_out_loopback
 from flows.server_process import take_database
 from flows.starting import require_answer, require_usable_network
 from models.errors import InputError
 from models.profiles import ROOT
-from models.proxies import leave_out_loopback
 
 STORY = [sys.executable, "-m", "flows.storyboard", "Aldar Köse rests", "--device", "cpu"]
 

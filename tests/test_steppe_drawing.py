@@ -13,9 +13,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from steppe.aldar import ALDAR, PICTURES, aldar_scenes, random_aldar_scene, write_images
+from steppe.aldar import ALDAR, PICTURES, aldar_scenes, random_aldar_scene
 from steppe.captions import TRIGGER, WORDINGS, caption, caption_with_truth
-from steppe.draw import draw
+from steppe.draw import draw, write_images
 from steppe.things import Pen
 from steppe.world import (
     ACTIONS,

@@ -20,11 +20,12 @@ from training_runs import make_job, run
 from models.diffusion.loading import load, unload
 from models.diffusion.painter import paint
 from models.diffusion.requests import ControlPicture, PainterSetup, PaintRequest
-from models.keys import Keys
 from models.profiles import PROFILES, get_profile
-from models.storage import ADAPTER_FOLDERS, fetch_adapter
+from models.s3.adapters import fetch_adapter
+from models.secrets.keys import Keys
+from models.storage.adapters import ADAPTER_FOLDERS
 from models.vision.clip import load_scorer, unload_scorer
-from steppe import aldar, card, dataset, figures, material, pretrain, stages
+from steppe import aldar, card, dataset, draw, figures, material, pretrain, stages
 from steppe.easel import use_weights
 from steppe.held_out import aldars, everybody, head_boxes, heroes
 from steppe.judge import HEADS, Judge, load_judge, save_judge
@@ -67,7 +68,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def _train_lora(setup: Setup) -> None:
     """Two steps of the training flow's own training, its product put where the profile looks for it."""
-    aldar.write_images(setup.work / "images")
+    draw.write_images(setup.work / "images")
     two = {"max_train_steps": 2, "checkpointing_steps": 2, "warmup_steps": 1, "rank": 64, "alpha": 32}
     run(make_job(setup.work / "lora", setup.work / "images", profile="steppe", **two))
     for folder in ADAPTER_FOLDERS:

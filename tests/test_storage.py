@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from s3_server import adapter, make_keys, tensors
 
-from models import checksums
-from models.checksums import etag_of, stored_checksum_of
 from models.errors import InputError, ObjectNotFound, StorageError, StoryboardError, WeightsInvalid
 from models.records import Adapter
-from models.storage import copy_atomically, fetch_adapter, fingerprint, sha256_of, write_atomically
+from models.s3 import checksums
+from models.s3.adapters import fetch_adapter
+from models.s3.checksums import etag_of, stored_checksum_of
+from models.storage.files import copy_atomically, fingerprint, sha256_of, write_atomically
 
 
 def lay(folder: Path, files: dict[str, bytes]) -> Path:
@@ -134,7 +135,7 @@ LIMITED = """
 import resource, sys
 from pathlib import Path
 from models.errors import StorageError
-from models.storage import copy_atomically, write_atomically
+from models.storage.files import copy_atomically, write_atomically
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 folder = Path(sys.argv[1])
 for write in (

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from models.board.store import Painted, Store, content_key
 from models.errors import StorageError
 from models.records import Scores, Story
+from models.storage.content_store import Painted, Store, content_key
 
 KEY = content_key("pictures", frame=1)
 PNG = b"\x89PNG" + bytes(range(256)) * 40

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from models.board.store import Store, content_key
 from models.records import Scores
+from models.storage.content_store import Store, content_key
 
 KEY = content_key("pictures", frame=1)
 
 PRELUDE = """
 import itertools, os, signal, sys
 from pathlib import Path
-import models.board.store, models.storage
-from models.board.store import Store, content_key
+import models.storage.content_store, models.storage.files
+from models.storage.content_store import Store, content_key
 from models.records import Scores
 key, scores = content_key("pictures", frame=1), Scores(consistency=0.5, prompt=0.3)
 root = Path(sys.argv[1])
@@ -29,7 +29,7 @@ def put(store, data): store.put_picture(key, data, seed=len(data), scores=scores
 """
 
 KILLED_AT_EVERY_LINE = """
-watched = {models.board.store.__file__, models.storage.__file__}
+watched = {models.storage.content_store.__file__, models.storage.files.__file__}
 def die_at_line(left):
     def trace(frame, event, arg):
         nonlocal left

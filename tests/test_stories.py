@@ -9,10 +9,10 @@ import pytest
 from book_runs import TALES
 
 from flows.storybook_command import parse
-from models.board.book import Book, Chapter, book_markdown, write_index
+from models.book.index import Book, Chapter, book_markdown, write_index
+from models.book.stories import read_stories
 from models.errors import InputError, StoryboardError
 from models.settings import StoryboardOptions
-from models.stories import read_stories
 
 
 def test_a_file_has_a_story_a_line(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from flow_runs import STORY, Ran, Stage, _created, scenes_of
 from PIL import Image, ImageDraw
 
 from flows.storyboard import storyboard
-from models.board.recipe import read_recipe
 from models.errors import FrameRejected, InputError
+from models.frames.recipe import read_recipe
 from tasks.checks import check
 from tasks.frames import generate_frame
 from tasks.report import find_near_copies, write_report

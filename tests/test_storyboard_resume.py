@@ -15,8 +15,8 @@ import pytest
 from flow_runs import DEADLINE, STORY, Ran, Stage, scenes_of, until, with_scene
 from PIL import Image
 
-from models import frames
 from models.board import directory
+from models.frames import generate
 
 TESTS = Path(__file__).parent
 
@@ -132,7 +132,7 @@ def test_refresh_goes_through_the_seeds_once(stage: Stage) -> None:
 def test_a_near_copy_is_painted_again_with_the_next_seed(
     stage: Stage, told: Ran, monkeypatch: pytest.MonkeyPatch, earlier: int
 ) -> None:
-    original = frames.seed_of
+    original = generate.seed_of
     scenes = scenes_of(told)
     same = scenes.scenes[earlier - 1].model_copy(update={"number": 3})
     short = scenes.model_copy(update={"scenes": (*scenes.scenes[:2], same)})
@@ -142,7 +142,7 @@ def test_a_near_copy_is_painted_again_with_the_next_seed(
         """Frame 3 starts on the seed of the earlier frame."""
         return original(base, earlier if (number, attempt) == (3, 0) else number, attempt)
 
-    monkeypatch.setattr(frames, "seed_of", seed_of)
+    monkeypatch.setattr(generate, "seed_of", seed_of)
     ran = stage.run(pipeline="simplified")
     third = ran.report.frames[2]
     assert (third.attempts, third.painted, third.seed, third.accepted) == (2, 2, 3052, True)

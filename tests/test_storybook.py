@@ -17,7 +17,7 @@ from openai_server import Reply, completion, failure, serving
 import flows.storybook
 from flows.redo_frame import redo_frame
 from flows.storyboard import storyboard
-from models.board.book import story_key
+from models.book.index import story_key
 from models.settings import StoryboardOptions
 
 # --- what is made

@@ -20,7 +20,7 @@ from prefect.flow_engine import run_flow
 
 from flows.storyboard import storyboard
 from flows.storybook import storybook
-from models.board.book import Chapter
+from models.book.index import Chapter
 from models.settings import StoryboardOptions
 from tasks import pool
 

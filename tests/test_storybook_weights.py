@@ -14,12 +14,12 @@ from tiny_loras import Tensors
 from tiny_publication import halved
 from written_boards import STORY, WEIGHTS, options_of, studio_of, write_board
 
-from models.components import fingerprints_here
+from models.book.stories import open_book
 from models.diffusion.weights import fingerprints
+from models.preflight.components import fingerprints_here
 from models.profiles import PROFILES
 from models.records import Weights
 from models.sources import Component
-from models.stories import open_book
 from tasks.weights import find_weights
 
 base, lora = tiny_loras.base, tiny_loras.lora

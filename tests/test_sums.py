@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from models.components import find_absent
 from models.errors import WeightsInvalid
+from models.preflight.components import find_absent
 from models.profiles import STEPPE
-from models.storage import check_file, fingerprint
-from models.sums import SUMS, _sha256, recorded_sha256
+from models.storage.files import check_file, fingerprint
+from models.storage.recorded_sums import SUMS, _sha256, recorded_sha256
 from steppe.sums import write_sums
 
 

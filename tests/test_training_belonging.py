@@ -13,16 +13,16 @@ import tiny_models
 from training_runs import draw_pictures, make_job, run
 
 from models.errors import InputError
-from models.lora import checkpoints
-from models.lora.belonging import checkpoints_of, find_strangers, held, training_of
-from models.lora.checkpoints import MANIFEST, STATE
+from models.lora.training import checkpoints
+from models.lora.training.belonging import checkpoints_of, find_strangers, held, training_of
+from models.lora.training.checkpoints import MANIFEST, STATE
 from models.profiles import PROFILES, ROOT
 
 tiny_world = tiny_models.tiny_world
 HOLDING = """
 import sys
 from pathlib import Path
-from models.lora.belonging import held
+from models.lora.training.belonging import held
 with held(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -15,8 +15,8 @@ from tiny_loras import Tensors
 from tiny_publication import save_checkpoint, told
 
 from flows.command_line import parse
-from models.lora.card import file_metadata, model_card
-from models.markdown import escape
+from models.board.markdown import escape
+from models.lora.publishing.card import file_metadata, model_card
 from models.profiles import SDXL, Profile
 
 base, lora = tiny_loras.base, tiny_loras.lora

@@ -16,8 +16,8 @@ from training_runs import draw_pictures
 
 from flows.training_command import PROGRAM, main, parse
 from models.errors import TrainingDiverged
+from models.forms.training import GROUPS
 from models.lora.options import TrainingOptions
-from models.lora.training_form import GROUPS
 from models.profiles import ROOT
 
 SDXL = "stabilityai/stable-diffusion-xl-base-1.0"

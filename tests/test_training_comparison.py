@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.errors import ScoreUnavailable
-from models.lora.comparison import (
+from models.lora.comparison.choice import (
     MOST_DRIFT,
     NO_DRIFT,
     RULE,
@@ -22,7 +22,7 @@ from models.lora.comparison import (
     measure,
     thin_evenly,
 )
-from models.lora.scores import Features, agreement, contrast, drift, likeness, spread, variety
+from models.lora.comparison.scores import Features, agreement, contrast, drift, likeness, spread, variety
 
 REFERENCES = References(likeness=0.6, agreement=0.25, variety=0.2)
 

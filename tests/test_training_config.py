@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from models.errors import InputError
-from models.lora.config_files import OPTIONS, SECTIONS, read_training_config, training_options
+from models.lora.configuration.config_files import OPTIONS, SECTIONS, read_training_config, training_options
 from models.profiles import ROOT, STEPPE
 
 CONFIGS = ROOT / "configs"

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.lora.checkpoints import Losses
-from models.lora.curve import LossPoint, curve_markdown, loss_curve, round_axis, show_number, smooth
-from models.lora.pages import curve_page
-from models.lora.records import Checkpoint
+from models.lora.records import Checkpoint, Losses
+from models.lora.training.curve import LossPoint, curve_markdown, loss_curve, round_axis, show_number, smooth
+from models.lora.training.pages import curve_page
 
 PAPER, CLAY, STEPPE, LEAF, INK = (250, 246, 237), (176, 70, 40), (58, 110, 120), (96, 122, 52), (46, 39, 34)
 

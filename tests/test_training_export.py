@@ -21,7 +21,7 @@ from models.diffusion.adapter_files import LAYOUT
 from models.diffusion.adapters import fuse_adapters
 from models.diffusion.loading import quieten
 from models.errors import WeightsInvalid
-from models.lora.export import KOHYA_PREFIXES, write_diffusers_file, write_folders, write_kohya_file
+from models.lora.publishing.export import KOHYA_PREFIXES, write_diffusers_file, write_folders, write_kohya_file
 
 base, lora, parts = tiny_loras.base, tiny_loras.lora, tiny_loras.parts
 
@@ -138,7 +138,7 @@ def painted(pipeline: Any) -> bytes:
 
 
 def test_without_its_silent_pair_diffusers_refuses_a_kohya_file(base: Any, checkpoint: Path) -> None:
-    """When this fails, diffusers reads q and v alone, and `_silent_pair` in models/lora/export.py can go."""
+    """When this fails, diffusers reads q and v alone, and `_silent_pair` in models/lora/publishing/export.py can go."""
     quieten()
     file = to_kohya(checkpoint)
     tensors = load_file(file)

@@ -22,11 +22,11 @@ from training_runs import draw_pictures
 
 from flows.training import train_lora
 from models.errors import ChecksFailed, DatasetInvalid, InputError, TrainingError
-from models.lora import checkpoints
-from models.lora.belonging import held
 from models.lora.options import TrainingOptions
+from models.lora.training import checkpoints
+from models.lora.training.belonging import held
 from models.profiles import PROFILES
-from models.storage import fetch_adapter
+from models.s3.adapters import fetch_adapter
 
 running_server, server = s3_server.running_server, s3_server.server
 TASKS = ("checks", "pictures", "latents", "train tiny_hero", "compare checkpoints", "publish")

@@ -13,11 +13,11 @@ from PIL import Image
 
 from models.board.contact_sheet import CLAY
 from models.errors import CorruptFile, InputError
-from models.lora.comparison import NO_DRIFT, RULE, Measured
-from models.lora.grid import comparison_markdown, comparison_rows, write_grid
-from models.lora.grid_sheet import MOST_ROWS, GridRow, GridTexts, draw_grid
+from models.lora.comparison.choice import NO_DRIFT, RULE, Measured
+from models.lora.comparison.grid import comparison_markdown, comparison_rows, write_grid
+from models.lora.comparison.grid_sheet import MOST_ROWS, GridRow, GridTexts, draw_grid
+from models.lora.comparison.samples import Painted, Sample
 from models.lora.records import Checkpoint, CheckpointScores, Comparison
-from models.lora.samples import Painted, Sample
 
 STYLE = ", storybook illustration"
 

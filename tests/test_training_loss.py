@@ -17,16 +17,16 @@ from torch.nn import functional
 from training_runs import draw_pictures, make_job, run
 
 from models.errors import TrainingDiverged, TrainingError
-from models.lora.batches import Batches, Place, pictures_at
-from models.lora.checkpoints import read_tensors
-from models.lora.divergence import Watch, remedy
-from models.lora.export import write_folders
-from models.lora.job import Job, Tick, updates_of
-from models.lora.latents import encode_set
-from models.lora.learner import Learner, load_learner
-from models.lora.objective import Batch, NoisePrediction
+from models.lora.data.latents import encode_set
+from models.lora.network.learner import Learner, load_learner
 from models.lora.options import TrainingOptions
-from models.lora.training import Training
+from models.lora.publishing.export import write_folders
+from models.lora.training.batches import Batches, Place, pictures_at
+from models.lora.training.checkpoints import read_tensors
+from models.lora.training.divergence import Watch, remedy
+from models.lora.training.job import Job, Tick, updates_of
+from models.lora.training.loop import Training
+from models.lora.training.objective import Batch, NoisePrediction
 
 tiny_world = tiny_models.tiny_world
 pytestmark = pytest.mark.usefixtures("tiny_world")
@@ -80,7 +80,7 @@ def peers_loss(learner: Learner, batch: Batch, captions: list[str], gamma: float
 
 def captions_of(job: Job, place: Place) -> list[str]:
     """Captions of the pictures in a batch."""
-    from models.lora.batches import seed_of
+    from models.lora.training.batches import seed_of
 
     size, learnt = job.options.train_batch_size, job.training_set.learnt
     number = place.batch_number(job.options)

@@ -12,12 +12,12 @@ import torch
 from training_runs import draw_pictures, make_job
 
 from models.errors import OutOfMemory
-from models.lora import checkpoints, launcher
-from models.lora.job import Tick
-from models.lora.latents import encode_set
-from models.lora.memory import find_memory_problem, in_words, training_memory, with_less
-from models.lora.objective import Batch, NoisePrediction
+from models.lora.data.latents import encode_set
 from models.lora.options import TrainingOptions
+from models.lora.training import checkpoints, launcher
+from models.lora.training.job import Tick
+from models.lora.training.memory import find_memory_problem, in_words, training_memory, with_less
+from models.lora.training.objective import Batch, NoisePrediction
 from models.profiles import GIB
 
 tiny_world = tiny_models.tiny_world

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from models.lora.config_files import notes, training_options
+from models.lora.configuration.config_files import notes, training_options
 from models.lora.options import TrainingOptions
 from models.profiles import ROOT
 

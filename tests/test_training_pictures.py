@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from models.errors import InputError
-from models.lora.pictures import crop_of, open_picture, prepare
+from models.lora.data.pictures import crop_of, open_picture, prepare
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 

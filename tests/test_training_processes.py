@@ -15,11 +15,11 @@ import tiny_models
 from training_runs import Told, assert_equal_to_the_bit, draw_pictures, make_job, run
 
 from models.errors import InputError, TrainingError
-from models.lora import checkpoints, launcher
-from models.lora import worker as training_process
-from models.lora.accelerate_settings import AccelerateSettings
-from models.lora.job import Job, Tick
-from models.lora.latents import encode_set
+from models.lora.configuration.accelerate_settings import AccelerateSettings
+from models.lora.data.latents import encode_set
+from models.lora.training import checkpoints, launcher
+from models.lora.training import worker as training_process
+from models.lora.training.job import Job, Tick
 from models.profiles import ROOT, Profile
 
 tiny_world = tiny_models.tiny_world
@@ -121,9 +121,9 @@ def test_a_killed_launcher_leaves_no_process(tiny_world: Profile, pictures: Path
     (tmp_path / "job.json").write_text(job.model_dump_json(), encoding="utf-8")
     code = f"""
 import os, signal
-from models.lora.launcher import launch
-from models.lora.accelerate_settings import AccelerateSettings
-from models.lora.job import Job
+from models.lora.training.launcher import launch
+from models.lora.configuration.accelerate_settings import AccelerateSettings
+from models.lora.training.job import Job
 import tiny_models
 from pathlib import Path
 from models.profiles import PROFILES

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from models.errors import InputError
 from models.language.vocabulary import load_vocabulary
+from models.lora.comparison.sample_prompts import check_prompts, default_prompts, get_prompts
 from models.lora.options import TrainingOptions
-from models.lora.sample_prompts import check_prompts, default_prompts, get_prompts
 from models.profiles import PROFILES, ROOT, STEPPE
 
 

@@ -20,8 +20,8 @@ from tiny_publication import character, halved, save_checkpoint, told
 
 from models.diffusion.adapters import fuse_adapters
 from models.errors import InputError, ObjectNotFound, StorageError, StoryboardError, WeightsInvalid
-from models.lora.character import Character
-from models.lora.publishing import (
+from models.lora.publishing.character import Character
+from models.lora.publishing.publish import (
     assemble,
     character_of,
     find_publish_problems,
@@ -31,8 +31,9 @@ from models.lora.publishing import (
 from models.lora.records import Checkpoint
 from models.profiles import Profile
 from models.records import Adapter
-from models.s3_bucket import Manifest
-from models.storage import fetch_adapter, fingerprint, list_names, sha256_of
+from models.s3.adapters import fetch_adapter
+from models.s3.bucket import Manifest
+from models.storage.files import fingerprint, list_names, sha256_of
 
 tiny_world = tiny_models.tiny_world
 base, lora, parts = tiny_loras.base, tiny_loras.lora, tiny_loras.parts

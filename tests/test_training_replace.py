@@ -13,8 +13,8 @@ from tiny_loras import Tensors
 from tiny_publication import character, halved, save_checkpoint, told
 
 from models.errors import InputError, TrainingError
-from models.lora.character import Character
-from models.lora.publishing import find_earlier_publication, publish, refuse_failed
+from models.lora.publishing.character import Character
+from models.lora.publishing.publish import find_earlier_publication, publish, refuse_failed
 
 base, lora = tiny_loras.base, tiny_loras.lora
 running_server, server = s3_server.running_server, s3_server.server

@@ -15,9 +15,9 @@ import tiny_models
 from training_runs import UPDATES, assert_equal_to_the_bit, draw_pictures, make_job, run, tensors_of
 
 from models.errors import InputError, WeightsInvalid
-from models.lora import checkpoints
-from models.lora.job import Job, Tick
-from models.lora.latents import encode_set
+from models.lora.data.latents import encode_set
+from models.lora.training import checkpoints
+from models.lora.training.job import Job, Tick
 from models.profiles import PROFILES, ROOT, Profile
 
 tiny_world = tiny_models.tiny_world

@@ -14,14 +14,14 @@ from pydantic import ValidationError
 from training_runs import draw_pictures, make_job
 
 from models.errors import InputError
-from models.lora.belonging import refuse_other_settings
-from models.lora.checkpoints import Losses, State
-from models.lora.job import Tick, updates_of
-from models.lora.latents import encode_set
-from models.lora.optimizers import make_optimizer, make_schedule
+from models.lora.data.latents import encode_set
 from models.lora.options import TrainingOptions
-from models.lora.records import Checkpoint
-from models.lora.training import Training
+from models.lora.records import Checkpoint, Losses
+from models.lora.training.belonging import refuse_other_settings
+from models.lora.training.checkpoints import State
+from models.lora.training.job import Tick, updates_of
+from models.lora.training.loop import Training
+from models.lora.training.optimizers import make_optimizer, make_schedule
 
 tiny_world = tiny_models.tiny_world
 RATE = 1e-3

@@ -16,8 +16,8 @@ from PIL import Image
 
 from models.errors import DatasetInvalid, InputError
 from models.language.prompts import token_counter
-from models.lora import dataset
-from models.lora.dataset import read_set
+from models.lora.data import dataset
+from models.lora.data.dataset import read_set
 from models.lora.options import TrainingOptions
 from models.lora.records import TrainingSet
 from models.profiles import ROOT

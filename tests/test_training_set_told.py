@@ -10,7 +10,7 @@ from training_runs import draw_pictures
 
 from flows.training_command import _check, parse
 from models.errors import StoryboardError
-from models.lora import dataset
+from models.lora.data import dataset
 from models.lora.options import TrainingOptions
 
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from models.board.contact_sheet import CLAY, RULE
 from models.errors import InputError
+from models.lora.data.set_sheet import set_markdown, set_sheet
 from models.lora.records import TrainingPicture, TrainingSet
-from models.lora.set_sheet import set_markdown, set_sheet
 
 PICTURE_COLOUR = (20, 60, 160)
 

@@ -12,14 +12,14 @@ from safetensors.torch import load_file, save_file
 from training_runs import run
 
 from models.language.prompts import token_counter
-from models.lora.comparison import MOST_DRIFT
-from models.lora.config_files import training_options
-from models.lora.dataset import read_set
-from models.lora.job import Job, Tick
+from models.lora.comparison.choice import MOST_DRIFT
+from models.lora.comparison.sample_prompts import get_prompts
+from models.lora.comparison.trials import TrialSetup, compare
+from models.lora.configuration.config_files import training_options
+from models.lora.data.dataset import read_set
 from models.lora.options import TrainingOptions
 from models.lora.records import Checkpoint, Comparison, TrainingSet
-from models.lora.sample_prompts import get_prompts
-from models.lora.trials import TrialSetup, compare
+from models.lora.training.job import Job, Tick
 from models.profiles import ROOT
 
 FIRST_LOSSES = [

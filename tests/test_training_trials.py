@@ -19,13 +19,13 @@ from tiny_loras import Tensors, save_checkpoint
 from tiny_trials import CHARACTER, UNRELATED, Compared, Trials, scaled
 
 from models.board.contact_sheet import CLAY
-from models.board.recipe import read_recipe
 from models.diffusion import loading, painter
 from models.errors import ObjectNotFound, PaintError
-from models.lora import scores
-from models.lora.comparison import NO_DRIFT, RULE
+from models.frames.recipe import read_recipe
+from models.lora.comparison import scores
+from models.lora.comparison.choice import NO_DRIFT, RULE
+from models.lora.comparison.trials import read_adapter
 from models.lora.records import Checkpoint
-from models.lora.trials import read_adapter
 from models.profiles import ROOT, get_profile
 from models.vision.clip import load_scorer
 
@@ -213,6 +213,7 @@ def test_a_checkpoint_that_is_gone_is_told_before_anything_is_painted(trials: Tr
 
 
 def test_what_the_flow_names_first_needs_no_torch() -> None:
-    code = "import sys, models.lora.trials, models.lora.grid, models.lora.curve; print('torch' in sys.modules)"
+    modules = "models.lora.comparison.trials, models.lora.comparison.grid, models.lora.training.curve"
+    code = f"import sys, {modules}; print('torch' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "False"

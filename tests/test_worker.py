@@ -21,7 +21,7 @@ from service import QUICK, STORY, Service, run_id, until
 from training_runs import draw_pictures
 
 from models.board.directory import REPORT_FILE
-from models.lora import checkpoints
+from models.lora.training import checkpoints
 
 RUN, REFUSED = "storyboard/steppe", "the writer refuses"
 WRONG: dict[str, tuple[dict[str, Any], str]] = {

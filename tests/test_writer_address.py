@@ -7,9 +7,9 @@ from openai_server import Reply, completion, failure, serving
 from test_openai_writer import KEY, STORY, board, options, write
 
 from models.errors import WriterRefused, WriterUnreachable
-from models.keys import Keys
 from models.language import chat
 from models.language.endpoint import find_writer_problem
+from models.secrets.keys import Keys
 
 NO_KEY = "the openai writer needs a key: Set OPENAI_API_KEY in .env, or use --writer offline"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import InputError
-from models.lora.yaml_files import read_yaml
+from models.lora.configuration.yaml_files import read_yaml
 
 
 def written(text: str | bytes) -> Path:

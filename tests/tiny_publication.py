@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 from tiny_loras import ALPHA, RANK, Tensors
 
 from models.diffusion.adapter_files import LAYOUT
-from models.lora.character import Character
 from models.lora.options import TrainingOptions
+from models.lora.publishing.character import Character
 from models.lora.records import Checkpoint, CheckpointScores, Comparison, TrainingPicture, TrainingSet
-from models.storage import list_names, sha256_of
+from models.storage.files import list_names, sha256_of
 
 TARGETS = {"unet": ["to_q", "to_v"], "text_encoder": ["q_proj", "v_proj"], "text_encoder_2": ["q_proj", "v_proj"]}
 DROPOUT = 0.5

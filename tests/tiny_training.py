@@ -14,8 +14,8 @@ from pathlib import Path
 import tiny_models
 
 from models.errors import StoryboardError
-from models.lora.job import Job, Tick
-from models.lora.training import train
+from models.lora.training.job import Job, Tick
+from models.lora.training.loop import train
 from models.profiles import PROFILES
 
 

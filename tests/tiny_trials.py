@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw
 from tiny_loras import Tensors, save_checkpoint
 
 from models.diffusion import painter
+from models.lora.comparison.trials import TrialSetup, compare
 from models.lora.options import TrainingOptions
 from models.lora.records import Checkpoint, Comparison, TrainingPicture, TrainingSet
-from models.lora.trials import TrialSetup, compare
 from models.profiles import PROFILES, Profile
 
 CHARACTER = ("aldar_kose_man rides, night", "aldar_kose_man sits in a yurt", "a feast with aldar_kose_man")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tiny_models
 
-from models.lora import worker
+from models.lora.training import worker
 from models.profiles import PROFILES
 
 if __name__ == "__main__":

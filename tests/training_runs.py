@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from models.lora import checkpoints
-from models.lora.job import Job, Tick
-from models.lora.latents import encode_set
+from models.lora.data.latents import encode_set
 from models.lora.options import TrainingOptions
 from models.lora.records import TrainingPicture, TrainingSet
-from models.lora.training import train
+from models.lora.training import checkpoints
+from models.lora.training.job import Job, Tick
+from models.lora.training.loop import train
 
 WORDS = ("in a yurt", "on a horse", "by a river", "at night", "with a sack", "in the bazaar", "at dawn", "with a dog")
 UPDATES = 12

@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from models import frames
 from models.board.directory import PROMPTS_FILE, REPORT_FILE, SCENES_FILE, create_board, place_frame, write_json
 from models.board.pages import write_sheet
-from models.board.recipe import png_bytes
 from models.board.report import Run, build_report
-from models.board.store import Store
 from models.diffusion.requests import PainterSetup
-from models.frames import FrameJob
+from models.frames import generate
+from models.frames.generate import FrameJob
+from models.frames.recipe import png_bytes
+from models.frames.studio import Studio, read_sketches, set_up
 from models.records import FramePrompt, FrameResult, Scene, SceneBreakdown, Scores, Story, Weights
 from models.settings import StoryboardOptions
-from models.studio import Studio, read_sketches, set_up
+from models.storage.content_store import Store
 
 WEIGHTS = Weights(base="b" * 64, controlnet="c" * 64, clip="d" * 64, adapter="e" * 64)
 SCORES = Scores(consistency=0.8, prompt=0.5)
@@ -82,12 +82,12 @@ def _scene(number: int) -> Scene:
 
 
 def _painted(job: FrameJob) -> FrameResult:
-    request = frames._request(job, 0)
-    data = png_bytes(noise(request.seed, request.size), frames._recipe(job, request))
+    request = generate._request(job, 0)
+    data = png_bytes(noise(request.seed, request.size), generate._recipe(job, request))
     scores = SCORES.model_copy(update={"consistency": None}) if job.number == 1 else SCORES
     store = Store(job.studio.store)
-    store.put_picture(frames._key(job, 0), data, seed=request.seed, scores=scores, run=job.studio.run)
-    return frames.generate(job)
+    store.put_picture(generate._key(job, 0), data, seed=request.seed, scores=scores, run=job.studio.run)
+    return generate.generate(job)
 
 
 def edit(file: Path, change: Callable[[Any], object]) -> None:

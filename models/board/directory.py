@@ -24,7 +24,7 @@ from pydantic import BaseModel
 
 from models.errors import CorruptFile, ObjectNotFound
 from models.records import FrameResult
-from models.storage import local_errors, write_atomically
+from models.storage.files import local_errors, write_atomically
 
 PREFIX = "terminal_generation_"
 SCENES_FILE = "scene_breakdown.json"

@@ -21,7 +21,7 @@ from models.board.pages import CONTACT_SHEET
 from models.board.report import FrameReport, Report
 from models.errors import InputError, StorageError
 from models.records import FramePrompt, Record, SceneBreakdown
-from models.storage import copy_atomically, local_errors, sha256_of
+from models.storage.files import copy_atomically, local_errors, sha256_of
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from models.board.directory import frame_name
-from models.board.recipe import Recipe
 from models.board.report import FrameReport, Report, totals
+from models.frames.recipe import Recipe
+from models.frames.studio import Manner
 from models.records import FramePrompt
-from models.studio import Manner
 
 TAKES = "takes"
 

@@ -11,9 +11,9 @@ from PIL import Image
 
 from models.board.contact_sheet import Panel, contact_sheet
 from models.board.directory import frame_name
+from models.board.markdown import code, escape
 from models.board.report import CandidateReport, FrameReport, Report, show_score
-from models.markdown import code, escape
-from models.storage import write_atomically
+from models.storage.files import write_atomically
 
 CONTACT_SHEET = "contact_sheet.png"
 SHOWN_WIDTH = 1200

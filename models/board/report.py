@@ -15,11 +15,11 @@ from pydantic import Field
 
 from models.board.directory import frame_name
 from models.board.misgivings import find_warnings
-from models.board.recipe import DISTRIBUTION
-from models.doubts import find_doubts
+from models.frames.doubts import find_doubts
+from models.frames.recipe import DISTRIBUTION
+from models.frames.studio import Studio
 from models.records import Candidate, FrameResult, Record, Scene, SceneBreakdown, Scores, Weights
 from models.settings import Pipeline, StoryboardOptions
-from models.studio import Studio
 
 PACKAGES = (DISTRIBUTION, "prefect", "torch", "diffusers", "transformers", "peft", "openai", "pillow")
 MOST_ATTEMPTS = 10  # what StoryboardOptions.attempts allows

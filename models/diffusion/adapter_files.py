@@ -19,12 +19,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models.bases.layouts import read_json
 from models.diffusion.adapter_config import check_config
 from models.diffusion.adapter_keys import PARTS, UNET, Shape, Shapes
 from models.diffusion.weights import REMEDY, first_line
 from models.errors import WeightsInvalid
-from models.layouts import read_json
-from models.storage import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from models.storage.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 if TYPE_CHECKING:
     import torch

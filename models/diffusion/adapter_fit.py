@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
+from models.bases.layouts import choose_weights
 from models.diffusion.adapter_files import ComponentFile, open_adapter, read_header
 from models.diffusion.adapter_keys import PARTS, TEXT_MODEL, BaseShapes, Shape, Shapes, Target, sort_keys, split_key
 from models.diffusion.adapter_kinds import BIASES, LENGTHS, difference_shape, flat, kind_of, of_outputs
 from models.errors import AdapterMismatch, WeightsInvalid
-from models.layouts import choose_weights
 from models.sources import Component
 
 
@@ -103,7 +103,7 @@ def judge(path: Path, base: Component) -> None:
     """Whether the LoRA at this path fits the base, as far as headers say.
 
     Args:
-        path: as `models.storage.locate_adapter` gives it.
+        path: as `models.storage.adapters.locate_adapter` gives it.
         base: one that is not on this machine yet is not asked for; then only the kind of the LoRA is judged.
 
     Raises:

@@ -1,8 +1,8 @@
 """Frames that wait at the same time are painted together.
 
 Every frame is its own task in its own thread. A thread hands in its request; if nobody is painting it becomes the
-leader, gathers what else waits and fits, has it painted in the device's thread (`models.compute`), and gives every
-frame's thread its picture. It waits meanwhile, so that logs appear under a task that is running.
+leader, gathers what else waits and fits, has it painted in the device's thread (`models.diffusion.compute`), and gives
+every frame's thread its picture. It waits meanwhile, so that logs appear under a task that is running.
 
 A leader that is stopped from outside (Ctrl-C, a cancelled run) hands the others' frames to the next leader; the
 painting that it leaves ends at its next step, and so keeps no process from ending.

@@ -17,17 +17,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from models.compute import compute
+from models.bases.compatibility import Config, Configs
+from models.bases.hub import name_of
+from models.bases.schedules import CONFIG_FILE, Sampler, schedule_for
 from models.diffusion.adapters import fuse_adapters
+from models.diffusion.compute import compute
 from models.diffusion.parts import base_configs, read_controlnet, read_part, tokenizer_folder, vae_overflows
 from models.diffusion.requests import PainterSetup
 from models.diffusion.weights import check_device, first_line, torch_dtype
 from models.errors import WeightsInvalid
-from models.fitting import Config, Configs
-from models.hub import name_of
 from models.profiles import Speed
 from models.records import LoraUse
-from models.schedules import CONFIG_FILE, Sampler, schedule_for
 
 logger = logging.getLogger("models.diffusion")
 
@@ -103,7 +103,7 @@ def _load(setup: PainterSetup, report: Progress) -> Models:
 
 
 def import_libraries() -> None:
-    """Import what loading and painting import, which takes seconds; nothing is loaded.
+    """Import the libraries that loading uses, which takes seconds; nothing is loaded.
 
     Raises:
         Exception: whatever a broken installation raises.
@@ -111,8 +111,6 @@ def import_libraries() -> None:
     quieten()
     from diffusers import StableDiffusionXLControlNetPipeline, StableDiffusionXLPipeline  # noqa: F401
     from transformers import CLIPModel, CLIPTokenizer  # noqa: F401
-
-    from models.diffusion import painter  # noqa: F401
 
 
 def unload() -> None:

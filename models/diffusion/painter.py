@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from models.compute import compute
+from models.diffusion.compute import compute
 from models.diffusion.controlnets import lines_read_once, skipped_when_off
 from models.diffusion.edges import control_image
 from models.diffusion.fallback import to_own_code

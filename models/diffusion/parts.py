@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.configurations import read_config, read_configs
+from models.bases.compatibility import Config, Configs, find_base_problems
+from models.bases.configurations import read_config, read_configs
+from models.bases.hub import fetch, name_of
+from models.bases.single_files import PREFIXES, left_over, read_header
 from models.diffusion.weights import OUT_OF_MEMORY, REMEDY, first_line, is_out_of_memory, read_model
 from models.errors import OutOfMemory, WeightsInvalid
-from models.fitting import Config, Configs, find_base_problems
-from models.hub import fetch, name_of
 from models.profiles import Profile
-from models.single_files import PREFIXES, left_over, read_header
 from models.sources import Component
 
 if TYPE_CHECKING:

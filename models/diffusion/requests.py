@@ -7,9 +7,9 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field
 
+from models.bases.schedules import Sampler
 from models.profiles import Precision, Profile, Speed
 from models.records import Adapter, Record
-from models.schedules import Sampler
 
 BatchKey = tuple[object, ...]
 

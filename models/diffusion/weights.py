@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.components import component_fingerprint, with_vae
+from models.bases.fingerprints import component_fingerprint, with_vae
+from models.bases.hub import fetch
+from models.bases.layouts import PICKLE, choose_weights, read_json, variant_of
 from models.diffusion.requests import PainterSetup
 from models.errors import InputError, OutOfMemory, WeightsInvalid
-from models.hub import fetch
-from models.layouts import PICKLE, choose_weights, read_json, variant_of
 from models.profiles import Precision, Profile
 from models.sources import Component
 

@@ -7,7 +7,7 @@ import re
 from typing import Any, NamedTuple
 
 from models.language.failures import Reply
-from models.redaction import redact
+from models.secrets.redaction import redact
 
 _THOUGHT = re.compile(r"<(think|thinking|reasoning)>.*?(</\1>|\Z)|\A.*</(?:think|thinking|reasoning)>", re.DOTALL)
 """What a model thought aloud, also where its beginning or its end was left out."""

@@ -15,7 +15,6 @@ import openai
 from pydantic import ValidationError
 
 from models.errors import AnswerInvalid, WriterRefused
-from models.keys import Keys
 from models.language.answers import find_storyboard, read_message
 from models.language.endpoint import ANY_KEY, find_writer_problem, is_loopback, shown
 from models.language.failures import Asked, Reply, connection_error, error_of, find_failure, no_completion, one_line
@@ -23,6 +22,7 @@ from models.language.instructions import Answer, answer_schema, misfits, only_kn
 from models.language.manners import Manner
 from models.language.vocabulary import Vocabulary, load_vocabulary
 from models.records import Scene, SceneBreakdown, Story
+from models.secrets.keys import Keys
 from models.settings import StoryboardOptions
 
 VERSION = "2"

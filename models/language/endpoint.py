@@ -6,8 +6,8 @@ import ipaddress
 import re
 from urllib.parse import SplitResult, urlsplit
 
-from models.addresses import without_credentials
-from models.keys import Keys, find_key_problem
+from models.secrets.addresses import without_credentials
+from models.secrets.keys import Keys, find_key_problem
 
 OPENAI = "https://api.openai.com/v1"
 EXPECTED = "expected one like http://localhost:8000/v1"

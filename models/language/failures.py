@@ -21,7 +21,7 @@ from models.errors import (
     WriterUnavailable,
     WriterUnreachable,
 )
-from models.redaction import redact
+from models.secrets.redaction import redact
 
 MESSAGE_MAX = 300
 INSTEAD = "correct OPENAI_BASE_URL, or use --writer offline"

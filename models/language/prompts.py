@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from models.bases.hub import TOKENIZER, fetch_part
 from models.errors import InputError, WeightsInvalid
-from models.hub import TOKENIZER, fetch_part
 from models.profiles import Profile
 from models.records import CastMember, FramePrompt, Scene
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from models.board.store import Store, content_key
-from models.keys import Keys
 from models.language import offline
 from models.language.vocabulary import load_vocabulary
 from models.records import SceneBreakdown, Story
+from models.secrets.keys import Keys
 from models.settings import StoryboardOptions
+from models.storage.content_store import Store, content_key
 
 SCENES = "scenes"
 

@@ -7,20 +7,20 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from models.checks import find_output_problems, gather
-from models.components import Need, find_absent, find_full_disks, needs_of
-from models.configurations import find_misfits
-from models.devices import HEAVY, choose_device, precision_on, why_absent
+from models.bases.configurations import find_misfits
 from models.errors import ChecksFailed, StoryboardError
-from models.keys import Keys
-from models.lora import checkpoints
-from models.lora.accelerate_settings import AccelerateSettings
-from models.lora.belonging import find_strangers
-from models.lora.memory import SIDE_OF_SDXL, find_memory_problem, lora_weights
+from models.lora.comparison.sample_prompts import check_prompts
+from models.lora.configuration.accelerate_settings import AccelerateSettings
 from models.lora.options import MixedPrecision, TrainingOptions
-from models.lora.publishing import find_earlier_publication, find_publish_problems
-from models.lora.sample_prompts import check_prompts
+from models.lora.publishing.publish import find_earlier_publication, find_publish_problems
+from models.lora.training import checkpoints
+from models.lora.training.belonging import find_strangers
+from models.lora.training.memory import SIDE_OF_SDXL, find_memory_problem, lora_weights
+from models.preflight.checks import find_output_problems, gather
+from models.preflight.components import Need, find_absent, find_full_disks, needs_of
+from models.preflight.devices import HEAVY, choose_device, precision_on, why_absent
 from models.profiles import STEPPE, Precision
+from models.secrets.keys import Keys
 
 __all__ = ["choose_mixed_precision", "choose_training_device", "find_fallback", "find_training_problems", "require"]
 

@@ -77,7 +77,7 @@ class Checkpoint(Record):
 class CheckpointScores(Record):
     """What was measured on the pictures that one checkpoint painted. All are cosines of CLIP features, or made of them.
 
-    How they are computed and compared stands in `models/lora/comparison.py`.
+    How they are computed and compared stands in `models/lora/comparison/choice.py`.
     """
 
     checkpoint: Checkpoint
@@ -115,3 +115,13 @@ class Published(Record):
     fingerprint: str
     """sha256 over names and contents of its files."""
     files: tuple[str, ...]
+
+
+class Losses(Record):
+    """The losses of a training so far."""
+
+    steps: tuple[int, ...]
+    loss: tuple[float, ...]
+    learning_rate: tuple[float, ...]
+    validation: dict[int, float]
+    """Step -> mean loss over the held-out pictures."""

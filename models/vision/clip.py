@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from models.compute import compute
+from models.bases.hub import fetch
+from models.bases.layouts import read_json
+from models.diffusion.compute import compute
 from models.diffusion.loading import quieten, read_tokenizer
 from models.diffusion.weights import check_device, is_out_of_memory, read_model
 from models.errors import OutOfMemory, ScoreUnavailable
-from models.hub import fetch
-from models.layouts import read_json
 from models.profiles import Profile
 
 if TYPE_CHECKING:

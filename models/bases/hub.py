@@ -1,0 +1,189 @@
+"""The Hugging Face hub: a component's files in its cache, downloaded where they are missing.
+
+What the hub answers is told in one line each: out of reach, an unknown repository or revision, terms that were not
+accepted, a token that is refused, a cache that holds a part. The libraries' settings hold: HF_HOME, HF_TOKEN,
+HF_ENDPOINT (a mirror) and HF_HUB_OFFLINE.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from models.bases.layouts import MODEL_INDEX, PARTS, choose_files, choose_weights
+from models.errors import ConnectionFailed, StoryboardError, WeightsInvalid
+from models.sources import Component
+
+CONFIGS = (MODEL_INDEX, "config.json", *(f"{part}/config.json" for part in PARTS), "scheduler/scheduler_config.json")
+"""What tells whether a model is of the right kind: a few kilobytes."""
+TOKENIZER = tuple(
+    f"tokenizer/{name}" for name in ("vocab.json", "merges.txt", "tokenizer.json", "*config.json", "spec*")
+)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_TOO_MANY, _UNKNOWN_TOKEN, _FORBIDDEN, _SERVER = 429, 401, 403, 500
+
+
+def fetch(component: Component) -> Path:
+    """The local folder or file of a component; a hub repository is downloaded, or taken from the hub's cache.
+
+    Raises:
+        WeightsInvalid: no such folder, file, repository or revision, or one that may not be read.
+        ConnectionFailed: the hub is out of reach and its cache does not hold all of it.
+    """
+    if not component.is_local:
+        return _download(component, component.files or tuple(_chosen(component)))
+    path = Path(component.source)
+    if not (path.is_file() if component.is_file else path.is_dir()):
+        kind = "file" if component.is_file else "folder"
+        raise WeightsInvalid(f"{path}: no such {kind}; fetch the weights or name another profile")
+    return path
+
+
+def fetch_part(component: Component, names: tuple[str, ...]) -> Path:
+    """The same with these files alone; patterns may be given."""
+    return Path(component.source) if component.is_local else _download(component, names)
+
+
+def is_offline() -> bool:
+    """Whether HF_HUB_OFFLINE is set."""
+    from huggingface_hub import is_offline_mode
+
+    return is_offline_mode()
+
+
+def name_of(component: Component) -> str:
+    """How messages call it: owner/name@revision, where the revision was chosen by a person."""
+    revision = component.revision
+    return component.source if revision is None or _COMMIT.fullmatch(revision) else f"{component.source}@{revision}"
+
+
+def _download(component: Component, names: tuple[str, ...]) -> Path:
+    with _one_line(component):
+        if component.revision and _COMMIT.fullmatch(component.revision):
+            with suppress(OSError):  # a commit never changes: what is whole needs no hub
+                return _snapshot(component, names, cached=True)
+        return _snapshot(component, names, cached=False)
+
+
+def _snapshot(component: Component, names: tuple[str, ...] | None, *, cached: bool) -> Path:
+    from huggingface_hub import snapshot_download
+
+    folder: str = snapshot_download(
+        component.source,
+        revision=component.revision,
+        allow_patterns=None if names is None else list(names),
+        local_files_only=cached,
+    )
+    return Path(folder)
+
+
+def _chosen(component: Component) -> Iterator[str]:
+    """The files that are needed of a repository, by its list, or by its cache where the hub can't be asked."""
+    from huggingface_hub import HfApi
+
+    with _one_line(component):
+        try:
+            names = HfApi().list_repo_files(component.source, revision=component.revision)
+        except Exception as error:
+            if not _is_out_of_reach(error):
+                raise
+            # Which files a cached snapshot lacks is known to whoever downloaded it; here only what is there can be.
+            kept = _snapshot(component, (), cached=True)
+            names = [path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file()]
+    chosen = choose_files(names, component.variant, pickled=component.pickled)
+    if not choose_weights([name.rpartition("/")[2] for name in chosen], component.variant, pickled=component.pickled):
+        raise WeightsInvalid(f"{name_of(component)}: no model in the diffusers layout, only {', '.join(names[:5])}")
+    yield from chosen
+
+
+def _is_out_of_reach(error: BaseException) -> bool:
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    if isinstance(error, HfHubHTTPError):
+        return error.response.status_code >= _SERVER
+    transport: type[BaseException] = HfHubHTTPError.__bases__[0]
+    return isinstance(error, (OfflineModeIsEnabled, LocalEntryNotFoundError, ConnectionError, TimeoutError, transport))
+
+
+@contextmanager
+def _one_line(component: Component) -> Iterator[None]:
+    """Turn what the hub's library raises into the project's errors.
+
+    Raises:
+        WeightsInvalid: nothing that waiting helps.
+        ConnectionFailed: everything else.
+    """
+    try:
+        yield
+    except StoryboardError:
+        raise
+    except (OSError, ValueError, LookupError, RuntimeError, _http_error()) as error:
+        raise _told(error, component) from error
+
+
+def _http_error() -> type[Exception]:
+    """What the library's HTTP client raises; which client it is depends on the library's version."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    base: type[Exception] = HfHubHTTPError.__bases__[0]
+    return base
+
+
+_REFUSALS = {
+    "GatedRepoError": "{what} is gated: accept its terms at {hub}/{source}, then set HF_TOKEN or run hf auth login",
+    "RevisionNotFoundError": "{source}: {hub} has no revision {revision!r} of it; name another",
+    "DisabledRepoError": "{what}: {hub} has disabled this repository; name another",
+    "RepositoryNotFoundError": (
+        "{what}: {hub} has no such repository, or it is private: check the name; for a private one set HF_TOKEN or run "
+        "hf auth login"
+    ),
+    "HFValidationError": "{what} is no name of a hub repository; it is written owner/name",
+}
+"""The library's error -> what is told; the first that fits holds."""
+
+
+def _told(error: BaseException, component: Component) -> StoryboardError:
+    from huggingface_hub import errors
+
+    hub, what = _host(), name_of(component)
+    if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, errors.HfHubHTTPError):
+        error = error.__cause__
+    for name, told in _REFUSALS.items():
+        if isinstance(error, getattr(errors, name)):
+            return WeightsInvalid(told.format(what=what, hub=hub, source=component.source, revision=component.revision))
+    if isinstance(error, errors.HfHubHTTPError):
+        return _answered(error.response.status_code, what, hub)
+    if _is_out_of_reach(error):
+        return _unreachable(what, hub)
+    return WeightsInvalid(f"{what}: {' '.join(str(error).split())[:200] or type(error).__name__}")
+
+
+def _answered(status: int, what: str, hub: str) -> StoryboardError:
+    if status == _UNKNOWN_TOKEN:
+        return WeightsInvalid(f"{what}: {hub} refuses the token: mend HF_TOKEN, or run hf auth login")
+    if status == _FORBIDDEN:
+        return WeightsInvalid(f"{what}: the token may not read it at {hub}: use another HF_TOKEN, or ask for access")
+    if status == _TOO_MANY or status >= _SERVER:
+        return ConnectionFailed(f"{what}: {hub} answers {status}; try again later, or set HF_ENDPOINT to a mirror")
+    return WeightsInvalid(f"{what}: {hub} answers {status}; check the name, and HF_ENDPOINT if it is set")
+
+
+def _unreachable(what: str, hub: str) -> StoryboardError:
+    lacking = f"{what} is not in the cache, or only in part, and"
+    if is_offline():
+        return ConnectionFailed(f"{lacking} HF_HUB_OFFLINE is set: unset it, or set HF_HOME to where it is")
+    return ConnectionFailed(
+        f"{lacking} {hub} is out of reach: check the network and HTTPS_PROXY, or set HF_ENDPOINT to a mirror"
+    )
+
+
+def _host() -> str:
+    """The hub's address without what may stand beside it, such as a password."""
+    from huggingface_hub import constants
+
+    parts = urlsplit(constants.ENDPOINT)
+    port = f":{parts.port}" if parts.hostname and parts.port else ""
+    return f"{parts.hostname or 'the hub'}{port}"

@@ -1,0 +1,1 @@
+"""Many stories: which boards exist already, and one index of all of them."""

@@ -1,0 +1,252 @@
+"""One frame from its prompt to an accepted picture: paint a candidate, measure it, keep it, judge.
+
+Nothing is remembered between attempts but the store. An attempt first looks at the candidates that are already there;
+only if none of them passes does it paint the next seed. So a retry, a restart after a crash and a second run of the
+same story all go on where the work stands, and no finished candidate is painted twice.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+from PIL import Image
+
+from models.diffusion.compute import compute
+from models.diffusion.requests import ControlPicture, PaintRequest
+from models.errors import FrameRejected
+from models.frames.recipe import Control, PaintedLora, Recipe, png_bytes
+from models.frames.studio import Studio
+from models.records import Candidate, FramePrompt, FrameResult, Record, Scores, Sketch
+from models.storage.content_store import PICTURES, Painted, Store, content_key
+from models.vision.gate import best, judge
+
+VERSION = 2
+"""Raise it when the same inputs would give another picture or other scores: stored candidates are then painted anew."""
+
+Progress = Callable[[float], None]
+
+
+class FrameJob(Record):
+    """Everything that one frame needs."""
+
+    studio: Studio
+    prompt: FramePrompt
+    reference: FrameResult | None
+    """Frame 1, or None where this is frame 1."""
+    sketch: Sketch | None = None
+    earlier: tuple[str, ...] = ()
+    """Pictures of the frames before it, of which it must not be a near copy."""
+    repaint: bool = False
+    """Forget the candidates that are in the store, and paint anew."""
+
+    @property
+    def number(self) -> int:
+        """The frame's number."""
+        return self.prompt.number
+
+
+def seed_of(base_seed: int, number: int, attempt: int) -> int:
+    """base + number·1000 + attempt·10; the first frame leaves out its thousand, so that it starts on the base seed."""
+    return base_seed + (number * 1000 if number > 1 else 0) + attempt * 10
+
+
+def generate(job: FrameJob, on_progress: Progress | None = None) -> FrameResult:
+    """The frame, if one of its candidates passes or all attempts are used up; else paints the next candidate.
+
+    Args:
+        job: the frame.
+        on_progress: share of the painting done, 0..1.
+
+    Raises:
+        FrameRejected: retryable: what was painted now did not pass, and attempts are left. Call again.
+        PaintError, ScoreUnavailable, ModelError, StorageError: see `models.errors`.
+    """
+    store = Store(job.studio.store)
+    takes = list(_stored_takes(job, store))
+    if not any(take.candidate.accepted for take in takes) and len(takes) < job.studio.attempts:
+        takes.append(_paint_take(job, len(takes), store, on_progress))
+    last = takes[-1].candidate
+    if last.accepted or len(takes) == job.studio.attempts:
+        return _result(job, takes)
+    raise FrameRejected(
+        f"frame {job.number}, attempt {last.attempt + 1} of {job.studio.attempts}, seed {last.seed}: "
+        + "; ".join(last.reasons)
+    )
+
+
+def forget(job: FrameJob) -> None:
+    """Drop the frame's stored candidates, so that all of them are painted anew."""
+    store = Store(job.studio.store)
+    for attempt in range(job.studio.attempts):
+        store.forget(PICTURES, _key(job, attempt))
+
+
+def near_copies(results: Sequence[FrameResult]) -> dict[int, tuple[str, ...]]:
+    """Frames that are near copies of an earlier one: number -> pictures of all frames before it."""
+    from models.vision.anomalies import find_copies
+
+    found: dict[int, tuple[str, ...]] = {}
+    for index, result in enumerate(results):
+        earlier = tuple(before.file for before in results[:index])
+        if result.accepted and find_copies(_open(result.file), [_open(file) for file in earlier]):
+            found[result.number] = earlier
+    return found
+
+
+class _Take(NamedTuple):
+    """A candidate, and the run that painted it."""
+
+    candidate: Candidate
+    run: str
+
+
+def _stored_takes(job: FrameJob, store: Store) -> Iterator[_Take]:
+    """The frame's candidates that are in the store, from the first attempt on, up to the first that passes."""
+    for attempt in range(job.studio.attempts):
+        painted = store.get_picture(_key(job, attempt))
+        if painted is None:
+            return
+        take = _Take(_verdict(job, attempt, painted), painted.run)
+        yield take
+        if take.candidate.accepted:
+            return
+
+
+def _paint_take(job: FrameJob, attempt: int, store: Store, on_progress: Progress | None) -> _Take:
+    from models.diffusion.batcher import paint_together
+
+    request = _request(job, attempt)
+    painting = paint_together(job.studio.setup, request, on_progress)
+    scores = _measure(job, painting.image, painting.finite)
+    data = png_bytes(painting.image, _recipe(job, request))
+    painted = store.put_picture(_key(job, attempt), data, seed=request.seed, scores=scores, run=job.studio.run)
+    return _Take(_verdict(job, attempt, painted), painted.run)
+
+
+def _measure(job: FrameJob, image: Image.Image, finite: bool) -> Scores:
+    """Scores that depend on this frame, its prompt and frame 1 alone."""
+    from models.vision.anomalies import find_flaws
+    from models.vision.clip import load_scorer
+
+    setup = job.studio.setup
+    reference = None if job.reference is None else _open(job.reference.file)
+
+    def measured() -> Scores:
+        scorer = load_scorer(setup.profile, setup.scoring_device)
+        consistency, prompt = scorer.scores(image, job.prompt.prompt, reference)
+        return Scores(consistency=consistency, prompt=prompt, anomalies=find_flaws(image, finite))
+
+    # On a CPU all of it in one turn, between two frames' paintings; on a GPU only CLIP, while the next is decoded.
+    return compute("cpu", measured) if setup.scoring_device == "cpu" else measured()
+
+
+def _verdict(job: FrameJob, attempt: int, painted: Painted) -> Candidate:
+    """A candidate's verdict, which also depends on the thresholds and on the frames before."""
+    from models.vision.anomalies import find_copies
+
+    scores = painted.scores
+    if not scores.anomalies:
+        copies = find_copies(_open(painted.file), [_open(file) for file in job.earlier])
+        scores = scores.model_copy(update={"anomalies": copies})
+    studio = job.studio
+    accepted, reasons = judge(
+        scores, consistency_threshold=studio.consistency_threshold, prompt_threshold=studio.prompt_threshold
+    )
+    return Candidate(
+        attempt=attempt,
+        seed=painted.seed,
+        file=painted.file,
+        sha256=painted.sha256,
+        scores=scores,
+        accepted=accepted,
+        reasons=reasons,
+    )
+
+
+def _result(job: FrameJob, takes: list[_Take]) -> FrameResult:
+    candidates = tuple(take.candidate for take in takes)
+    chosen = best(candidates)
+    return FrameResult(
+        prompt=job.prompt,
+        file=chosen.file,
+        sha256=chosen.sha256,
+        seed=chosen.seed,
+        attempts=len(candidates),
+        accepted=chosen.accepted,
+        candidates=candidates,
+        painted=sum(take.run == job.studio.run for take in takes),
+        sketch=job.sketch,
+    )
+
+
+def _key(job: FrameJob, attempt: int) -> str:
+    """The store's key of a candidate: everything that decides its pixels and scores, and nothing else."""
+    studio = job.studio
+    return content_key(
+        PICTURES,
+        version=VERSION,
+        request=_request(job, attempt).model_dump(exclude={"control": {"file"}}),
+        control=_control_sha256(job),
+        reference=None if job.reference is None else job.reference.sha256,
+        frame=job.number,
+        profile=studio.setup.profile.name,
+        weights=studio.weights,
+        precision=studio.setup.precision,
+        device=studio.setup.device.partition(":")[0],
+        plain=studio.setup.speed == "plain",
+    )
+
+
+def _request(job: FrameJob, attempt: int) -> PaintRequest:
+    studio = job.studio
+    return PaintRequest(
+        prompt=job.prompt.prompt,
+        negative_prompt=job.prompt.negative_prompt,
+        seed=seed_of(studio.base_seed, job.number, attempt),
+        size=studio.size,
+        steps=studio.steps,
+        sampler=studio.sampler,
+        guidance=studio.guidance,
+        control=_control(job),
+    )
+
+
+def _control(job: FrameJob) -> ControlPicture | None:
+    """A sketch at full strength; else frame 1's edges, weakly and in the first steps; else nothing."""
+    if job.studio.pipeline == "simplified":
+        return None
+    if job.sketch is not None:
+        return ControlPicture(file=job.sketch.file, scale=1.0, end=1.0, kind="sketch")
+    if job.reference is None:
+        return None
+    scale, end = job.studio.control_scale, job.studio.control_end
+    return ControlPicture(file=job.reference.file, scale=scale, end=end, kind="reference")
+
+
+def _control_sha256(job: FrameJob) -> str | None:
+    if _control(job) is None:
+        return None
+    return job.sketch.sha256 if job.sketch is not None else job.reference.sha256 if job.reference is not None else None
+
+
+def _recipe(job: FrameJob, request: PaintRequest) -> Recipe:
+    control = request.control
+    return Recipe(
+        **request.model_dump(exclude={"control"}),
+        profile=job.studio.setup.profile.name,
+        base=job.studio.weights.base,
+        adapter=job.studio.weights.adapter,
+        loras=tuple(
+            PaintedLora(name=PurePath(lora.source).stem, fingerprint=lora.fingerprint, strength=lora.strength)
+            for lora in job.studio.setup.adapters
+        ),
+        control=None if control is None else Control(**control.model_dump(exclude={"file"})),
+        frame=job.number,
+    )
+
+
+def _open(file: str) -> Image.Image:
+    return Image.open(io.BytesIO(Path(file).read_bytes()))

@@ -1,0 +1,1 @@
+"""Checkpoints compared by what they paint, and one of them chosen."""

@@ -1,0 +1,1 @@
+"""A folder of captioned pictures, read, checked and encoded."""

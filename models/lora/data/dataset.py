@@ -1,0 +1,221 @@
+"""The training set: captioned pictures are read, all their faults are told at once, and some are held out."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from models.errors import DatasetInvalid, InputError, StorageError
+from models.language.prompts import MAX_TOKENS
+from models.lora.data.captions import KINDS, list_pictures
+from models.lora.data.folder_files import HIDDEN, grouped, is_picture, printable
+from models.lora.data.picture_folder import Listed, PictureFolder
+from models.lora.data.pictures import open_picture
+from models.lora.options import TrainingOptions
+from models.lora.records import TrainingPicture, TrainingSet
+from models.storage.files import sha256_of
+
+log = logging.getLogger("models.lora")
+
+LEAST = 2
+"""Pictures that must be learnt: the comparison of checkpoints needs two to tell how different they are."""
+TOLD = 20
+"""Faults that an error's message holds; its `faults` has them all."""
+
+_PROMPT_SYNTAX = re.compile(r"\(\(|\([^()]*:\s*\d[\d.]*\)|<\w+:[^<>]*>|\{[^{}|]*\|[^{}]*\}|__\w+__|\bBREAK\b")
+"""How other programs weight words, draw among them, or load files in a prompt."""
+
+CountTokens = Callable[[str], int]
+"""Length of a text, start and end included; what `token_counter(profile)` returns."""
+Progress = Callable[[int, int], None]
+"""Called with the pictures that were read and the pictures there are."""
+
+
+class _Read(NamedTuple):
+    """A picture that could be read."""
+
+    folder: PictureFolder
+    listed: Listed
+    sha256: str
+    size: tuple[int, int]
+
+
+def read_set(options: TrainingOptions, count_tokens: CountTokens, *, progress: Progress | None = None) -> TrainingSet:
+    """The pictures of a training with their captions. Each was decoded once, so that none fails later.
+
+    Args:
+        options: where the pictures are, and what they and their captions must have.
+        count_tokens: the length of a caption.
+        progress: called after each picture.
+
+    Raises:
+        DatasetInvalid: all faults of pictures and captions, one line each, which begins with the file's name.
+        InputError: a folder is missing, or has no pictures.
+        StorageError: a folder can't be read.
+    """
+    folders = [PictureFolder(options.train_data_dir, "train_data_dir")]
+    if options.prior_data_dir is not None:
+        folders.append(PictureFolder(options.prior_data_dir, "prior_data_dir", " (in prior_data_dir)"))
+    for folder in folders:
+        list_pictures(folder, options.caption_column, options.caption_mode)
+        for reason, line in grouped(folder.passed_over).items():
+            log.log(logging.INFO if reason == HIDDEN else logging.WARNING, "%s: %s", folder.path, line)
+    work = [(folder, listed) for folder in folders for listed in folder.listed]
+    read: list[_Read] = []
+    for done, (folder, listed) in enumerate(work, 1):
+        read.extend(_read_picture(folder, listed, options.side()))
+        for fault in _caption_faults(listed, options.trigger_word(), count_tokens, wanted=folder is folders[0]):
+            folder.tell(listed.name, fault)
+        if progress:
+            progress(done, len(work))
+    _tell_twins(read)
+    _tell_prompt_syntax(read)
+    if faults := [fault for folder in folders for fault in folder.faults]:
+        raise _invalid(faults)
+    learnt, held_out = hold_out(_pictures_of(folders[0], read), options.held_out, options.seed)
+    prior = _pictures_of(folders[-1], read) if len(folders) > 1 else ()
+    return TrainingSet(
+        folder=str(folders[0].path),
+        learnt=learnt,
+        held_out=held_out,
+        prior=prior,
+        passed_over=tuple(
+            printable(f"{one.name}{folder.mark}: {one.reason}") for folder in folders for one in folder.passed_over
+        ),
+    )
+
+
+def require_enough(training_set: TrainingSet) -> None:
+    """Refuse a set whose checkpoints could not be compared in the end.
+
+    Raises:
+        InputError: there is one picture alone.
+    """
+    if len(training_set.learnt) < LEAST:
+        raise InputError(
+            f"train_data_dir: {training_set.folder} holds one picture, and checkpoints are measured by how different a "
+            "character's pictures are: add another one at least; 15 to 100 make a good character"
+        )
+
+
+def hold_out(
+    pictures: Sequence[TrainingPicture], most: int, seed: int
+) -> tuple[tuple[TrainingPicture, ...], tuple[TrainingPicture, ...]]:
+    """The pictures to learn, in their order, and those to measure: `most`, and at most a tenth.
+
+    Seed and contents decide which these are, and their order, so that a renamed file changes nothing.
+    """
+
+    def lot(picture: TrainingPicture) -> str:
+        return hashlib.sha256(f"{seed}:{picture.sha256}".encode()).hexdigest()
+
+    held_out = tuple(sorted(pictures, key=lot)[: min(most, len(pictures) // 10)])
+    return tuple(picture for picture in pictures if picture not in held_out), held_out
+
+
+def _invalid(faults: list[str]) -> DatasetInvalid:
+    if len(faults) <= TOLD:
+        return DatasetInvalid(faults)
+    error = DatasetInvalid([*faults[:TOLD], f"and {len(faults) - TOLD} more"])
+    error.faults = tuple(faults)
+    return error
+
+
+def _pictures_of(folder: PictureFolder, read: Sequence[_Read]) -> tuple[TrainingPicture, ...]:
+    return tuple(
+        TrainingPicture(
+            file=str(one.listed.path),
+            sha256=one.sha256,
+            caption=(one.listed.captions or ("",))[0],
+            alternatives=(one.listed.captions or ())[1:],
+            repeats=one.listed.repeats,
+            width=one.size[0],
+            height=one.size[1],
+        )
+        for one in read
+        if one.folder is folder
+    )
+
+
+@lru_cache(maxsize=100_000)
+def _examine(path: Path, _stamp: tuple[int, int]) -> tuple[tuple[int, int], str]:
+    """Size and sha256 of a picture; one that was not written since is not decoded again."""
+    return open_picture(path).size, sha256_of(path)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """When the file was written, and its bytes; zeros where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
+
+
+def _read_picture(folder: PictureFolder, listed: Listed, side: int) -> Iterator[_Read]:
+    """The picture, unless it can't be read; its faults are told."""
+    name, path = listed.name, listed.path
+    if not is_picture(path.name):
+        folder.tell(name, f"not a kind of picture that is read ({KINDS}); save it as PNG or JPEG")
+        return
+    try:
+        size, sha256 = _examine(path, _stamp(path))
+    except (InputError, StorageError) as error:
+        folder.tell(name, str(error).removeprefix(f"{path}: "))
+        return
+    shorter = min(size)
+    if shorter < side:
+        less = f", or set resolution to {shorter // 8 * 8} or less" if shorter >= 64 else ""
+        pixels = f"{size[0]}x{size[1]} pixels, of which the shorter side of {shorter} is under the resolution of {side}"
+        folder.tell(name, f"{pixels}; take a larger picture{less}")
+    yield _Read(folder, listed, sha256, size)
+
+
+def _caption_faults(listed: Listed, trigger: str, count_tokens: CountTokens, *, wanted: bool) -> Iterator[str]:
+    """What is wrong with a caption that could be read.
+
+    Args:
+        trigger: the word that the character is painted on.
+        wanted: it must be in the caption; else it must not.
+    """
+    captions = listed.captions or ()
+    for number, caption in enumerate(captions, 1):
+        which = "its caption" if len(captions) == 1 else f"line {number} of its caption"
+        yield from _faults_of(caption, f"{which} in {listed.source}", trigger, count_tokens, wanted=wanted)
+
+
+def _faults_of(caption: str, where: str, trigger: str, count_tokens: CountTokens, *, wanted: bool) -> Iterator[str]:
+    if not caption:
+        yield f"{where} is empty; describe the picture"
+        return
+    tokens = count_tokens(caption)
+    if tokens > MAX_TOKENS:
+        yield f"{where} has {tokens} tokens with start and end, of which {MAX_TOKENS} are read; shorten it"
+    found = re.findall(rf"(?<!\w){re.escape(trigger)}(?!\w)", caption, re.IGNORECASE)
+    if wanted and not found:
+        yield f"{where} lacks the trigger word {trigger}; add it, or set trigger to the word that it has"
+    elif wanted and trigger not in found:
+        yield f"{where} writes the trigger word as {found[0]}; write {trigger}"
+    elif found and not wanted:  # in any case of letters, because CLIP's tokenizer makes them all small
+        yield f"{where} has the trigger word {found[0]}; leave it out, or move the picture to train_data_dir"
+
+
+def _tell_prompt_syntax(read: Sequence[_Read]) -> None:
+    found = [one.listed for one in read if _PROMPT_SYNTAX.search(" ".join(one.listed.captions or ()))]
+    if found:
+        message = "%d captions have marks of prompts, such as (word:1.2), {a|b} or <lora:x>, which are read as text: %s"
+        log.warning(message, len(found), found[0].source)
+
+
+def _tell_twins(read: Sequence[_Read]) -> None:
+    first: dict[str, _Read] = {}
+    for one in read:
+        twin = first.setdefault(one.sha256, one)
+        if twin is not one:
+            name = f"{twin.listed.name}{twin.folder.mark}"
+            one.folder.tell(one.listed.name, f"the same picture as {name}; remove one of the two")

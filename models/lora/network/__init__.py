@@ -1,0 +1,1 @@
+"""The frozen base with a fresh LoRA on it."""

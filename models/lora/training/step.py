@@ -1,0 +1,50 @@
+"""Forward and backward of one batch, with the gradients in the masters at the end.
+
+On a GPU it is recorded as a CUDA graph. A step of SDXL's LoRA starts 16,500 kernels, for which Python takes 540 ms;
+an H100 computes them in 210.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.diffusion.graphs import Recorder
+from models.lora.network.masters import Masters
+from models.lora.training.objective import Batch
+
+
+class Step:
+    """Learns from one batch.
+
+    Args:
+        accelerator: scales the loss.
+        objective: `models.lora.training.objective.NoisePrediction`.
+        masters: where the gradients go.
+        recorded: whether to record the step: on a GPU, where nothing in it needs Python's answer.
+    """
+
+    def __init__(self, accelerator: Any, objective: Any, masters: Masters, *, recorded: bool) -> None:
+        self.accelerator, self.objective, self.masters = accelerator, objective, masters
+        self.recorder: Recorder | None = None
+        if recorded:
+            self.recorder = Recorder(self._run, torch.cuda.graph_pool_handle(), set(), "training")
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """The batch's loss, a scalar on the device that is computed when it is read."""
+        run = self.recorder or self._run
+        loss: Tensor = run(**vars(batch))
+        return loss.clone()
+
+    def forget(self) -> None:
+        """Give back the memory that a recorded step holds; the next one is recorded again."""
+        if self.recorder is not None:
+            self.recorder.forget()
+
+    def _run(self, **tensors: Any) -> Tensor:
+        loss: Tensor = self.objective(Batch(**tensors))
+        self.accelerator.backward(loss)
+        self.masters.take_gradients()
+        return loss.detach()

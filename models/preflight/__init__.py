@@ -1,0 +1,1 @@
+"""What would stop a run, told at once and before any work."""

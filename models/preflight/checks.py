@@ -1,0 +1,216 @@
+"""The preflight: everything that would stop a storyboard, told at once and before any work.
+
+Each problem is one line that names the value and the way out. Nothing is fetched, and torch is imported only where
+the answer depends on which GPU there is.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import platform
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+
+from models.errors import ChecksFailed, StoryboardError
+from models.language.endpoint import find_writer_problem
+from models.loras import wanted_loras
+from models.preflight.components import find_component_problems, find_room_problems
+from models.preflight.devices import (
+    choose_batch_size,
+    choose_device,
+    choose_low_memory,
+    choose_precision,
+    find_device_problems,
+)
+from models.profiles import ROOT
+from models.secrets.keys import Keys
+from models.settings import StoryboardOptions
+from models.storage.adapters import is_s3, local_path, locate_adapter
+
+__all__ = [
+    "choose_batch_size",
+    "choose_device",
+    "choose_low_memory",
+    "choose_precision",
+    "find_problems",
+    "require",
+]
+
+logger = logging.getLogger("models.preflight.checks")
+
+DISTRIBUTION = "aldar-kose-storyboard"
+INSTALL = "pip install -e ."
+BROKEN = {"prefect": "<3.9.1", "pydantic": "<2", "openai": "<1", "transformers": "<5"}
+"""Releases whose interfaces this project does not speak."""
+
+Check = Callable[[StoryboardOptions, Keys], Iterator[str]]
+
+
+def require(options: StoryboardOptions, keys: Keys) -> None:
+    """Go on only if nothing is wrong.
+
+    Raises:
+        ChecksFailed: holds every problem.
+    """
+    problems = find_problems(options, keys)
+    if problems:
+        raise ChecksFailed(problems)
+
+
+def find_problems(options: StoryboardOptions, keys: Keys) -> tuple[str, ...]:
+    """All that is wrong, in the order in which it should be mended; empty when a storyboard can be made."""
+    return gather([functools.partial(check, options, keys) for check in _CHECKS])
+
+
+def gather(checks: list[Callable[[], Iterator[str]]]) -> tuple[str, ...]:
+    """What is wrong with the packages, and what each of the checks finds, whatever the others meet."""
+    problems = list(find_package_problems())
+    packages_are_there = not problems
+    for check in checks:
+        try:
+            problems.extend(check())
+        except ImportError as error:
+            # A missing package has been named above; one that is there and can't be imported has not.
+            if packages_are_there:
+                problems.append(f"{_one_line(error)}: pip install --force-reinstall -e .")
+        except OSError as error:
+            problems.append(f"a check could not be made: {_one_line(error)}")
+    return tuple(problems)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__} {error}".split())
+
+
+def find_package_problems() -> Iterator[str]:
+    """Packages that are missing or known not to work, one line each; of other versions the log warns, once."""
+    try:
+        from packaging.requirements import Requirement
+        from packaging.specifiers import SpecifierSet
+    except ImportError:
+        yield f"packaging is missing: {INSTALL}"
+        return
+    python, requirements = _declared()
+    if not SpecifierSet(python).contains(platform.python_version(), prereleases=True):
+        yield f"Python {platform.python_version()} is outside {python}: install another one, then {INSTALL}"
+    for wanted in map(Requirement, requirements):
+        if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
+            continue
+        version, needed = _installed_version(wanted.name), f"{wanted.name}{wanted.specifier}"
+        if version is None:
+            yield f"{wanted.name} is missing, {needed} is needed: {INSTALL}"
+        elif SpecifierSet(BROKEN.get(wanted.name, "<0")).contains(version, prereleases=True):
+            yield f"{wanted.name} {version} does not work here, {needed} is needed: {INSTALL}"
+        elif not wanted.specifier.contains(version, prereleases=True):
+            _warn(f"{wanted.name} {version} is installed, and was never tried here: if something fails, take {needed}")
+
+
+@functools.cache
+def _warn(line: str) -> None:
+    logger.warning("%s", line)
+
+
+def _declared() -> tuple[str, list[str]]:
+    """The Python and the packages this project asks for: what was installed says so, or else pyproject.toml."""
+    try:
+        about = metadata.metadata(DISTRIBUTION)
+        return about["Requires-Python"], metadata.requires(DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        return project["requires-python"], project["dependencies"]
+
+
+def _installed_version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _output_problems(options: StoryboardOptions, _: Keys) -> Iterator[str]:
+    yield from find_output_problems(options.output_dir)
+
+
+def find_output_problems(directory: str) -> Iterator[str]:
+    """Why nothing can be written there, in one line."""
+    folder = Path(directory)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"a")
+    except OSError as error:
+        reason = (error.strerror or "unknown").lower()
+        yield f"{directory}/ directory writable? {reason}; mend it, or choose another with --output-dir"
+
+
+def _writer_problems(options: StoryboardOptions, keys: Keys) -> Iterator[str]:
+    problem = find_writer_problem(keys) if options.writer_name() == "openai" else None
+    if problem:
+        yield problem
+
+
+def _adapter_problems(options: StoryboardOptions, keys: Keys) -> Iterator[str]:
+    from models.diffusion.adapter_fit import judge  # what reads headers takes a moment to import
+
+    for lora in wanted_loras(
+        options.lora_path or options.get_profile().adapter, options.lora_scale, options.more_loras
+    ):
+        try:
+            if is_s3(lora.source):
+                yield from _s3_problems(lora.source, keys)
+            else:
+                judge(locate_adapter(local_path(lora.source)), options.get_profile().base)
+        except StoryboardError as error:
+            yield f"LoRA: {error}; choose another with {lora.option}"
+
+
+def _s3_problems(source: str, keys: Keys) -> Iterator[str]:
+    from models.s3.bucket import parse_location  # boto3 takes a moment to import, and local weights do without
+    from models.s3.client import find_credentials_problem
+
+    location = parse_location(source)
+    problem = find_credentials_problem(keys, needed=False)  # a public bucket needs none
+    if problem:
+        yield f"{location}: {problem}"
+
+
+def _sketch_problems(options: StoryboardOptions, _: Keys) -> Iterator[str]:
+    if options.sketches and options.pipeline == "simplified":
+        yield "sketches need the ControlNet, which --pipeline simplified leaves out: use reference_guided"
+    for number, file in sorted(options.sketches.items()):
+        where = f"sketch of frame {number}, {file!r}"
+        if number > options.frames:
+            yield f"{where}: the storyboard has frames 1 to {options.frames}"
+        reason = _why_no_picture(Path(file).expanduser())
+        if reason:
+            yield f"{where}: {reason}"
+
+
+def _why_no_picture(path: Path) -> str | None:
+    from PIL import Image
+
+    if not path.is_file():
+        return "no such file"
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > (Image.MAX_IMAGE_PIXELS or 2**27):
+                return f"{image.width}x{image.height} pixels are too many"
+            image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return "not a picture that can be read; save it as PNG or JPEG"
+    return None
+
+
+_CHECKS: tuple[Check, ...] = (
+    _output_problems,
+    _writer_problems,
+    _adapter_problems,
+    lambda options, _: find_component_problems(options),
+    lambda options, _: find_room_problems(options),
+    lambda options, _: find_device_problems(options),
+    _sketch_problems,
+)

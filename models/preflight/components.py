@@ -1,0 +1,214 @@
+"""Which of a profile's base models are on this machine, and whether the rest and the pictures fit on its disks."""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import NamedTuple
+
+from models.bases.configurations import find_misfits
+from models.bases.fingerprints import component_fingerprint, parts_of_pipeline, with_vae
+from models.bases.hub import is_offline
+from models.bases.layouts import MODEL_INDEX, PICKLE
+from models.diffusion.requests import sampling
+from models.errors import StoryboardError
+from models.profiles import ROOT
+from models.settings import StoryboardOptions
+from models.sources import SINGLE, Component
+from models.storage.files import check_file
+
+NEARLY_ALL = 0.98
+"""Share of a component's bytes from which on it counts as cached: its size is given in round numbers."""
+
+
+class Need(NamedTuple):
+    """Bytes that will be written below a folder."""
+
+    what: str
+    size: int
+    folder: Path
+
+
+def needed_components(options: StoryboardOptions) -> list[Component]:
+    """The profile's models that these options use; without guidance there is no ControlNet."""
+    profile = options.get_profile()
+    guided = [profile.controlnet] if options.pipeline == "reference_guided" else []
+    return [profile.base, *([profile.vae] if profile.vae else []), *guided, profile.clip]
+
+
+def find_component_problems(options: StoryboardOptions) -> Iterator[str]:
+    """Models that are not here and won't come by themselves, one line each."""
+    profile = options.get_profile()
+    absent = list(find_absent(needed_components(options)))
+    yield from absent
+    if not absent:
+        sampler = sampling(options.speed, 1).sampler
+        yield from find_misfits(profile, sampler, guided=options.pipeline == "reference_guided")
+    vocabulary = profile.vocabulary
+    if vocabulary and Path(vocabulary).parent.is_dir() and not Path(vocabulary).is_file():
+        yield _incomplete(Path(vocabulary).parent, [Path(vocabulary).name])
+
+
+def find_absent(components: list[Component]) -> Iterator[str]:
+    """Those of the models that are not here and won't come by themselves, one line each."""
+    yield from _local_problems([component for component in components if component.is_local])
+    for component in components:
+        if not component.is_local and is_offline() and bytes_to_fetch(component):
+            yield (
+                f"{component.source} is not in the cache, or only in part, and HF_HUB_OFFLINE is set: "
+                f"unset it to download {_amount(component.size)}, or set HF_HOME to where it is"
+            )
+
+
+def _local_problems(components: list[Component]) -> Iterator[str]:
+    absent: list[Path] = []
+    for component in components:
+        folder = Path(component.source)
+        if any(parent in absent for parent in folder.parents):
+            continue  # told already
+        if not folder.exists():
+            absent.append(folder)
+            kind = "file" if folder.suffix == SINGLE else "folder"
+            yield _incomplete(folder, [f"there is no such {kind}"])
+            continue
+        lacks = list(_missing_parts(folder, pickled=component.pickled) if folder.is_dir() else _faults(folder))
+        if lacks:
+            yield _incomplete(folder, lacks)
+
+
+def _incomplete(folder: Path, lacks: list[str]) -> str:
+    ours = folder.is_relative_to(ROOT)
+    shown = folder.relative_to(ROOT) if ours else folder
+    way_out = f"bring it back: git checkout -- {shown}, or python -m steppe.pretrain" if ours else "fetch it again"
+    return f"{shown} is missing or incomplete: {', '.join(lacks)}; {way_out}"
+
+
+def _missing_parts(folder: Path, *, pickled: bool) -> Iterator[str]:
+    """What a model in the diffusers or transformers layout lacks, or which of its files is broken."""
+    try:
+        parts = parts_of_pipeline(folder / MODEL_INDEX)
+    except StoryboardError as error:
+        yield str(error)
+        return
+    for part in parts:
+        if not (pickled and (folder / part / PICKLE).is_file() and (folder / part / "config.json").is_file()):
+            yield from _missing_files(folder / part, part or folder.name, is_model=not part)
+
+
+def _faults(file: Path) -> Iterator[str]:
+    try:
+        check_file(file)
+    except StoryboardError as error:
+        yield str(error)
+
+
+def _missing_files(place: Path, name: str, *, is_model: bool) -> Iterator[str]:
+    configs, weights = sorted(place.glob("*.json")), sorted(place.glob("*.safetensors"))
+    has_config = (place / "config.json").is_file()
+    if not configs or (is_model and not has_config):
+        yield f"no config in {name}"
+    elif has_config and not weights:
+        yield f"no weights in {name}"
+    for file in [*configs, *weights]:
+        yield from _faults(file)
+
+
+def bytes_to_fetch(component: Component) -> int:
+    """Bytes of a hub repository that are not in the local cache yet; 0 for a local folder."""
+    if component.is_local:
+        return 0
+    present = _cached_bytes(component)
+    return 0 if present >= NEARLY_ALL * component.size else component.size - present
+
+
+def _cached_bytes(component: Component) -> int:
+    snapshot = _cached_snapshot(component)
+    if snapshot is None:
+        return 0
+    files = (path for path in snapshot.rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in files if _is_wanted(path.relative_to(snapshot), component))
+
+
+def _cached_snapshot(component: Component) -> Path | None:
+    """The folder of a hub repository's files in the local cache, whole or not."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in (MODEL_INDEX, "config.json"):
+        found = try_to_load_from_cache(component.source, name, revision=component.revision)
+        if isinstance(found, str):
+            return Path(found).parent
+    return None
+
+
+def _is_wanted(path: Path, component: Component) -> bool:
+    return not component.files or any(fnmatch(path.as_posix(), pattern) for pattern in component.files)
+
+
+def find_room_problems(options: StoryboardOptions) -> Iterator[str]:
+    """Disks that are too full for what a storyboard writes on them, one line each."""
+    from models.board.contact_sheet import most_bytes  # Pillow, which nothing else here needs
+
+    side = options.size or options.get_profile().native_size
+    # A PNG is at most about as large as its raw pixels; every attempt is kept, and the chosen one once more.
+    pictures = Need("pictures", options.frames * (options.attempts + 1) * side * side * 3, Path(options.output_dir))
+    sheet = Need("contact sheet", most_bytes(options.frames, side), Path(options.output_dir))
+    yield from find_full_disks([*needs_of(needed_components(options)), pictures, sheet])
+
+
+def find_full_disks(all_needs: list[Need]) -> Iterator[str]:
+    """Disks that are too full for these needs, one line each."""
+    by_disk: dict[int, list[Need]] = defaultdict(list)
+    for need in all_needs:
+        by_disk[_existing(need.folder).stat().st_dev].append(need)
+    for needs in by_disk.values():
+        total = sum(need.size for need in needs)
+        free = shutil.disk_usage(_existing(needs[0].folder)).free
+        if free < total:
+            what = ", ".join(f"{need.what} {_amount(need.size)}" for need in needs)
+            yield (
+                f"the disk of {needs[0].folder} has {_amount(free)} free, {_amount(total)} are needed ({what}): "
+                "free some, or set HF_HOME or --output-dir to a folder on another disk"
+            )
+
+
+def needs_of(components: list[Component]) -> Iterator[Need]:
+    """What downloading those of the models takes that are not here."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    for component in components:
+        missing = bytes_to_fetch(component)
+        if missing and not is_offline():
+            yield Need(component.source, missing, Path(HF_HUB_CACHE))
+
+
+def _existing(path: Path) -> Path:
+    path = path.absolute()
+    return next(place for place in (path, *path.parents) if place.exists())
+
+
+def _amount(size: int) -> str:
+    """The bytes in megabytes, or in gigabytes from one on."""
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def fingerprints_here(options: StoryboardOptions) -> dict[str, str | None] | None:
+    """What tells the options' base, ControlNet and CLIP from any others; None where one is not on this machine.
+
+    Nothing is fetched. `models.diffusion.weights.fingerprints` says the same of what is loaded.
+
+    Raises:
+        WeightsInvalid, StorageError: a file cannot be read.
+    """
+    profile = options.get_profile()
+    parts = {"base": profile.base, "controlnet": profile.controlnet, "clip": profile.clip, "vae": profile.vae}
+    used = {name: part for name, part in parts.items() if part in needed_components(options) and part is not None}
+    places = {name: Path(part.source) if part.is_local else _cached_snapshot(part) for name, part in used.items()}
+    here = {name: place for name, place in places.items() if place is not None and place.exists()}
+    if len(here) < len(used):
+        return None
+    told = {name: component_fingerprint(used[name], place) for name, place in here.items()}
+    base = with_vae(told["base"], told.get("vae"))
+    return {"base": base, "controlnet": told.get("controlnet"), "clip": told["clip"]}

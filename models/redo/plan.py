@@ -1,0 +1,289 @@
+"""One frame of a finished board painted again, as it would have been painted in the storyboard's own run.
+
+    Board + RedoOptions -> Redo -> FrameJob -> FrameResult -> the board with another report
+
+What was left to the profile or the machine when the board was made was decided once, and is kept in the report. A board
+of an earlier version is redone from what its pictures' recipes say, or refused. So a frame is redone as its neighbours
+were painted, whatever has become of the defaults meanwhile. The models must be the same, to the byte.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+
+from models.bases.schedules import Sampler
+from models.board.finished import AGAIN, Board, read_board
+from models.board.integrity import find_recipe_faults
+from models.board.report import FrameReport, Report
+from models.errors import InputError
+from models.frames.generate import FrameJob, seed_of
+from models.frames.recipe import Recipe, read_recipe
+from models.frames.studio import Manner, Studio, read_sketches
+from models.language.prompts import MAX_TOKENS, token_counter
+from models.records import Adapter, Candidate, FramePrompt, FrameResult, Record, Sketch, Weights
+from models.settings import DEVICES, StoryboardOptions
+
+NO_SKETCH = "none"
+
+
+class RedoOptions(BaseModel):
+    """How a frame is redone. With neither prompt, seed nor sketch it is painted from the next seed not used yet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    prompt: str | None = Field(None, min_length=1, max_length=2000)
+    """The whole prompt, with the word that the character was trained on. Unset: as it is."""
+    seed: int | None = Field(None, ge=0, le=2**32)
+    """Seed of this frame, as the report names it; each retry adds 10. Unset: with another prompt or sketch that of the
+    picture on the board, else the next that was not used."""
+    sketch: str | None = Field(None, min_length=1, max_length=1024)
+    """Picture file whose lines lead the frame at full strength; "none" for frame 1's edges. Unset: as it is."""
+    attempts: int | None = Field(None, ge=1, le=10)
+    """How many seeds may be tried before the best is kept. Unset: as many as the board's frames had."""
+    device: str | None = Field(None, pattern=DEVICES)
+    """cpu, cuda, cuda:N or mps. Unset: as the board was made."""
+
+    @field_validator("prompt", mode="before")
+    @classmethod
+    def _one_line(cls, value: object) -> object:
+        return " ".join(value.split()) if isinstance(value, str) else value
+
+
+class Redo(Record):
+    """A frame that is to be redone; nothing in it is left to be decided."""
+
+    board: Board
+    number: int
+    words: str | None
+    """The new prompt, or None for the old one."""
+    seed: int
+    """Of the first attempt."""
+    painting: StoryboardOptions
+    """Options under which the board's models are found again."""
+    manner: Manner
+    """How the board's frames were painted."""
+    sketch_sha256: str | None = None
+    """What the sketch must be that led the frame, where no other is asked for."""
+    doubts: tuple[str, ...] = ()
+    """What cannot be told of the board, each a sentence."""
+
+    @property
+    def frame(self) -> FrameReport:
+        """The frame as it is on the board."""
+        return self.board.report.frames[self.number - 1]
+
+
+def plan_redo(folder: str | Path, number: int, wanted: RedoOptions) -> Redo:
+    """What redoing this frame takes.
+
+    Raises:
+        InputError: no finished board, one that was changed, or no such frame.
+        StorageError: a file cannot be read.
+    """
+    board = read_board(folder)
+    count = board.report.num_frames
+    if not 1 <= number <= count:
+        raise InputError(f"frame {number}: the storyboard in {board.folder} has frames 1 to {count}")
+    frame = board.report.frames[number - 1]
+    recipe = read_recipe(Path(board.folder) / frame.file)
+    painting = _painting(board, frame, recipe, wanted)
+    manner = _manner(board, frame, recipe, number in painting.sketches)
+    for fault in find_recipe_faults(frame, recipe, manner):
+        raise InputError(f"{Path(board.folder) / frame.file}: {fault}; one of the two was changed by hand: {AGAIN}")
+    return Redo(
+        board=board,
+        number=number,
+        words=wanted.prompt,
+        seed=_first_seed(frame, wanted),
+        painting=painting,
+        manner=manner,
+        sketch_sha256=None if wanted.sketch else frame.sketch_sha256,
+        doubts=_doubts(frame, painting, wanted),
+    )
+
+
+def _first_seed(frame: FrameReport, wanted: RedoOptions) -> int:
+    if wanted.seed is not None:
+        return wanted.seed
+    if wanted.prompt is not None or wanted.sketch is not None:
+        return frame.seed
+    lists = (frame.candidates, *(take.candidates for take in frame.takes))
+    return max(candidate.seed for candidates in lists for candidate in candidates) + seed_of(0, 1, 1)
+
+
+def _painting(board: Board, frame: FrameReport, recipe: Recipe, wanted: RedoOptions) -> StoryboardOptions:
+    """Options under which the board's models are found again; its writer is not asked again, and needs no key."""
+    report, given = board.report, board.report.options
+    changes = {
+        "writer": "offline",
+        "frames": report.num_frames,
+        "output_dir": str(Path(board.folder).parent),
+        "size": recipe.size,
+        "attempts": wanted.attempts or given.attempts,
+        "sketches": _sketches(frame, recipe, given, wanted.sketch),
+        "refresh": False,
+        "device": wanted.device or given.device or _device(report),
+        "precision": given.precision if wanted.device else report.precision,
+    }
+    return StoryboardOptions.model_validate(given.model_dump() | changes | _loras(report) | _models(report))
+
+
+def _device(report: Report) -> str:
+    """The kind of device that painted the board: pictures of another kind differ by rounding."""
+    if report.studio is not None:
+        return report.studio.setup.device.partition(":")[0]
+    return report.device if report.device in ("cpu", "mps") else "cuda"
+
+
+def _loras(report: Report) -> dict[str, Any]:
+    """Where the LoRAs lie that were named by a path: a relative one means nothing in another folder."""
+    if report.studio is None:
+        return {}
+    found, given = report.studio.setup.adapters, report.options
+    character, more = found[: len(found) - len(given.more_loras)], found[len(found) - len(given.more_loras) :]
+    places: dict[str, Any] = {"more_loras": [f"{_place(adapter)}={adapter.strength!r}" for adapter in more]}
+    if character and given.lora_path is not None:
+        places["lora_path"] = _place(character[0])
+    return places
+
+
+def _models(report: Report) -> dict[str, str]:
+    """Where the models lie that were named by a path in place of the profile's own."""
+    if report.studio is None:
+        return {}
+    profile, given = report.studio.setup.profile, report.options
+    named = {"base": profile.base, "controlnet": profile.controlnet, "clip": profile.clip, "vae": profile.vae}
+    return {
+        name: part.source
+        for name, part in named.items()
+        if getattr(given, name) is not None and part is not None and part.is_local
+    }
+
+
+def _place(adapter: Adapter) -> str:
+    return adapter.source if adapter.source.startswith("s3:") else adapter.path
+
+
+def _sketches(frame: FrameReport, recipe: Recipe, given: StoryboardOptions, wanted: str | None) -> dict[int, str]:
+    """The sketch that shall lead the frame: another one, none, or that which led it."""
+    led = recipe.control is not None and recipe.control.kind == "sketch"
+    sketch = wanted or ((frame.sketch or given.sketches.get(frame.number)) if led else NO_SKETCH)
+    if sketch is None:
+        raise InputError(
+            f"frame {frame.number} was painted from a sketch that its report does not name: give it one with --sketch, "
+            f"or --sketch {NO_SKETCH}"
+        )
+    return {} if sketch == NO_SKETCH else {frame.number: sketch}
+
+
+def _manner(board: Board, frame: FrameReport, recipe: Recipe, has_sketch: bool) -> Manner:
+    """How the board's frames were painted: as its report says, or where it is older, as the pictures themselves say."""
+    report, given = board.report, board.report.options
+    if report.studio is not None:
+        return Manner(**report.studio.manner())
+    recipes = (read_recipe(Path(board.folder) / other.file) for other in report.frames)
+    edges = next((other.control for other in recipes if other.control and other.control.kind == "reference"), None)
+    guided = report.pipeline == "reference_guided" and frame.number > 1 and not has_sketch
+    scale = edges.scale if edges else given.control_scale
+    end = edges.end if edges else given.control_end
+    if guided and (scale is None or end is None):
+        raise InputError(
+            f"frame {frame.number}: the board is of an earlier version and no picture of it says how strongly "
+            "frame 1's edges act; give the frame a sketch, or make the storyboard again"
+        )
+    return Manner(
+        pipeline=report.pipeline,
+        size=recipe.size,
+        steps=recipe.steps,
+        sampler=_known_sampler(recipe),
+        guidance=recipe.guidance,
+        control_scale=scale or 0.0,
+        control_end=end or 0.0,
+        consistency_threshold=report.threshold,
+        prompt_threshold=report.prompt_threshold,
+    )
+
+
+def _known_sampler(recipe: Recipe) -> Sampler:
+    try:
+        return TypeAdapter[Sampler](Sampler).validate_python(recipe.sampler)
+    except ValidationError:
+        raise InputError(
+            f"frame {recipe.frame} was painted with the sampler {recipe.sampler!r}, which this version has not"
+        ) from None
+
+
+def _doubts(frame: FrameReport, painting: StoryboardOptions, wanted: RedoOptions) -> tuple[str, ...]:
+    """What cannot be told of a board that an earlier version made."""
+    sketch = painting.sketches.get(frame.number)
+    if sketch is None or wanted.sketch is not None or frame.sketch_sha256 is not None:
+        return ()
+    return (f"Frame {frame.number} is led by {sketch} as it is now: the board does not say what it was before.",)
+
+
+def prepare_frame(redo: Redo, studio: Studio) -> FrameJob:
+    """The frame as a job of the studio.
+
+    Raises:
+        InputError: the models are not those of the board, or the prompt is too long.
+        ObjectNotFound, StorageError: the sketch is gone or cannot be read.
+    """
+    _refuse_other_weights(redo.board.report.weights, studio.weights)
+    folder, number = Path(redo.board.folder), redo.number
+    sketch = read_sketches(redo.painting).get(number)
+    _refuse_other_sketch(redo, sketch)
+    own = {**redo.manner.manner(), "base_seed": redo.seed - seed_of(0, number, 0)}
+    return FrameJob(
+        studio=studio.for_one().model_copy(update=own),
+        prompt=_prompt(redo),
+        reference=None if number == 1 else _reference(redo.board),
+        sketch=sketch,
+        earlier=tuple(str(folder / before.file) for before in redo.board.report.frames[: number - 1]),
+    )
+
+
+def _refuse_other_weights(made_with: Weights, loaded: Weights) -> None:
+    changed = made_with.unlike(loaded)
+    if changed:
+        raise InputError(
+            f"the board was painted with other weights ({changed} changed since), so a new frame would not "
+            "be like the others: bring the old weights back, or make the storyboard again"
+        )
+
+
+def _refuse_other_sketch(redo: Redo, sketch: Sketch | None) -> None:
+    """A sketch that was drawn over since would lead the frame elsewhere without a word."""
+    if sketch is not None and redo.sketch_sha256 not in (None, sketch.sha256):
+        raise InputError(
+            f"frame {redo.number}: {sketch.file} changed since it led the frame: bring it back, or name it with "
+            "--sketch to paint from it as it is now"
+        )
+
+
+def _prompt(redo: Redo) -> FramePrompt:
+    old = redo.board.prompts[redo.number - 1]
+    if redo.words is None:
+        return old
+    tokens = token_counter(redo.painting.get_profile())(redo.words)
+    if tokens > MAX_TOKENS:
+        raise InputError(f"prompt: {tokens} tokens long, {MAX_TOKENS} are read; shorten it, got {redo.words!r}")
+    return old.model_copy(update={"prompt": redo.words, "tokens": tokens, "cut": ()})
+
+
+def _reference(board: Board) -> FrameResult:
+    """Frame 1 as it is on the board."""
+    frame, file = board.report.frames[0], str(Path(board.folder) / board.report.frames[0].file)
+    kept = next(candidate for candidate in frame.candidates if candidate.sha256 == frame.sha256)
+    return FrameResult(
+        prompt=board.prompts[0],
+        file=file,
+        sha256=frame.sha256,
+        seed=frame.seed,
+        attempts=frame.attempts,
+        accepted=frame.accepted,
+        candidates=(Candidate(file=file, **dict(kept)),),
+        painted=0,
+    )

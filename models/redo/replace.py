@@ -1,0 +1,141 @@
+"""A redone frame takes its place on the board: the picture before it is kept, and the report is made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from PIL import Image
+
+from models.board.directory import PROMPTS_FILE, REPORT_FILE, place_frame, write_json
+from models.board.finished import Board, changing, read_board
+from models.board.integrity import take_name
+from models.board.pages import write_sheet
+from models.board.report import FrameReport, Report, Take, report_frame, show_score, with_frames
+from models.errors import InputError
+from models.frames.generate import FrameJob
+from models.frames.studio import Studio
+from models.records import FrameResult, Scores
+from models.redo.plan import Redo
+from models.storage.files import copy_atomically
+from models.vision.gate import judge
+
+
+def replace_frame(redo: Redo, job: FrameJob, result: FrameResult) -> Report:
+    """Put the frame on the board, and keep the picture that was there; prompts, contact sheet and report are new.
+
+    The board stays as it was until all is written, and after any error.
+
+    Raises:
+        InputError: the picture is the one that is there, or frame 1 was redone meanwhile.
+        StorageError: the board cannot be written.
+    """
+    with changing(Path(redo.board.folder)) as folder:
+        board = read_board(folder)  # with what others have redone meanwhile
+        _refuse_futile(redo, board, job, result)
+        take = _keep_take(board, result.number)
+        place_frame(folder, result)
+        report = _redone(board, job, result, take, redo.doubts)
+        prompts = [result.prompt if prompt.number == result.number else prompt for prompt in board.prompts]
+        write_json(folder, PROMPTS_FILE, prompts)
+        write_sheet(report, folder)
+        write_json(folder, REPORT_FILE, report)
+    return report
+
+
+def _refuse_futile(redo: Redo, board: Board, job: FrameJob, result: FrameResult) -> None:
+    if job.reference is not None and job.reference.sha256 != board.report.frames[0].sha256:
+        raise InputError(f"frame {result.number}: frame 1 was redone meanwhile; redo frame {result.number} again")
+    now = board.report.frames[result.number - 1].sha256
+    if result.sha256 == now != redo.frame.sha256:
+        raise InputError(
+            f"frame {result.number}: another redo gave it this very picture meanwhile, of seed {result.seed}; "
+            "redo it again to get the next seed's"
+        )
+    if result.sha256 == now:
+        raise InputError(
+            f"frame {result.number}: seed {result.seed} gives the picture that is there; "
+            "choose another seed, prompt or sketch, or leave the seed out"
+        )
+
+
+def _keep_take(board: Board, number: int) -> Take:
+    """Copy the frame's picture to where it stays."""
+    folder, frame = Path(board.folder), board.report.frames[number - 1]
+    name = take_name(frame, len(frame.takes) + 1)
+    copy_atomically(folder / frame.file, folder / name)
+    return Take(
+        file=name,
+        sha256=frame.sha256,
+        prompt=frame.prompt,
+        seed=frame.seed,
+        accepted=frame.accepted,
+        candidates=frame.candidates,
+        replaced=datetime.now().astimezone(),
+    )
+
+
+def _redone(board: Board, job: FrameJob, result: FrameResult, take: Take, doubts: tuple[str, ...]) -> Report:
+    """The report with the new frame, and with what that means for the frames after it."""
+    old, number = board.report.frames, result.number
+    new = report_frame(result).model_copy(update={"takes": (*old[number - 1].takes, take)})
+    later = tuple(_judge_again(frame, board, job) for frame in old[number:])
+    notes = [*doubts]
+    if number == 1 and later:
+        notes.append(
+            f"Frame 1 was redone. Frames 2 to {len(old)} are still those painted from the earlier frame 1 "
+            f"({take.file}); only their likeness was measured anew."
+        )
+    return with_frames(board.report, (*old[: number - 1], new, *later), notes=notes)
+
+
+def _judge_again(frame: FrameReport, board: Board, job: FrameJob) -> FrameReport:
+    """The verdict on a frame that stays as it is, now that an earlier one is another picture.
+
+    Of its attempts only the one that was kept is measured again: the others are not on the board.
+    """
+    from models.vision.anomalies import find_copies, find_flaws
+
+    folder, studio = Path(board.folder), job.studio
+    image = _open(folder / frame.file)
+    earlier = [_open(folder / before.file) for before in board.report.frames[: frame.number - 1]]
+    likeness = frame.consistency_score if job.number > 1 else _likeness(image, earlier[0], studio)
+    flaws = find_flaws(image, finite=True) or find_copies(image, earlier)
+    scores = Scores(consistency=likeness, prompt=frame.prompt_score, anomalies=flaws)
+    accepted, reasons = judge(
+        scores, consistency_threshold=studio.consistency_threshold, prompt_threshold=studio.prompt_threshold
+    )
+    verdict = {"scores": scores, "accepted": accepted, "reasons": reasons}
+    candidates = tuple(
+        candidate.model_copy(update=verdict) if candidate.sha256 == frame.sha256 else candidate
+        for candidate in frame.candidates
+    )
+    changes = {"consistency_score": likeness, "accepted": accepted, "anomalies": flaws, "candidates": candidates}
+    return frame.model_copy(update=changes)
+
+
+def _likeness(image: Image.Image, reference: Image.Image, studio: Studio) -> float:
+    from models.vision.clip import load_scorer
+
+    return load_scorer(studio.setup.profile, studio.setup.scoring_device).similarity(image, reference)
+
+
+def redo_lines(report: Report, number: int) -> Iterator[str]:
+    """What was redone, and what it means for the others, for a terminal."""
+    frame = report.frames[number - 1]
+    take = frame.takes[-1]
+    likeness = "reference" if frame.reference else f"likeness {show_score(frame.consistency_score)}"
+    yield (
+        f"frame {number}: seed {take.seed} -> {frame.seed}, {'accepted' if frame.accepted else 'weak'}, {likeness}, "
+        f"prompt {show_score(frame.prompt_score)}; the picture before it is {take.file}"
+    )
+    if report.weak_frames:
+        yield f"weak frames now: {', '.join(map(str, report.weak_frames))}"
+    if number == 1:
+        yield from report.notes[-1:]
+
+
+def _open(file: Path) -> Image.Image:
+    with Image.open(file) as image:
+        return image.convert("RGB")

@@ -1,0 +1,1 @@
+"""What people approve or change in the middle of a run."""

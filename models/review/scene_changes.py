@@ -1,0 +1,90 @@
+"""What a person wants otherwise about the scenes, as a few lines of text; and the scenes as a page to read.
+
+2 caption: He sleeps.
+3 cast: the merchant, the khan
+title: The price of a nap
+cast the khan: a khan in a white robe
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import ValidationError
+
+from models.board.markdown import escape
+from models.errors import InputError
+from models.records import SceneBreakdown
+from models.settings import explain
+
+ACCEPT = "accept"
+WORDS = ("caption", "action", "place", "time", "shot")
+LISTS = ("cast", "things")
+FIELDS = (*WORDS, *LISTS)
+_SCENE = re.compile(rf"(?:scene\s+)?(\d+)\s+({'|'.join(FIELDS)})\s*:\s*(.*)", re.IGNORECASE)
+_TITLE = re.compile(r"title\s*:\s*(.*)", re.IGNORECASE)
+_MEMBER = re.compile(r"cast\s+([^:]+?)\s*:\s*(.*)", re.IGNORECASE)
+
+
+def edit_scenes(shown: SceneBreakdown, changes: str) -> SceneBreakdown:
+    """The scenes as a person left them.
+
+    Args:
+        shown: as they were shown.
+        changes: a change a line; nothing, or the word accept, leaves all as it is.
+
+    Raises:
+        InputError: a line that is no change, or scenes that don't fit together; the message says why.
+    """
+    lines = [line.strip() for line in changes.splitlines() if line.strip()]
+    if [line.lower() for line in lines] == [ACCEPT]:
+        lines = []
+    parts = shown.model_dump(mode="json")
+    for line in lines:
+        _apply(parts, line)
+    try:
+        return SceneBreakdown.model_validate(parts)
+    except ValidationError as error:
+        raise InputError(explain(error, valid=SceneBreakdown.model_fields)) from None
+
+
+def _apply(parts: dict[str, Any], line: str) -> None:
+    if found := _SCENE.fullmatch(line):
+        number, name, value = int(found[1]), found[2].lower(), found[3]
+        if not 1 <= number <= len(parts["scenes"]):
+            raise InputError(f"scene {number}: there are scenes 1 to {len(parts['scenes'])}")
+        parts["scenes"][number - 1][name] = _listed(value) if name in LISTS else value
+    elif found := _TITLE.fullmatch(line):
+        parts["title"] = found[1]
+    elif found := _MEMBER.fullmatch(line):
+        others = [member for member in parts["cast"] if member["name"] != found[1]]
+        parts["cast"] = others + ([{"name": found[1], "description": found[2]}] if found[2] else [])
+    else:
+        raise InputError(
+            f"{line!r} is no change: write a scene's number, one of {', '.join(FIELDS)}, a colon and the new words, "
+            "such as 2 caption: He sleeps."
+        )
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def scenes_markdown(breakdown: SceneBreakdown) -> str:
+    """Title, cast and scenes, each with the names that changes have for them."""
+    return "\n\n".join("\n".join(part) for part in (_cast(breakdown), *_scenes(breakdown))) + "\n"
+
+
+def _cast(breakdown: SceneBreakdown) -> Iterator[str]:
+    yield f"**title:** {escape(breakdown.title)}\n"
+    yield from (f"- **cast {escape(member.name)}:** {escape(member.description)}" for member in breakdown.cast)
+
+
+def _scenes(breakdown: SceneBreakdown) -> Iterator[list[str]]:
+    for scene in breakdown.scenes:
+        values = {name: getattr(scene, name) for name in FIELDS[1:]}
+        texts = {name: value if isinstance(value, str) else ", ".join(value) for name, value in values.items()}
+        told = [f"- **{name}:** {escape(text)}" for name, text in texts.items() if text]
+        yield [f"### {scene.number}. {escape(scene.caption)}\n", *told]

@@ -1,0 +1,282 @@
+"""One place in S3: what is listed there, its bytes, and whether the bytes that came are those that were sent."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import ClientError
+from pydantic import BaseModel, ValidationError
+
+from models.errors import InputError, ObjectNotFound, WeightsInvalid
+from models.s3.checksums import ALGORITHMS, etag_of, stored_checksum_of, usual_layouts
+from models.s3.client import error_code, status_of
+from models.secrets.addresses import without_credentials
+from models.storage.adapters import ADAPTER_CONFIG, ADAPTER_FOLDERS, ADAPTER_WEIGHTS, EXPECTED, SINGLE_FILE
+from models.storage.files import Progress, flush_to_disk, sha256_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+log = logging.getLogger(__name__)
+
+MIB = 2**20
+MANIFEST = "manifest.json"
+KNOWN = (
+    *(f"{folder}/{name}" for folder in ADAPTER_FOLDERS for name in (ADAPTER_CONFIG, *ADAPTER_WEIGHTS)),
+    SINGLE_FILE,
+    MANIFEST,
+)
+"""Names that a LoRA's files have where they are not listed."""
+NOT_IMPLEMENTED = 501
+# Two attempts a range, without waiting in between: what is beyond that is the caller's to retry.
+PARALLEL = TransferConfig(
+    multipart_threshold=8 * MIB,
+    multipart_chunksize=8 * MIB,
+    max_concurrency=8,
+    num_download_attempts=2,
+    preferred_transfer_client="classic",
+)
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+"""Any bucket's name, also those of before 2018 with capitals; which ones there are is the server's to say."""
+
+
+@dataclass(frozen=True)
+class Location:
+    """A prefix (or one key) in a bucket, without slashes around it."""
+
+    bucket: str
+    prefix: str
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}"
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """An object as a listing describes it."""
+
+    name: str
+    """Relative to the prefix."""
+    key: str
+    etag: str
+    size: int
+
+
+class ManifestEntry(BaseModel):
+    """What a publisher promises about one file."""
+
+    sha256: str
+    size: int
+
+
+class Manifest(BaseModel):
+    """`manifest.json` in a prefix: the checksums its publisher computed before sending the files."""
+
+    files: dict[str, ManifestEntry]
+
+
+def parse_location(source: str) -> Location:
+    """The bucket and prefix of an S3 URL; white space before it and a line's end behind it are none of it.
+
+    Raises:
+        InputError: it is malformed, or names a whole bucket.
+    """
+    scheme, _, rest = source.lstrip().rstrip("\r\n\t").partition("://")
+    bucket, _, prefix = rest.partition("/")
+    prefix = prefix.strip("/")
+    if scheme != "s3" or not _BUCKET.fullmatch(bucket) or not prefix:
+        raise InputError(f"{without_credentials(source)!r} is no S3 address; expected s3://bucket/prefix")
+    return Location(bucket, prefix)
+
+
+class Counter:
+    """Adds up what several download threads report."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._total = total
+        self._progress = progress
+        self._done = 0
+        self._lock = threading.Lock()
+
+    def add(self, count: int) -> None:
+        """Take in more bytes; fewer than none when a range is fetched again."""
+        with self._lock:
+            self._done += count
+            if self._progress:
+                self._progress(self._done, self._total)
+
+
+class Bucket:
+    """The requests about one location."""
+
+    def __init__(self, client: S3Client, location: Location) -> None:
+        self._client = client
+        self.location = location
+
+    def list_files(self) -> list[RemoteFile]:
+        """What lies under the prefix, or the object whose key it is."""
+        key, refused = self.location.prefix, None
+        if key.rstrip().endswith(".safetensors"):
+            try:
+                return [self._describe(key)]
+            except ClientError as error:
+                if status_of(error) >= 500:
+                    raise
+                refused = error  # the answer to a HEAD has no body to say why; that to a listing has
+        found = self._list_or_look_for(key + "/")
+        if not found and refused and status_of(refused) != 404:
+            found = [self._describe(key)] if any(file.key == key for file in self._list_folder(key)) else []
+            if not found:
+                raise refused
+        if not found:
+            blank = "" if key == key.strip() else f" {key!r}, which has white space at its end"
+            raise ObjectNotFound(f"{self.location}: nothing lies under this prefix{blank}; expected {EXPECTED}")
+        return found
+
+    def _list_or_look_for(self, folder: str) -> list[RemoteFile]:
+        """What lies in the folder; where listing is denied, what of a LoRA's own names is there.
+
+        Public buckets often let everybody read and nobody list; an absent object is then denied too.
+        """
+        try:
+            return _distinct(self._list_folder(folder))
+        except ClientError as error:
+            if error_code(error) != "AccessDenied":
+                raise
+            found = [file for name in KNOWN if (file := self._find(folder, name))]
+            if not found:
+                raise
+            return found
+
+    def _find(self, folder: str, name: str) -> RemoteFile | None:
+        try:
+            return replace(self._describe(folder + name), name=name)
+        except ClientError as error:
+            if status_of(error) >= 500:
+                raise
+            return None
+
+    def _describe(self, key: str) -> RemoteFile:
+        head = self._client.head_object(Bucket=self.location.bucket, Key=key)
+        return RemoteFile(PurePosixPath(key).name.strip(), key, head["ETag"].strip('"'), head["ContentLength"])
+
+    def _list_folder(self, folder: str) -> Iterator[RemoteFile]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.location.bucket, Prefix=folder)
+        for page in pages:
+            for item in page.get("Contents", []):
+                if not item["Key"].endswith("/"):  # what consoles leave to show an empty folder
+                    name = item["Key"].removeprefix(folder)
+                    yield RemoteFile(name, item["Key"], item["ETag"].strip('"'), item["Size"])
+
+    def read_manifest(self, file: RemoteFile) -> Manifest:
+        """The publisher's checksums."""
+        if file.size > MIB:
+            raise WeightsInvalid(f"{self.location}: {MANIFEST} has {file.size} bytes, at most {MIB} are expected")
+        body = self._client.get_object(Bucket=self.location.bucket, Key=file.key)["Body"].read()
+        try:
+            return Manifest.model_validate_json(body)
+        except ValidationError as error:
+            where = ".".join(str(part) for part in error.errors()[0]["loc"]) or "the file"
+            raise WeightsInvalid(f"{self.location}: {MANIFEST}: {where}: {error.errors()[0]['msg']}") from None
+
+    def download(self, file: RemoteFile, path: Path, counter: Counter) -> None:
+        """Fetch the object's bytes in parallel ranges."""
+        with path.open("wb") as output:
+            self._client.download_fileobj(self.location.bucket, file.key, output, Config=PARALLEL, Callback=counter.add)
+            flush_to_disk(output)
+
+    def matches(self, file: RemoteFile, path: Path, promised: ManifestEntry | None) -> bool:
+        """Whether the local bytes are the object's, by the manifest, its ETag or the checksum stored with it."""
+        if path.stat().st_size != file.size:
+            return False
+        if promised:
+            return promised.size == file.size and promised.sha256.lower() == sha256_of(path)
+        answers = []
+        for answer in self._compare(file, path):
+            if answer:
+                return True
+            answers.append(answer)
+        if not answers:
+            log.warning("%s: %s has no checksum to compare with; only its size was", self.location, file.name)
+        return not answers
+
+    def _compare(self, file: RemoteFile, path: Path) -> Iterator[bool]:
+        """One answer a checksum that can be computed here, those that cost no request first."""
+        is_whole = re.fullmatch("[0-9a-f]{32}", file.etag) is not None
+        if is_whole and etag_of(path) == file.etag:
+            yield True
+        head = self._client.head_object(Bucket=self.location.bucket, Key=file.key, ChecksumMode="ENABLED")
+        if head["ETag"].strip('"') != file.etag:
+            yield False  # it was replaced since it was listed
+            return
+        etag_is_md5 = not head.get("ServerSideEncryption", "").startswith("aws:kms")
+        if is_whole and etag_is_md5:
+            yield False
+        layouts = list(self._part_layouts(file))
+        if etag_is_md5:
+            yield from (etag_of(path, parts) == file.etag for parts in layouts)
+        if etag_is_md5 and not layouts and _has_usual_parts(file, path):
+            yield True
+        for algorithm, stored in _stored_checksums(head):
+            for parts in layouts if "-" in stored else [()]:
+                yield stored_checksum_of(path, algorithm, parts) == stored
+
+    def _part_layouts(self, file: RemoteFile) -> Iterator[tuple[int, ...]]:
+        """Sizes of the parts the object was sent in: the usual guess first, then what the server says of each.
+
+        None where the server does not say: not all of those that speak S3's protocol know of parts.
+        """
+        count = _parts_in(file.etag)
+        first = self._part_size(file, 1) if count else None
+        if not first:
+            return
+        last = file.size - first * (count - 1)
+        guess = (first,) * (count - 1) + (last,)
+        if 0 < last <= first:
+            yield guess
+        exact = (first, *(self._part_size(file, number) or 0 for number in range(2, count + 1)))
+        if exact != guess and sum(exact) == file.size:  # some servers do not know parts and name the whole size
+            yield exact
+
+    def _part_size(self, file: RemoteFile, number: int) -> int | None:
+        """In bytes; None where the server does not answer such a question."""
+        try:
+            head = self._client.head_object(Bucket=self.location.bucket, Key=file.key, PartNumber=number)
+        except ClientError as error:
+            if status_of(error) >= 500 and status_of(error) != NOT_IMPLEMENTED:
+                raise
+            return None
+        return head["ContentLength"]
+
+
+def _parts_in(etag: str) -> int:
+    """How many parts an object with this ETag was sent in; 0 where it was sent whole, or the ETag does not tell."""
+    match = re.fullmatch("[0-9a-f]{32}-([0-9]{1,5})", etag)
+    return int(match[1]) if match else 0
+
+
+def _has_usual_parts(file: RemoteFile, path: Path) -> bool:
+    """Whether the file in parts of a usual size has the object's ETag. That it has not tells nothing."""
+    count = _parts_in(file.etag)
+    return count > 0 and any(etag_of(path, parts) == file.etag for parts in usual_layouts(file.size, count))
+
+
+def _distinct(files: Iterable[RemoteFile]) -> list[RemoteFile]:
+    """The files by names without white space around; of two that become one, the one that has none."""
+    named: dict[str, RemoteFile] = {}
+    for file in files:
+        name = "/".join(part.strip(" ") for part in file.name.split("/"))
+        if name == file.name or name not in named:
+            named[name] = replace(file, name=name)
+    return list(named.values())
+
+
+def _stored_checksums(head: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    return ((name, head[f"Checksum{name}"]) for name in ALGORITHMS if f"Checksum{name}" in head)

@@ -1,0 +1,82 @@
+"""Keys and addresses of outside services: read from the environment or `.env` where needed, never parameters."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Annotated, Any
+
+from dotenv import dotenv_values
+from pydantic import BeforeValidator, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from models.secrets.redaction import learn, learn_address, learn_all
+
+ENV_FILE = ".env"
+AWS_KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+_QUOTES = re.compile(r"([\"'])(.*)\1", re.DOTALL)
+_NOT_IN_A_KEY = re.compile(r"[^!-~]")
+"""Everything but printable ASCII without spaces: keys travel in HTTP's headers (RFC 9110, section 5.5)."""
+
+
+def _tidy(value: object) -> object:
+    """A value without white space and quotes around it, which come from files and clipboards."""
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if not isinstance(value, str):
+        return value
+    stripped = value.strip()
+    quoted = _QUOTES.fullmatch(stripped)
+    return (quoted[2].strip() if quoted else stripped) or None
+
+
+Secret = Annotated[SecretStr | None, BeforeValidator(_tidy)]
+Text = Annotated[str | None, BeforeValidator(_tidy)]
+
+
+class Keys(BaseSettings):
+    """Keys and endpoints of outside services. Never parameters; making this record lets the filter learn them."""
+
+    model_config = SettingsConfigDict(env_file=ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True)
+
+    openai_api_key: Secret = None
+    openai_base_url: Text = None
+    aws_access_key_id: Secret = None
+    aws_secret_access_key: Secret = None
+    aws_session_token: Secret = None
+    aws_endpoint_url: Text = None
+    aws_region: Text = None
+    aws_default_region: Text = None
+    aws_profile: Text = None
+
+    def model_post_init(self, _: Any) -> None:
+        """Hide from now on what is here, and the other secrets of this process."""
+        for name in ("openai_api_key", *AWS_KEYS):
+            learn(self.reveal(name))
+        for address in (self.openai_base_url, self.aws_endpoint_url):
+            learn_address(address)
+        learn_environment()
+
+    def reveal(self, name: str) -> str | None:
+        """The key of this name, or None where it is not set or empty."""
+        secret: SecretStr | None = getattr(self, name)
+        return secret.get_secret_value() or None if secret else None
+
+
+def learn_environment() -> None:
+    """Let the filter learn the secrets of this process's environment, and of `.env`."""
+    learn_all(os.environ)
+    with suppress(OSError, UnicodeDecodeError):  # the check of names tells about a file that can't be read
+        learn_all(dotenv_values(ENV_FILE))
+
+
+def find_key_problem(keys: Keys, names: Iterable[str]) -> str | None:
+    """Which of these keys could not be sent, without showing it, or None."""
+    for name in names:
+        wrong = _NOT_IN_A_KEY.search(keys.reveal(name) or "")
+        if wrong:
+            where = f"at position {wrong.start() + 1}"
+            return f"{name.upper()} holds a character that no key has, {where}: copy the key anew"
+    return None

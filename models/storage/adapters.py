@@ -1,0 +1,115 @@
+"""LoRAs on local disk: which files make one up, and whether they are whole.
+
+A LoRA is named as `s3://bucket/prefix`, as a folder or as one .safetensors file. What is local is used in place;
+`models/s3/adapters.py` brings the rest into a cache folder. Either way the same layouts are accepted:
+
+    unet_lora/  text_encoder_one_lora/  text_encoder_two_lora/     adapter_config.json and adapter_model.safetensors
+                                                                   (or adapter_model.bin) in each
+    adapter_config.json, adapter_model.safetensors                 a PEFT adapter of the UNet alone
+    pytorch_lora_weights.safetensors                               or whatever the only .safetensors file is called
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from models.errors import InputError, ObjectNotFound, WeightsInvalid
+from models.storage.files import check_file, list_names
+
+ADAPTER_FOLDERS = ("unet_lora", "text_encoder_one_lora", "text_encoder_two_lora")
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+SINGLE_FILE = "pytorch_lora_weights.safetensors"
+EXPECTED = (
+    f"the folders {', '.join(ADAPTER_FOLDERS)} with {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS[0]} in each, or {SINGLE_FILE}"
+)
+
+
+def is_s3(source: str) -> bool:
+    """Whether it is an address in S3, or was meant to be."""
+    return source.lstrip().startswith("s3:")
+
+
+def local_path(source: str) -> Path:
+    """The absolute path of a LoRA that is named by a path.
+
+    Raises:
+        InputError: it is an address of another kind.
+    """
+    scheme, separator, _ = source.partition("://")
+    if separator:
+        raise InputError(
+            f"{scheme}://… is no source of a LoRA; valid: s3://bucket/prefix, a folder, a .safetensors file"
+        )
+    return Path(source).expanduser().absolute()
+
+
+def locate_adapter(root: Path) -> Path:
+    """The LoRA at this path, checked: the folder of three adapter folders, or the single file.
+
+    Raises:
+        ObjectNotFound: nothing is there, or a piece is missing.
+        WeightsInvalid: a file is broken, or there are several to choose from.
+    """
+    if root.is_file():
+        if root.suffix.lower() != ".safetensors":
+            raise WeightsInvalid(f"{root}: a single LoRA file must be .safetensors; expected {EXPECTED}")
+        check_file(root)
+        return root
+    if not root.is_dir():
+        raise ObjectNotFound(f"{root}: no such file or folder; expected {EXPECTED}")
+    names = adapter_files(list_names(root), str(root))
+    for name in names:
+        check_file(root / name)
+    return root / names[0] if len(names) == 1 else root
+
+
+def adapter_files(names: Iterable[str], where: str) -> tuple[str, ...]:
+    """Those of the names that make up the LoRA.
+
+    Raises:
+        ObjectNotFound: there is none, or a piece is missing; the message says what is expected.
+        WeightsInvalid: several single files, none of which is called as the one that diffusers writes.
+    """
+    present = set(names)
+    if any(name.split("/")[0] in ADAPTER_FOLDERS for name in present):
+        return _three_folders(present, where)
+    singles = sorted(name for name in present if re.fullmatch(r"[^/.][^/]*\.safetensors", name, re.IGNORECASE))
+    if SINGLE_FILE in singles:
+        return (SINGLE_FILE,)
+    if ADAPTER_CONFIG in present and (weights := [name for name in ADAPTER_WEIGHTS if name in present]):
+        return (ADAPTER_CONFIG, weights[0])
+    if not singles:
+        pickles = [name for name in sorted(present) if re.fullmatch(r"[^/]+\.(pt|pth|ckpt|bin)", name, re.IGNORECASE)]
+        found = f" ({pickles[0]} is a pickle: save it as .safetensors)" if pickles else _below(present)
+        raise ObjectNotFound(f"{where}: no LoRA here{found}; expected {EXPECTED}")
+    if len(singles) > 1:
+        raise WeightsInvalid(f"{where}: several LoRA files ({', '.join(singles)}); name one of them")
+    return (singles[0],)
+
+
+def _below(present: Iterable[str], most: int = 8) -> str:
+    """Which subfolders hold a LoRA, such as a training's checkpoints, as a part of a message; empty where none does."""
+    parts = [name.split("/") for name in present]
+    pieces = {"/".join(path[:-2]) for path in parts if len(path) > 2 and path[-2] in ADAPTER_FOLDERS}
+    singles = {"/".join(path[:-1]) for path in parts if len(path) > 1 and path[-1].endswith(".safetensors")}
+    found = sorted(
+        pieces or singles, key=lambda name: [int(part) if part.isdigit() else 0 for part in re.split(r"(\d+)", name)]
+    )
+    more = f" and {len(found) - most} more" if len(found) > most else ""
+    return f" itself, but in its folders {', '.join(found[:most])}{more}; name one of them" if found else ""
+
+
+def _three_folders(present: set[str], where: str) -> tuple[str, ...]:
+    chosen: list[str] = []
+    missing: list[str] = []
+    for folder in ADAPTER_FOLDERS:
+        alternatives = [f"{folder}/{name}" for name in ADAPTER_WEIGHTS]
+        weights = next((name for name in alternatives if name in present), alternatives[0])
+        for name in (f"{folder}/{ADAPTER_CONFIG}", weights):
+            (chosen if name in present else missing).append(name)
+    if missing:
+        raise ObjectNotFound(f"{where}: missing {', '.join(missing)}; expected {EXPECTED}")
+    return tuple(chosen)

@@ -1,0 +1,168 @@
+"""Files on this machine: checksums, atomic writes, and whether a file is what its name says."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from models.errors import ObjectNotFound, StorageError, WeightsInvalid
+from models.storage.recorded_sums import SUMS, recorded_sha256, sha256_once
+
+MAX_HEADER = 100 * 2**20
+"""The safetensors format's own limit on its header, in bytes."""
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes that are here and the bytes there will be."""
+
+
+def sha256_of(path: Path) -> str:
+    """The file's sha256 in hexadecimal.
+
+    Raises:
+        ObjectNotFound, StorageError: there is no such file, or it can't be read.
+    """
+    with local_errors(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(path: Path) -> str:
+    """sha256 over names and contents of a folder's files, or the sha256 of one file.
+
+    Names that begin with a dot do not count: they are bookkeeping (ours, the file manager's), not weights.
+
+    Raises:
+        ObjectNotFound, StorageError: there is no such path, the folder holds no files, or one can't be read.
+    """
+    names = list_names(path) if path.is_dir() else []
+    if path.is_dir() and not names:
+        raise ObjectNotFound(f"{path}: the folder holds no files")
+    with local_errors(path):
+        if not path.is_dir():
+            return sha256_once(path)
+        parts = (f"{len(name.encode())}:{name}{sha256_once(path / name)}" for name in names)
+        return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def list_names(folder: Path) -> list[str]:
+    """Names of all files below the folder, relative to it and with forward slashes, without hidden ones, sorted."""
+    with local_errors(folder):
+        names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+        return sorted(name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts))
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write the file so that whoever looks sees the old bytes or the new ones, never half of them.
+
+    Raises:
+        StorageError: no space, or no permission; the old file is as it was.
+    """
+    with _replacing(path) as file:
+        file.write(data)
+
+
+def copy_atomically(source: Path, target: Path) -> None:
+    """Copy the file's bytes as `write_atomically` writes them.
+
+    Raises:
+        ObjectNotFound, StorageError: there is no source, no space, or no permission.
+    """
+    with local_errors(source), source.open("rb") as original, _replacing(target) as file:
+        shutil.copyfileobj(original, file, length=2**20)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    # The name has nothing of the target's in it, so that a long name does not become too long.
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    with local_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                yield file
+                flush_to_disk(file)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def flush_to_disk(file: BinaryIO) -> None:
+    """Make sure that the bytes are on the disk before a rename makes them visible."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+@contextmanager
+def local_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError about the path into one line that names it and the way out.
+
+    Raises:
+        ObjectNotFound: there is no such file.
+        StorageError: everything else.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise ObjectNotFound(f"{path}: no such file or folder") from None
+    except OSError as error:
+        raise StorageError(f"{path}: {_way_out(error)}") from error
+
+
+def _way_out(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "no space left to write it; free some disk, or choose a folder on another one"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "permission denied; check the owner and the mode of the folder, or choose another one"
+    return (error.strerror or type(error).__name__).lower()
+
+
+def check_file(path: Path) -> None:
+    """Refuse a file that can't be what its name says: an empty or changed one, a Git LFS pointer, a page of text.
+
+    Raises:
+        WeightsInvalid: names the file; also where its bytes are not those that its folder records.
+        StorageError: it can't be read.
+    """
+    with local_errors(path), path.open("rb") as file:
+        size = path.stat().st_size
+        if size == 0:
+            raise WeightsInvalid(f"{path}: the file is empty")
+        if path.suffix.lower() == ".safetensors":
+            _check_safetensors(file, size, path)
+            recorded = recorded_sha256(path)
+            if recorded is not None and recorded != sha256_once(path):
+                raise WeightsInvalid(f"{path}: its bytes are not those that {SUMS} records")
+        if path.suffix == ".json":
+            _parse_json(file.read(), path)
+
+
+def _check_safetensors(file: BinaryIO, size: int, path: Path) -> None:
+    # The format: eight bytes with the header's length, the header as JSON, then the tensors up to the last offset.
+    length = int.from_bytes(file.read(8), "little")
+    if not 0 < length <= min(size - 8, MAX_HEADER):
+        raise WeightsInvalid(f"{path}: not a safetensors file; was it fetched by Git LFS?")
+    header = _parse_json(file.read(length), path)
+    tensors = [entry for name, entry in header.items() if name != "__metadata__"]
+    try:
+        end = max((int(entry["data_offsets"][1]) for entry in tensors), default=0)
+    except (KeyError, IndexError, TypeError, ValueError):
+        raise WeightsInvalid(f"{path}: its safetensors header names no offsets") from None
+    if 8 + length + end != size:
+        raise WeightsInvalid(f"{path}: {size} bytes long where its header promises {8 + length + end}")
+
+
+def _parse_json(data: bytes, path: Path) -> dict[str, dict[str, list[int]]]:
+    try:
+        parsed = json.loads(data)
+    except ValueError:
+        raise WeightsInvalid(f"{path}: holds no readable JSON where there must be some") from None
+    if not isinstance(parsed, dict):
+        raise WeightsInvalid(f"{path}: its JSON is no object")
+    return parsed
