@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 from uuid import UUID
 
 import numpy as np
@@ -17,6 +15,7 @@ from PIL import Image
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import Artifact, FlowRun, State, TaskRun
+from waiting import until
 
 from flows.storyboard import storyboard
 from models.board.report import Report
@@ -27,19 +26,6 @@ from models.settings import StoryboardOptions
 from models.storage.content_store import Store
 
 STORY = "Aldar Köse tricks a greedy merchant in the bazaar"
-DEADLINE = 60.0
-"""Seconds after which what is waited for does not come."""
-
-T = TypeVar("T")
-
-
-def until(what: Callable[[], T]) -> T:
-    """The first true value of `what`: a server or another process gets there a moment later."""
-    end = time.monotonic() + DEADLINE
-    while not (value := what()):
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.02)
-    return value
 
 
 @dataclass(frozen=True)
@@ -90,12 +76,12 @@ class Ran:
         """Task runs by name without what Prefect appends to it, once the server has these names in a final state."""
 
         def ended() -> dict[str, TaskRun]:
-            with get_client(sync_client=True) as client:
-                runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[self.run_id])))
+            runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[self.run_id])))
             final = {short(run.name): run for run in runs if run.state is not None and run.state.is_final()}
             return final if set(named) <= set(final) else {}
 
-        return until(ended)
+        with get_client(sync_client=True) as client:
+            return until(ended)
 
     def artifacts(self) -> dict[str | None, Artifact]:
         """What the dashboard shows of the run, by key; of several with one key the newest."""

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import TypeAlias
 
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
-from service import free_port, until
+from prefect.events.worker import EventsWorker
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from service import free_port
+from waiting import DEADLINE, until
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 QUIET = ["headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"]
 QUIET += ["disable-background-networking", "disable-component-update"]
-DEADLINE = 60.0
-"""Seconds after which something that is waited for does not come."""
 Look: TypeAlias = Callable[[Page], None]
 Browse: TypeAlias = Callable[[Look], None]
 """Lets a new page look."""
@@ -52,6 +53,19 @@ def browsing(url: str) -> Iterator[Browse]:
             thread.submit(browser.close).result()
         finally:
             thread.submit(playwright.stop).result()
+
+
+@contextmanager
+def runs_on(url: str) -> Iterator[None]:
+    """Let this process's runs and clients use that server.
+
+    Prefect sends events by one worker a process, which keeps the first server that it was made for. So it ends before
+    and after; otherwise the events of other tests' runs would go to this server, and theirs would never have task runs.
+    """
+    EventsWorker.drain_all()
+    with temporary_settings({PREFECT_API_URL: f"{url}/api"}):
+        yield
+        EventsWorker.drain_all()
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from service import free_port, until
+from service import free_port
+from waiting import until
 
 PASSWORD = "canary-Jq93-postgres"
 INSTALLED = Path("/usr/lib/postgresql")

@@ -11,22 +11,20 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import short_flow
+from waiting import DEADLINE, until
 
 from models.profiles import ROOT, Profile
 
-DEADLINE = 240.0
-"""Seconds after which what is waited for does not come, on a slow machine that does other things too."""
 STORY = "Aldar Köse outwits the khan"
 QUICK = {"profile": "tiny", "frames": 1, "steps": 1, "prompt_threshold": -1, "device": "cpu", "batch_size": 1}
 """Options of a storyboard that is painted at once."""
@@ -36,17 +34,6 @@ NO_CONTENT = b"-"
 PASSWORD = "canary:Kw7pLm-password"
 OPENAI_KEY = "sk-canary-Zx81qOpenAI"
 AWS_KEY = "canary/Vt44rAws"
-
-T = TypeVar("T")
-
-
-def until(what: Callable[[], T | None], within: float | None = None) -> T:
-    """The first true value of `what`, which comes within so many seconds: `DEADLINE` unless told."""
-    end = time.monotonic() + (DEADLINE if within is None else within)
-    while not (value := what()):
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.2)
-    return value
 
 
 def free_port() -> int:

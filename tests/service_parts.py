@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from service import PASSWORD, Client, answer_to, project, until
+from service import PASSWORD, Client, answer_to, project
+from waiting import until
 
 from deployments import up
 from deployments.pool import POOL

@@ -8,8 +8,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from flow_runs import until
 from test_redo_settings import job_of
+from waiting import until
 from written_boards import WEIGHTS, noise, studio_of, write_board
 
 from models.board.finished import changing

@@ -10,12 +10,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from pages_server import Browse
+from pages_server import Browse, runs_on
 from PIL import Image
 from playwright.sync_api import Page
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from test_board import report, result
 from test_review_form import FIRST, SECOND
 from test_run_form import ask
@@ -144,7 +143,7 @@ def look_at_all(
 @pytest.mark.parametrize("ui", [FIRST, SECOND], ids=["first UI", "second UI"])
 def test_nothing_that_people_write_is_fetched(pages_server: str, browse: Browse, grid: bytes, ui: str) -> None:
     tag = "first" if ui == FIRST else "second"
-    with listening() as (canary, asked), temporary_settings({PREFECT_API_URL: f"{pages_server}/api"}):
+    with listening() as (canary, asked), runs_on(pages_server):
         words = traps(canary)
         shown = flow(show, name="canary", flow_run_name=lambda: words)(f"canary-{tag}", words, grid, return_state=True)
         look_at_all(browse, pages_server, ui, f"canary-{tag}-", str(shown.state_details.flow_run_id))

@@ -19,11 +19,12 @@ from urllib.parse import urlsplit
 
 import pytest
 import tiny_models
-from pages_server import DEADLINE, launch
+from pages_server import launch
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect, sync_playwright
 from tiny_trials import CHARACTER, UNRELATED
 from training_runs import draw_pictures
+from waiting import DEADLINE
 
 from models.board.directory import REPORT_FILE
 from models.board.pages import report_markdown, score_rows

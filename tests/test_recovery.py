@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 import service_parts
 import tiny_models
-from service import QUICK, STORY, until
+from service import QUICK, STORY
 from service_parts import Parts
+from waiting import until
 
 from models.board.directory import REPORT_FILE, STOPPED_FILE
 

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from flow_runs import STORY, Ran, Stage, scenes_of, until
+from flow_runs import STORY, Ran, Stage, scenes_of
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.input.actions import read_flow_run_input
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from waiting import until
 
 import tasks.review
 from flows.storyboard import storyboard

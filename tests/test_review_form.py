@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from flow_runs import Stage, scenes_of
-from pages_server import DEADLINE, Browse
+from pages_server import Browse, runs_on
 from playwright.sync_api import Locator, Page, expect
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.events.worker import EventsWorker
-from prefect.settings import PREFECT_API_URL, temporary_settings
-from service import until
 from test_review import Question, talk
+from waiting import DEADLINE, until
 
 FIRST, SECOND = "", "/v2"
 
@@ -53,10 +51,8 @@ def reply(page: Page, ui: str, question: Question, fill: Callable[[Locator], obj
 @pytest.fixture
 def client(pages_server: str) -> Iterator[SyncPrefectClient]:
     """A client of the server with pages, which is told of all that happens meanwhile; the tests' own is not."""
-    EventsWorker.drain_all()
-    with temporary_settings({PREFECT_API_URL: f"{pages_server}/api"}), get_client(sync_client=True) as client:
+    with runs_on(pages_server), get_client(sync_client=True) as client:
         yield client
-        EventsWorker.drain_all()
 
 
 @pytest.mark.parametrize("ui", [FIRST, SECOND], ids=["first UI", "second UI"])

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
-from service import free_port, until
+from service import free_port
+from waiting import until
 
 from deployments import up
 from deployments.processes import alive

@@ -14,9 +14,10 @@ import pytest
 import s3_server
 import tiny_loras
 import torch
-from flow_runs import DEADLINE, STORY, Ran, Stage, until
+from flow_runs import STORY, Ran, Stage
 from openai_server import Reply, completion, failure, serving
 from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL
+from waiting import DEADLINE, until
 
 import flows.storyboard
 from flows.command_line import parse

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from flow_runs import DEADLINE, STORY, Ran, Stage, scenes_of, until, with_scene
+from flow_runs import STORY, Ran, Stage, scenes_of, with_scene
 from PIL import Image
+from waiting import DEADLINE, until
 
 from models.board import directory
 from models.frames import generate

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 import s3_server
 import tiny_models
-from flow_runs import Ran, Stage, until
+from flow_runs import Ran, Stage
 from PIL import Image
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from s3_server import S3Server
 from training_runs import draw_pictures
+from waiting import until
 
 from flows.training import train_lora
 from models.errors import ChecksFailed, DatasetInvalid, InputError, TrainingError

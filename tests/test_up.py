@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import pytest
 import service as services
 import tiny_models
-from service import LONG, STORY, Service, until
+from service import LONG, STORY, Service
+from waiting import DEADLINE, until
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def test_when_the_worker_is_killed_it_says_so_and_ends_its_run_too(at_work: AtWo
     service = at_work.service
     [worker] = [line for line in service.processes() if "worker start" in line]
     os.kill(int(worker.partition(" ")[0]), signal.SIGKILL)
-    assert service.process.wait(services.DEADLINE) == 1
+    assert service.process.wait(DEADLINE) == 1
     assert service.processes() == []
     assert "error: the worker-1 ended: " in service.said
     assert "(see outputs/service/worker-1.log)" in service.said

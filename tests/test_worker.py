@@ -17,8 +17,9 @@ import openai_server
 import pytest
 import service as services
 from openai_server import Script
-from service import QUICK, STORY, Service, run_id, until
+from service import QUICK, STORY, Service, run_id
 from training_runs import draw_pictures
+from waiting import until
 
 from models.board.directory import REPORT_FILE
 from models.lora.training import checkpoints

@@ -12,7 +12,8 @@ import pytest
 import test_openai_writer
 from book_runs import TALES
 from openai_server import Script
-from service import QUICK, STORY, Service, run_id, until
+from service import QUICK, STORY, Service, run_id
+from waiting import until
 
 from models.board.directory import REPORT_FILE
 
