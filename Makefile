@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 WORKERS := 2
+test-service: WORKERS := 4
 SIDE_BY_SIDE = --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Nothing is told to anybody.
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help storyboard train up test test-foreign bench-gpu check format clean
+.PHONY: help storyboard train up test test-service test-all test-foreign bench-gpu check format clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -27,8 +28,13 @@ train: $(INSTALLED)  ## Train Aldar's LoRA on the offline profile: make train [A
 up: $(INSTALLED)  ## Prefect server, work pool, all deployments and a worker; Ctrl-C ends all of it: make up [ARGS="--port 4201"]
 	@$(BIN)/python -m deployments.up $(ARGS)
 
-test: $(INSTALLED_DEV)  ## The whole test suite, two files at a time: make test [WORKERS=8]
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
+test: $(INSTALLED_DEV)  ## All tests that need no service, two files at a time: make test [WORKERS=8]
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'not gpu and not service'
+
+test-service: $(INSTALLED_DEV)  ## Tests with servers and workers, PostgreSQL and Chromium, which mostly wait: four files at a time
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m service
+
+test-all: test test-service  ## Both
 
 test-foreign: $(INSTALLED_DEV)  ## What strangers bring: LoRAs, bases, hubs, buckets, pictures, settings, writers
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/test_foreign_*.py

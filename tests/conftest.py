@@ -24,8 +24,20 @@ if TYPE_CHECKING:
     from service import Service
 
 
-LONGEST = ("test_recovery", "test_worker", "test_worker_flows", "test_postgres", "test_storybook_pool", "test_secrets")
-"""Files of tests, the longest first."""
+SERVICES = (
+    "test_recovery",
+    "test_worker",
+    "test_worker_flows",
+    "test_postgres",
+    "test_up",
+    "test_storybook_pool",
+    "test_secrets",
+    "test_review_form",
+    "test_canary",
+    "test_dashboard",
+    "test_run_form",
+)
+"""Files of tests that start servers with workers, PostgreSQL or a browser, the longest first."""
 
 
 def _stay_offline_and_alone() -> None:
@@ -57,8 +69,11 @@ def pytest_configure(config: object) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that wait longest for servers and workers, so that others fill that time."""
-    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+    """Mark the tests that need a service, and begin with those that wait longest."""
+    for item in items:
+        if item.path.stem in SERVICES:
+            item.add_marker("service")
+    items.sort(key=lambda item: SERVICES.index(item.path.stem) if item.path.stem in SERVICES else len(SERVICES))
 
 
 def pytest_unconfigure() -> None:
