@@ -24,7 +24,7 @@ from prefect.settings import get_current_settings
 from deployments.gpus import visible_gpus
 from deployments.pool import POOL, POOL_DESCRIPTION, POOL_TYPE, QUEUES, job_template, watchdog
 from deployments.terminal import say, whole_number
-from flows.option_parser import FAILURE, Parser, stop
+from flows.commands.options import FAILURE, Parser, stop
 from models.errors import InputError, StoryboardError
 from models.profiles import ROOT
 from models.secrets.addresses import without_credentials

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from deployments.gpus import visible_gpus
 from deployments.processes import Family
 from deployments.terminal import say, whole_number
-from flows.option_parser import FAILURE, Parser, stop
+from flows.commands.options import FAILURE, Parser, stop
 from flows.proxies import leave_out_loopback
 from flows.terminal import last_words
 from models.errors import InputError, StoryboardError

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 if __name__ == "__main__":
     # Before Prefect, which takes two seconds to import: --help and a wrong option are answered at once.
-    from flows.redo_command import main
+    from flows.commands.redo_frame import main
 
     main()
     raise SystemExit

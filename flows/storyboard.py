@@ -12,7 +12,7 @@ from __future__ import annotations
 
 if __name__ == "__main__":
     # Before Prefect, which takes two seconds to import: --help and a wrong option are answered at once.
-    from flows.command_line import main
+    from flows.commands.storyboard import main
 
     main()
     raise SystemExit

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 if __name__ == "__main__":
     # Before Prefect, which takes two seconds to import: --help and a wrong option are answered at once.
-    from flows.storybook_command import main
+    from flows.commands.storybook import main
 
     main()
     raise SystemExit

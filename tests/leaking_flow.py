@@ -76,19 +76,21 @@ def paint(given: dict[str, Any]) -> str:
         return storyboard(given["story"], StoryboardOptions.model_validate(given["options"]))
 
 
-def main() -> None:
+def leak_and_paint() -> str:
     """Leak, paint, and end with an error that nobody catches."""
-    from flows.running import run
+    from flows.logs import prepare_logs
 
-    def make() -> str:
-        from flows.logs import prepare_logs
+    prepare_logs()
+    leak()
+    paint(json.loads(sys.argv[1]))
+    raise RuntimeError(f"uncaught {KEY} at {DEAD}")
 
-        prepare_logs()
-        leak()
-        paint(json.loads(sys.argv[1]))
-        raise RuntimeError(f"uncaught {KEY} at {DEAD}")
 
-    run(make, "go on", lambda: None, quiet=False)
+def main() -> None:
+    """Run it as a command does."""
+    from flows.commands.running import Run, run
+
+    run(Run("__main__:leak_and_paint", (), "go on", lambda: None, quiet=False))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def main() -> None:
     """Register the profile, put the stop in, and hand over to the command line."""
     import tiny_models
 
-    from flows.command_line import main as command_line
+    from flows.commands.storyboard import main as command_line
     from models.profiles import PROFILES
 
     given = json.loads(sys.argv[1])

@@ -13,14 +13,14 @@ import openai_server
 import pytest
 import tiny_models
 
-from flows.command_line import PROGRAM, parse
+from flows.commands.storyboard import PROGRAM, parse
 from models.forms.storyboard import GROUPS
 from models.profiles import ROOT
 from models.settings import StoryboardOptions
 
 STORY = "Aldar Köse tricks a greedy merchant"
 TINY = ["--profile", "tiny", "--frames", "2", "--steps", "2", "--threshold", "-1", "--prompt-threshold", "-1"]
-DRIVER = [sys.executable, str(ROOT / "tests" / "tiny_command.py"), "flows.command_line"]
+DRIVER = [sys.executable, str(ROOT / "tests" / "tiny_command.py"), "flows.commands.storyboard"]
 
 
 @pytest.fixture(autouse=True)

@@ -59,7 +59,7 @@ def test_every_device_has_its_thread_and_a_gpu_a_second_one() -> None:
     assert thread("cpu", beside=True) is thread("cpu")
 
 
-@pytest.mark.parametrize("first", ["flows.command_line", "models.lora.training.worker", "steppe.easel"])
+@pytest.mark.parametrize("first", ["flows.commands.storyboard", "models.lora.training.worker", "steppe.easel"])
 def test_openmps_threads_sleep_where_they_wait_whatever_is_imported_first(first: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     command = [sys.executable, "-c", WHEN_TORCH_IS_IMPORTED.format(first)]

@@ -83,7 +83,7 @@ def dashboard(pages_server: str, tmp_path_factory: pytest.TempPathFactory) -> Da
 def tell(server: str, world: Profile, folder: Path) -> Path:
     """A storyboard of three frames, the later ones weak after two attempts."""
     options = ["--profile=tiny", "--frames=3", "--steps=2", "--attempts=2", "--threshold=1", "--prompt-threshold=-1"]
-    return folder / run(server, world, folder, "flows.command_line", *options, "--", STORY)
+    return folder / run(server, world, folder, "flows.commands.storyboard", *options, "--", STORY)
 
 
 def train(server: str, world: Profile, folder: Path) -> None:
@@ -94,7 +94,7 @@ def train(server: str, world: Profile, folder: Path) -> None:
     options += ["--publish-anyway"]  # a base of random numbers: no checkpoint passes the comparison
     for name, texts in (("validation", CHARACTER), ("unrelated", UNRELATED)):
         options += [part for text in texts for part in (f"--{name}-prompts", text)]
-    run(server, world, folder, "flows.training_command", *options)
+    run(server, world, folder, "flows.commands.training", *options)
 
 
 def run(server: str, world: Profile, folder: Path, module: str, *arguments: str) -> str:

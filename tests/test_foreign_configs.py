@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.training_command import parse
+from flows.commands.training import parse
 from models.errors import InputError
 from models.lora.configuration.accelerate_settings import AccelerateSettings, read_accelerate_config
 from models.lora.configuration.config_files import OPTIONS, read_training_config

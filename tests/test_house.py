@@ -32,7 +32,7 @@ def test_no_file_or_function_is_long() -> None:
 @pytest.mark.parametrize(
     "modules",
     [
-        "flows.command_line",
+        "flows.commands.storyboard",
         "models.preflight.checks",
         "models.language.writer, models.language.chat, models.language.offline, models.language.prompts",
         "models.frames.generate, models.vision.clip, models.diffusion.loading, models.diffusion.requests",

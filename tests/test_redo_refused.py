@@ -12,7 +12,7 @@ from PIL import Image
 from redo_runs import WORDS, files, redo, refused, report_of
 
 import flows.redo_frame
-from flows.redo_command import main, parse
+from flows.commands.redo_frame import main, parse
 from models.errors import StorageError
 from models.redo import replace
 from models.redo.plan import RedoOptions

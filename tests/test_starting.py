@@ -21,9 +21,9 @@ from waiting import until
 
 from deployments import up
 from deployments.processes import alive
+from flows.commands.server_process import take_database
+from flows.commands.starting import require_answer, require_usable_network
 from flows.proxies import leave_out_loopback
-from flows.server_process import take_database
-from flows.starting import require_answer, require_usable_network
 from models.errors import InputError
 from models.profiles import ROOT
 
@@ -170,7 +170,7 @@ def test_each_temporary_server_has_a_database_of_its_own(tmp_path: Path, capsys:
 def test_a_temporary_server_ends_with_what_started_it(end: signal.Signals) -> None:
     starter = (
         "import time; from prefect.settings import get_current_settings as settings;"
-        "from flows.temporary_server import TemporaryServer;"
+        "from flows.commands.temporary_server import TemporaryServer;"
         "server = TemporaryServer(settings()); print(server.process.pid, flush=True); time.sleep(1000)"
     )
     command, own = [sys.executable, "-c", starter], {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -212,7 +212,7 @@ def test_a_server_that_can_not_use_its_database_is_told_with_the_way_out(said: s
 
 STUBBORN = """
 import time
-from flows import running, starting
+from flows.commands import running, starting
 starting.start = lambda check: None
 
 def make():
@@ -223,7 +223,7 @@ def make():
         print("notes", flush=True)
         time.sleep(1000)
 
-running.run(make, "run it again", lambda: None)
+running.run(running.Run("__main__:make", (), "run it again", lambda: None))
 """
 
 

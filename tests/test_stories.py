@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from book_runs import TALES
 
-from flows.storybook_command import parse
+from flows.commands.storybook import parse
 from models.book.index import Book, Chapter, book_markdown, write_index
 from models.book.stories import read_stories
 from models.errors import InputError, StoryboardError

@@ -20,7 +20,7 @@ from prefect.settings import PREFECT_SERVER_DATABASE_CONNECTION_URL
 from waiting import DEADLINE, until
 
 import flows.storyboard
-from flows.command_line import parse
+from flows.commands.storyboard import parse
 from models.errors import ChecksFailed, ConnectionFailed, InputError, QuotaExhausted, WriterRefused
 from tasks import retries, story, weights
 

@@ -53,7 +53,7 @@ def test_every_module_can_be_imported_where_there_are_no_signals_groups_and_unix
     done = subprocess.run(command, env=own, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     told = set(done.stdout.split())
-    assert {"flows.running", "deployments.up", "models.preflight.devices", "models.storage.files"} <= told
+    assert {"flows.commands.running", "deployments.up", "models.preflight.devices", "models.storage.files"} <= told
 
 
 def test_what_windows_can_not_do_is_said(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import command_line, redo_command, running, storybook_command, training_command
+from flows.commands import redo_frame, running, storyboard, storybook, training
 from flows.logs import prepare_logs
 from flows.terminal import last_words, printable, say, say_place
 
@@ -26,13 +26,13 @@ def shown(stream: io.TextIOWrapper) -> str:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1251", "utf-8"])
-@pytest.mark.parametrize("command", [command_line, redo_command, storybook_command, training_command])
+@pytest.mark.parametrize("command", [storyboard, redo_frame, storybook, training])
 def test_the_help_is_printed_whatever_the_terminal_can_show(command: object, encoding: str) -> None:
     stream = terminal(encoding)
-    command._parser().print_help(stream)  # type: ignore[attr-defined]
+    command.make_parser().print_help(stream)  # type: ignore[attr-defined]
     text = shown(stream)
     assert "exit codes: " in text.lower()
-    if command is command_line:
+    if command is storyboard:
         assert ("Aldar Köse" if encoding in ("utf-8", "latin-1") else r"Aldar K\xf6se") in text
 
 
@@ -72,12 +72,12 @@ def test_a_program_is_given_the_very_bytes_of_a_place(monkeypatch: pytest.Monkey
 def test_a_place_that_can_not_be_printed_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(running, "_made", lambda *_: "boards/one")
+    monkeypatch.setattr(running, "_location", lambda *_: "boards/one")
     monkeypatch.setattr(running, "_mind_ctrl_c", lambda _: None)
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         monkeypatch.setattr(sys, "stdout", full)
         with pytest.raises(SystemExit) as ended:
-            running.run(lambda: "", "", lambda: None)
+            running.run(running.Run("boards:one", (), "", lambda: None))
     assert ended.value.code == 1
     said = capsys.readouterr().err
     assert said == "error: stdout can't be written: no space left on device; all was made, and is in boards/one\n"

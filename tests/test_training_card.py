@@ -14,7 +14,7 @@ from huggingface_hub import ModelCard
 from tiny_loras import Tensors
 from tiny_publication import save_checkpoint, told
 
-from flows.command_line import parse
+from flows.commands.storyboard import parse
 from models.board.markdown import escape
 from models.lora.publishing.card import file_metadata, model_card
 from models.profiles import SDXL, Profile

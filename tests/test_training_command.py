@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 from training_runs import draw_pictures
 
-from flows.training_command import PROGRAM, main, parse
+from flows.commands.training import PROGRAM, main, parse
 from models.errors import TrainingDiverged
 from models.forms.training import GROUPS
 from models.lora.options import TrainingOptions
 from models.profiles import ROOT
 
 SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
-HELP = [sys.executable, "-X", "importtime", "-c", "from flows.training_command import main; main(['--help'])"]
+HELP = [sys.executable, "-X", "importtime", "-c", "from flows.commands.training import main; main(['--help'])"]
 
 
 def refused(capsys: pytest.CaptureFixture[str], arguments: Sequence[str]) -> str:
@@ -224,7 +224,7 @@ def test_the_help_imports_neither_prefect_nor_torch() -> None:
 
 
 def run_main(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], train: Callable[[TrainingOptions], str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], train: Callable[[str, TrainingOptions], str]
 ) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of the command, with this in place of the flow."""
     flow = types.ModuleType("flows.training")
@@ -233,7 +233,9 @@ def run_main(
     ends: list[Callable[[], None]] = []
     monkeypatch.setattr("atexit.register", ends.append)
     code = 0
-    monkeypatch.setattr("flows.starting.start", lambda check: check())  # the flow that is no flow needs no server
+    monkeypatch.setattr(
+        "flows.commands.starting.start", lambda check: check()
+    )  # the flow that is no flow needs no server
     try:
         main(["--seed", "7", "--train-data-dir", str(draw_pictures(Path("pictures"), 2, side=256))])
     except SystemExit as error:
@@ -247,7 +249,7 @@ def test_the_location_is_the_last_line(monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.delenv("HF_HUB_OFFLINE")
     given: list[TrainingOptions] = []
 
-    def train(options: TrainingOptions) -> str:
+    def train(_: str, options: TrainingOptions) -> str:
         given.append(options)
         return "outputs/published/aldar"
 
@@ -266,7 +268,7 @@ def test_the_location_is_the_last_line(monkeypatch: pytest.MonkeyPatch, capsys: 
 def test_a_failure_is_one_line_and_an_exit_code(
     error: BaseException, code: int, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def train(options: TrainingOptions) -> str:
+    def train(_: str, options: TrainingOptions) -> str:
         raise error
 
     ended, out, err = run_main(monkeypatch, capsys, train)

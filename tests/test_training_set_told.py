@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from training_runs import draw_pictures
 
-from flows.training_command import _check, parse
+from flows.commands.training import check, parse
 from models.errors import StoryboardError
 from models.lora.data import dataset
 from models.lora.options import TrainingOptions
@@ -39,7 +39,7 @@ def test_a_wrong_set_is_told_before_the_run(make: Callable[[Path], str]) -> None
     Path("epochs.yaml").write_text("seed: 7\n")
     words = make(Path("set"))
     with pytest.raises(StoryboardError) as told:
-        _check(parse(["--train-data-dir", "set", "--config", "epochs.yaml"]))
+        check(parse(["--train-data-dir", "set", "--config", "epochs.yaml"]))
     assert str(told.value).startswith(words)
     assert len(str(told.value).splitlines()) == 1
 
@@ -54,7 +54,7 @@ def test_two_pictures_are_enough_and_each_is_decoded_once(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(dataset, "open_picture", noted)
     options = TrainingOptions(train_data_dir=str(draw_pictures(Path("two"), 2, side=256)))
-    _check(options)
+    check(options)
     training_set = dataset.read_set(options, lambda text: len(text.split()))
     assert (len(training_set.learnt), len(training_set.held_out)) == (2, 0)
     assert opened == ["000.png", "001.png"]

@@ -1,5 +1,5 @@
 """A command line with the tiny models under FOLDER as a profile: MODULE FOLDER ARGUMENTS…, the module such as
-flows.command_line."""
+flows.commands.storyboard."""
 
 from __future__ import annotations
 

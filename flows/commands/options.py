@@ -8,16 +8,18 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import Any, NoReturn
 
+from pydantic import BaseModel, ValidationError
+
 from flows.terminal import say
-from models.errors import InputError
+from models.errors import InputError, StoryboardError
 from models.forms.form import Form, explain_option, value_schema
 from models.secrets.keys import learn_environment
-from models.settings import suggest
+from models.settings import StoryboardOptions, explain, suggest
 
 USAGE_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
 
@@ -56,12 +58,28 @@ def stop(message: str, code: int = USAGE_ERROR) -> NoReturn:
     raise SystemExit(code)
 
 
+@contextmanager
+def stopping_at_errors(record: type[BaseModel] = StoryboardOptions) -> Iterator[None]:
+    """Stop with one line and code 2 at whatever is wrong with the options of this record."""
+    try:
+        yield
+    except ValidationError as error:
+        stop(explain(error, option_name, valid=record.model_fields))
+    except StoryboardError as error:
+        stop(str(error))
+
+
+def given_options(given: argparse.Namespace, record: type[BaseModel]) -> dict[str, Any]:
+    """The fields of the record that were given."""
+    return {name: value for name, value in vars(given).items() if name in record.model_fields}
+
+
 def option_name(field: str) -> str:
-    """What a field of the record is called on the command line."""
+    """Name of a record's field on the command line."""
     return f"--{field.replace('_', '-')}"
 
 
-def make_parser(program: str, usage: str, description: str, closing: str) -> Parser:
+def new_parser(program: str, usage: str, description: str, closing: str) -> Parser:
     """A parser without options, whose help ends with `closing`."""
     return Parser(
         prog=program,

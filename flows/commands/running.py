@@ -6,9 +6,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pkgutil import resolve_name
 from types import FrameType
+from typing import Any, NamedTuple
 
-from flows.option_parser import FAILURE, INTERRUPTED, stop
+from flows.commands.options import FAILURE, INTERRUPTED, stop
 from flows.terminal import say, say_place
 from models.errors import StoryboardError
 from models.secrets.keys import learn_environment
@@ -18,22 +20,33 @@ PATIENCE = 3
 """The Ctrl-C that ends a run which has not ended after the first."""
 
 
-def run(make: Callable[[], str], to_go_on: str, check: Callable[[], None], *, quiet: bool = True) -> None:
-    """Call what makes something and print where it lies as the last line, or exit with the error in one line.
+class Run(NamedTuple):
+    """A run of a flow that a command asks for."""
 
-    Args:
-        make: imports and runs the flow; returns the location.
-        to_go_on: what to do after an interruption.
-        check: raises a StoryboardError where the run could not succeed.
-        quiet: leave the log's own lines of an error that ends the run to the last line.
-    """
+    flow: str
+    """Where the flow is, as `module:name`. Its module imports Prefect, which takes two seconds."""
+    arguments: tuple[Any, ...]
+    to_go_on: str
+    """What to do after an interruption."""
+    check: Callable[[], None]
+    """Raises a StoryboardError where the run could not succeed."""
+    is_local: bool = False
+    """Whether all models are on this machine, so that the hub's library asks nobody."""
+    quiet: bool = True
+    """Whether the log leaves an error that ends the run to the last line."""
+
+
+def run(wanted: Run) -> None:
+    """Run the flow and print the location that it returns as the last line, or exit with the error in one line."""
+    if wanted.is_local:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's library is first imported
     learn_environment()
     install()
-    _mind_ctrl_c(to_go_on)
+    _mind_ctrl_c(wanted.to_go_on)
     try:
-        place = _made(make, check, quiet)
+        place = _location(wanted)
     except KeyboardInterrupt:
-        stop(f"interrupted; {to_go_on}", INTERRUPTED)
+        stop(f"interrupted; {wanted.to_go_on}", INTERRUPTED)
     except StoryboardError as error:
         stop(str(error), FAILURE)
     try:
@@ -43,16 +56,16 @@ def run(make: Callable[[], str], to_go_on: str, check: Callable[[], None], *, qu
         stop(f"stdout can't be written: {reason}; all was made, and is in {place}", FAILURE)
 
 
-def _made(make: Callable[[], str], check: Callable[[], None], quiet: bool) -> str:
-    from flows.starting import explaining, start  # noqa: PLC0415
+def _location(wanted: Run) -> str:
+    from flows.commands.starting import explaining, start  # noqa: PLC0415
 
     with explaining():
-        start(check)
+        start(wanted.check)
         from flows.logs import leave_errors_to_the_last_line  # noqa: PLC0415
 
-        if quiet:
+        if wanted.quiet:
             leave_errors_to_the_last_line()
-        return make()
+        return str(resolve_name(wanted.flow)(*wanted.arguments))
 
 
 def _mind_ctrl_c(to_go_on: str) -> None:

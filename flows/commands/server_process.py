@@ -1,6 +1,6 @@
 """The process of a temporary server: Prefect's API on a port of this machine, until its standard input is closed.
 
-python -m flows.server_process FOLDER   (FOLDER keeps the databases; the port is the only line on stdout)
+python -m flows.commands.server_process FOLDER   (FOLDER keeps the databases; the port is the only line on stdout)
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from flows.option_parser import FAILURE, stop
+from flows.commands.options import FAILURE, stop
 from models.secrets.keys import learn_environment
 from models.secrets.redaction import install
 

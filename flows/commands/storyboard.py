@@ -6,28 +6,25 @@ Prefect is imported after the arguments have been understood, so that --help and
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from typing import Any
 
-from pydantic import ValidationError
-
-from flows.option_parser import (
+from flows.commands.options import (
     Parser,
     add_groups,
     add_help,
-    make_parser,
-    option_name,
+    given_options,
+    new_parser,
     option_names,
-    stop,
+    stopping_at_errors,
     unknown_option,
 )
-from flows.running import run
-from models.errors import InputError, StoryboardError
+from flows.commands.running import Run, run
+from models.errors import InputError
 from models.forms.storyboard import FORM
 from models.records import STORY_MAX_CHARACTERS
 from models.secrets.keys import Keys
-from models.settings import StoryboardOptions, explain, read_story, with_environment
+from models.settings import StoryboardOptions, read_story, with_environment
 
 PROGRAM = "python -m flows.storyboard"
 
@@ -66,22 +63,19 @@ def parse(arguments: list[str]) -> tuple[str, StoryboardOptions]:
 
     Exits with code 2 and one line if anything is wrong, with 0 after --help.
     """
-    parser = _parser()
+    parser = make_parser()
     given, rest = parser.parse_known_args(arguments)
-    try:
+    with stopping_at_errors():
         _refuse(rest, parser)
         if given.story is None:
             raise InputError(f'a story is needed: {PROGRAM} "Aldar Köse tricks a greedy merchant in the bazaar"')
         story = read_story(given.story).text
         return story, with_environment(StoryboardOptions.model_validate(_values(given)))
-    except ValidationError as error:
-        stop(explain(error, option_name))
-    except StoryboardError as error:
-        stop(str(error))
 
 
-def _parser() -> Parser:
-    parser = make_parser(PROGRAM, "STORY [options]", DESCRIPTION, CLOSING)
+def make_parser() -> Parser:
+    """The parser of this command."""
+    parser = new_parser(PROGRAM, "STORY [options]", DESCRIPTION, CLOSING)
     parser.add_argument(
         "story",
         metavar="STORY",
@@ -108,7 +102,7 @@ def _refuse(rest: list[str], parser: argparse.ArgumentParser) -> None:
 
 
 def _values(given: argparse.Namespace) -> dict[str, Any]:
-    values = {name: value for name, value in vars(given).items() if name in StoryboardOptions.model_fields}
+    values = given_options(given, StoryboardOptions)
     if given.ref_guided and values.setdefault("pipeline", "reference_guided") != "reference_guided":
         raise InputError(f"--ref-guided contradicts --pipeline {values['pipeline']}")
     return values
@@ -117,17 +111,11 @@ def _values(given: argparse.Namespace) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> None:
     """Run the storyboard flow; exit code 0 and the directory as the last line, or 1 and the error in one line."""
     story, options = parse(sys.argv[1:] if arguments is None else arguments)
-    if options.get_profile().is_local:
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's library is first imported
-
-    def make() -> str:
-        from flows.storyboard import storyboard  # noqa: PLC0415
-
-        return storyboard(story, options)
 
     def check() -> None:
         from models.preflight.checks import require  # noqa: PLC0415
 
         require(options, Keys())
 
-    run(make, "run the same command again to go on", check)
+    is_local = options.get_profile().is_local
+    run(Run("flows.storyboard:storyboard", (story, options), "run the same command again to go on", check, is_local))

@@ -5,14 +5,21 @@ Prefect is imported after the arguments have been understood, so that --help and
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from flows.option_parser import Parser, add_groups, add_help, make_parser, option_name, refuse_rest, stop
-from flows.running import run
-from models.errors import InputError, StoryboardError
+from flows.commands.options import (
+    Parser,
+    add_groups,
+    add_help,
+    new_parser,
+    option_name,
+    refuse_rest,
+    stopping_at_errors,
+)
+from flows.commands.running import Run, run
+from models.errors import InputError
 from models.forms.form import NOTHING
 from models.forms.training import FORM
 from models.lora.configuration.accelerate_settings import read_accelerate_config
@@ -74,18 +81,16 @@ def parse(arguments: list[str]) -> TrainingOptions:
 
     Exits with code 2 and one line if anything is wrong, with 0 after --help.
     """
-    parser = _parser()
+    parser = make_parser()
     given, rest = parser.parse_known_args(arguments)
-    try:
+    with stopping_at_errors():
         _refuse_foreign(rest)
         refuse_rest(rest, parser, "there are only options, and {} is none; a configuration file is --config FILE")
         config = Path(given.config) if given.config is not None else None
         values = {name: _value(name, vars(given)[name]) for name in FORM.options if name in given}
         options = training_options(values, config, option_name)
         read_accelerate_config(Path(options.accelerate_config) if options.accelerate_config else None)
-    except StoryboardError as error:
-        stop(str(error))
-    return options
+        return options
 
 
 def _refuse_foreign(rest: list[str]) -> None:
@@ -99,8 +104,9 @@ def _refuse_foreign(rest: list[str]) -> None:
             raise InputError(f"{argument.partition('=')[0]} is another trainer's option; here: {here}")
 
 
-def _parser() -> Parser:
-    parser = make_parser(PROGRAM, "[--config FILE] [options]", DESCRIPTION, CLOSING)
+def make_parser() -> Parser:
+    """The parser of this command."""
+    parser = new_parser(PROGRAM, "[--config FILE] [options]", DESCRIPTION, CLOSING)
     parser.add_argument_group("the configuration").add_argument(
         "--config", metavar="FILE", help="YAML file of the options below, such as configs/training_config.yaml"
     )
@@ -122,18 +128,12 @@ def _value(name: str, value: Any) -> Any:
 def main(arguments: list[str] | None = None) -> None:
     """Run the training flow; exit code 0 and where the character lies as the last line, or 1 and the error in one."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
-    if options.get_profile().is_local:
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's library is first imported
-
-    def make() -> str:
-        from flows.training import train_lora  # noqa: PLC0415
-
-        return train_lora(options=options)
-
-    run(make, "--resume-from-checkpoint latest goes on from the last checkpoint", lambda: _check(options))
+    to_go_on = "--resume-from-checkpoint latest goes on from the last checkpoint"
+    is_local = options.get_profile().is_local
+    run(Run("flows.training:train_lora", ("", options), to_go_on, lambda: check(options), is_local))
 
 
-def _check(options: TrainingOptions) -> None:
+def check(options: TrainingOptions) -> None:
     """What the flow's first two stages look at, without a server."""
     from models.language.prompts import token_counter  # noqa: PLC0415
     from models.lora.data.dataset import read_set, require_enough  # noqa: PLC0415

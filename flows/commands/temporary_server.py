@@ -46,7 +46,7 @@ class TemporaryServer:
         self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the process)
         self.password = settings.server.api.auth_string
         self.process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "flows.server_process", str(folder)],
+            [sys.executable, "-m", "flows.commands.server_process", str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,

@@ -9,16 +9,22 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import ValidationError
-
-from flows.option_parser import Parser, add_groups, add_help, make_parser, option_name, refuse_rest, stop
-from flows.running import run
-from models.errors import InputError, StoryboardError
+from flows.commands.options import (
+    Parser,
+    add_groups,
+    add_help,
+    given_options,
+    new_parser,
+    refuse_rest,
+    stopping_at_errors,
+)
+from flows.commands.running import Run, run
+from models.errors import InputError
 from models.forms.redo import FORM
 from models.records import MAX_FRAMES
 from models.redo.plan import RedoOptions, plan_redo
 from models.secrets.keys import Keys
-from models.settings import check_names, explain
+from models.settings import check_names
 
 PROGRAM = "python -m flows.redo_frame"
 
@@ -61,23 +67,20 @@ def parse(arguments: list[str]) -> Asked:
 
     Exits with code 2 and one line if anything is wrong, with 0 after --help.
     """
-    parser = _parser()
+    parser = make_parser()
     given, rest = parser.parse_known_args(arguments)
-    try:
+    with stopping_at_errors(RedoOptions):
         refuse_rest(rest, parser, "one board and one frame are needed, and {} is a third; put a prompt in quotes")
         if given.board is None or given.frame is None:
             raise InputError(f"a board and a frame's number are needed: {PROGRAM} FOLDER 4")
-        values = {name: value for name, value in vars(given).items() if name in RedoOptions.model_fields}
         check_names()
-        return Asked(given.board, _number(given.frame), RedoOptions.model_validate(values))
-    except ValidationError as error:
-        stop(explain(error, option_name, valid=RedoOptions.model_fields))
-    except StoryboardError as error:
-        stop(str(error))
+        options = RedoOptions.model_validate(given_options(given, RedoOptions))
+        return Asked(given.board, _number(given.frame), options)
 
 
-def _parser() -> Parser:
-    parser = make_parser(PROGRAM, "BOARD FRAME [options]", DESCRIPTION, CLOSING)
+def make_parser() -> Parser:
+    """The parser of this command."""
+    parser = new_parser(PROGRAM, "BOARD FRAME [options]", DESCRIPTION, CLOSING)
     whose = "The storyboard's directory, or the id of the flow run that made it"
     parser.add_argument("board", metavar="BOARD", nargs="?", help=whose)
     parser.add_argument("frame", metavar="FRAME", nargs="?", help="Number of the frame, from 1 on")
@@ -96,15 +99,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the redo-frame flow; exit code 0 and the directory as the last line, or 1 and the error in one line."""
     asked = parse(sys.argv[1:] if arguments is None else arguments)
 
-    def make() -> str:
-        from flows.redo_frame import redo_frame  # noqa: PLC0415
-
-        return redo_frame(asked.board, asked.frame, asked.options)
-
     def check() -> None:
         from models.preflight.checks import require  # noqa: PLC0415
 
         if Path(asked.board).is_dir():  # a run's id is looked up on the server
             require(plan_redo(asked.board, asked.frame, asked.options).painting, Keys())
 
-    run(make, "the board is as it was; run the same command again to go on", check)
+    run(Run("flows.redo_frame:redo_frame", asked, "the board is as it was; run the same command again to go on", check))

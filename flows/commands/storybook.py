@@ -6,20 +6,27 @@ Prefect is imported after the arguments have been understood, so that --help and
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from typing import NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from flows.command_line import SHORT_NAMES, VALUES
-from flows.option_parser import Parser, add_groups, add_help, make_parser, option_name, refuse_rest, stop
-from flows.running import run
+from flows.commands.options import (
+    Parser,
+    add_groups,
+    add_help,
+    given_options,
+    new_parser,
+    refuse_rest,
+    stopping_at_errors,
+)
+from flows.commands.running import Run, run
+from flows.commands.storyboard import SHORT_NAMES, VALUES
 from models.book.stories import AtOnce, read_stories
-from models.errors import InputError, StoryboardError
+from models.errors import InputError
 from models.forms.storyboard import FORM
 from models.secrets.keys import Keys
-from models.settings import StoryboardOptions, check_names, explain, with_environment
+from models.settings import StoryboardOptions, check_names, with_environment
 
 PROGRAM = "python -m flows.storybook"
 
@@ -61,19 +68,14 @@ def parse(arguments: list[str]) -> Asked:
 
     Exits with code 2 and one line if anything is wrong, with 0 after --help.
     """
-    parser = _parser()
+    parser = make_parser()
     given, rest = parser.parse_known_args(arguments)
-    try:
+    with stopping_at_errors():
         refuse_rest(rest, parser, "one file of stories is needed, and {} is a second one: a story is --story TEXT")
         read_stories(given.story, given.file)
-        values = {name: value for name, value in vars(given).items() if name in StoryboardOptions.model_fields}
-        options = StoryboardOptions.model_validate(values)
+        options = StoryboardOptions.model_validate(given_options(given, StoryboardOptions))
         check_names()
         return Asked(given.story, given.file, options, given.deployment, _at_once(given))
-    except ValidationError as error:
-        stop(explain(error, option_name))
-    except StoryboardError as error:
-        stop(str(error))
 
 
 def _at_once(given: argparse.Namespace) -> int:
@@ -86,8 +88,9 @@ def _at_once(given: argparse.Namespace) -> int:
     return count
 
 
-def _parser() -> Parser:
-    parser = make_parser(PROGRAM, "[FILE] [--story TEXT] [options]", DESCRIPTION, CLOSING)
+def make_parser() -> Parser:
+    """The parser of this command."""
+    parser = new_parser(PROGRAM, "[FILE] [--story TEXT] [options]", DESCRIPTION, CLOSING)
     parser.add_argument("file", metavar="FILE", nargs="?", help="Text file with one story a line")
     own = parser.add_argument_group("the stories, and what makes them")
     own.add_argument(
@@ -107,17 +110,9 @@ def _parser() -> Parser:
 def main(arguments: list[str] | None = None) -> None:
     """Run the storybook flow; exit code 0 and the index's folder as the last line, or 1 and the error in one line."""
     asked = parse(sys.argv[1:] if arguments is None else arguments)
-    try:
+    with stopping_at_errors():
         chosen = with_environment(asked.options)
-    except StoryboardError as error:
-        stop(str(error))
-    if asked.deployment is None and chosen.get_profile().is_local:
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's library is first imported
-
-    def make() -> str:
-        from flows.storybook import storybook  # noqa: PLC0415
-
-        return storybook(asked.stories, asked.file, asked.options, asked.deployment, asked.at_once)
+    is_local = asked.deployment is None and chosen.get_profile().is_local
 
     def check() -> None:
         from models.preflight.checks import require  # noqa: PLC0415
@@ -125,4 +120,5 @@ def main(arguments: list[str] | None = None) -> None:
         if asked.deployment is None:
             require(chosen, Keys())
 
-    run(make, "run the same command again to go on", check, quiet=False)  # a story that fails is told when it does
+    # Not quiet: a story that fails is told when it fails.
+    run(Run("flows.storybook:storybook", asked, "run the same command again to go on", check, is_local, quiet=False))

@@ -49,7 +49,7 @@ def start(check: Callable[[], None]) -> None:
         raise InputError(
             "no Prefect server is named, and PREFECT_SERVER_EPHEMERAL_ENABLED is off: set PREFECT_API_URL, or that on"
         )
-    from flows.temporary_server import TemporaryServer  # noqa: PLC0415
+    from flows.commands.temporary_server import TemporaryServer  # noqa: PLC0415
 
     with TemporaryServer.starting(settings) as server:
         check()
