@@ -129,14 +129,14 @@ def test_wrong_parameters_are_refused_before_there_is_a_run(typed: Typed, wrong:
 
 
 def test_queued_runs_finish_one_at_a_time_in_order_and_a_training_last(service: Service, tmp_path: Path) -> None:
-    """A storyboard, five short runs and a training for one slot."""
+    """A storyboard, three short runs and a training for one slot."""
     deployment = service.deploy_short("interactive")
     options = {"profile": "tiny", "train_data_dir": str(tmp_path), "output_dir": str(tmp_path), "device": "cpu"}
     first = service.queue("storyboard/steppe", story="story 1", options=QUICK)
     training = service.queue("train-lora/steppe", options=options)
-    others = [service.queue(deployment, place=str(tmp_path / f"run {number}")) for number in range(5)]
+    others = [service.queue(deployment, place=str(tmp_path / f"run {number}")) for number in range(3)]
     runs = [service.until_ended(run) for run in (first, *others, training)]
-    assert [run["state_type"] for run in runs] == ["COMPLETED"] * 6 + ["FAILED"]
+    assert [run["state_type"] for run in runs] == ["COMPLETED"] * 4 + ["FAILED"]
     for earlier, later in itertools.pairwise(runs):
         assert datetime.fromisoformat(earlier["end_time"]) <= datetime.fromisoformat(later["start_time"])
 
@@ -171,7 +171,7 @@ def test_a_training_goes_from_the_command_to_a_published_character(service: Serv
 def test_a_cancelled_training_keeps_its_last_whole_checkpoint_and_goes_on_from_it(
     service: Service, tmp_path: Path
 ) -> None:
-    options = {**training_of(tmp_path), "max_train_steps": 400, "checkpointing_steps": 20, "checkpoints_total_limit": 2}
+    options = {**training_of(tmp_path), "max_train_steps": 160, "checkpointing_steps": 20, "checkpoints_total_limit": 2}
     options["name"] = "stopped_hero"
     folder = tmp_path / "checkpoints"
     run = service.queue("train-lora/steppe", options=options)
@@ -180,7 +180,7 @@ def test_a_cancelled_training_keeps_its_last_whole_checkpoint_and_goes_on_from_i
     assert service.until_ended(run)["state_name"] == "Cancelled"
     until(lambda: not service.engines(run))
     *_, last = checkpoints.list_steps(folder)
-    assert 20 <= last < 400
+    assert 20 <= last < 160
     assert {path.name for path in folder.iterdir() if path.name.startswith(".")} == {".latents", ".training.lock"}
     [stopped] = [message for message in logs_of(service, run) if message.startswith("stopped (")]
     assert f"checkpoint-{last}" in stopped
@@ -188,7 +188,7 @@ def test_a_cancelled_training_keeps_its_last_whole_checkpoint_and_goes_on_from_i
     ended = service.until_ended(again)
     assert ended["state_name"] == "Completed", ended["state"]["message"]
     until(lambda: any(f"checkpoint-{last}" in message for message in logs_of(service, again)))
-    assert checkpoints.list_steps(folder)[-1] == 400
+    assert checkpoints.list_steps(folder)[-1] == 160
 
 
 def test_keys_and_password_are_nowhere_but_in_the_environment(
