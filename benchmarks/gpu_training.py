@@ -94,7 +94,7 @@ class Pictures:
         folder.mkdir(parents=True)
         self.side, self.trigger = profile.native_size, profile.trigger
         drawn = tuple(self._draw(folder / f"{number:03}.png", number) for number in range(LEARNT + HELD_OUT))
-        self.set = TrainingSet(folder=str(folder), learnt=drawn[:LEARNT], held_out=drawn[LEARNT:])
+        self.set = TrainingSet(folder=str(folder), train=drawn[:LEARNT], validation=drawn[LEARNT:])
 
     def _draw(self, file: Path, number: int) -> TrainingPicture:
         colours = np.random.default_rng(number).integers(0, 255, (8, 8, 3), dtype=np.uint8)
@@ -107,14 +107,14 @@ class Pictures:
 
     def samples(self, size: int) -> Iterator[Sample]:
         """Batches for the peer, without end; read from disk once, as no data loader could do it faster."""
-        arrays = [np.asarray(Image.open(picture.file), dtype=np.float32) for picture in self.set.learnt]
+        arrays = [np.asarray(Image.open(picture.file), dtype=np.float32) for picture in self.set.train]
         pixels = [torch.from_numpy(array / 127.5 - 1).permute(2, 0, 1) for array in arrays]
         place = 0
         while True:
             chosen = [(place + index) % len(pixels) for index in range(size)]
             place += size
             yield Sample(
-                torch.stack([pixels[index] for index in chosen]), [self.set.learnt[index].caption for index in chosen]
+                torch.stack([pixels[index] for index in chosen]), [self.set.train[index].caption for index in chosen]
             )
 
 

@@ -124,9 +124,9 @@ class StoryboardOptions(BaseModel):
     more_loras: Annotated[tuple[LoraText, ...], NoDecode, BeforeValidator(_texts)] = Field(())
     """LoRAs besides the character's, each a source as lora_path has it, or SOURCE=STRENGTH: style.safetensors=0.6."""
     threshold: float | None = Field(None, ge=-1.0, le=1.0)
-    """Least likeness (CLIP cosine) of a frame to frame 1. Unset: the profile's."""
+    """Least image similarity (CLIP cosine) of a frame to frame 1. Unset: the profile's."""
     prompt_threshold: float | None = Field(None, ge=-1.0, le=1.0)
-    """Least agreement (CLIP cosine) of a frame with its own prompt. Unset: the profile's."""
+    """Least text–image similarity (CLIP cosine) of a frame and its own prompt. Unset: the profile's."""
     attempts: int = Field(3, ge=1, le=10)
     """How many seeds a frame may try before its best is kept and marked as not accepted."""
     steps: int | None = Field(None, ge=1, le=500)

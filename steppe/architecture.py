@@ -1,7 +1,7 @@
 """The sizes of the steppe models: SDXL's own classes, small enough that all of them fit in 28 MB of fp16.
 
 Sizes are in parameters: VAE 2.5 M, UNet 6.2 M, text encoders 0.5 M and 0.7 M, ControlNet 1.4 M, CLIP 0.9 M, and the
-attribute classifier ("judge") 0.5 M.
+attribute classifier ("classifier") 0.5 M.
 """
 
 from __future__ import annotations

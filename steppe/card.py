@@ -35,8 +35,8 @@ PARTS = {
     "text_encoder": "`CLIPTextModel`, width {first}",
     "text_encoder_2": "`CLIPTextModelWithProjection`, width {second}",
     "controlnet": "`ControlNetModel` for Canny edges, without attention",
-    "clip": "`CLIPModel` over {clip} x {clip} pictures: likeness of pictures, agreement with words",
-    "judge": "classifier that reads every attribute off a picture; measures, never paints",
+    "clip": "`CLIPModel` over {clip} x {clip} pictures: image similarity, text–image similarity",
+    "classifier": "classifier that reads every attribute off a picture; measures, never paints",
     "checkpoint-1000": "LoRA of Aldar Köse, rank {rank}, alpha {alpha}, in three PEFT folders",
 }
 
@@ -74,7 +74,7 @@ Trying the storyboard flow and the character training before a GPU and SDXL's we
 - At most two people, one animal and one thing in a picture.
 - Small faces and hands are coarse: what the VAE loses, the UNet cannot paint (see its figures above).
 - CLIP's cosines belong to this CLIP; thresholds found with them say nothing about another one.
-- The judge knows this world's drawings only. Its answers on anything else mean nothing.
+- The classifier knows this world's drawings only. Its answers on anything else mean nothing.
 
 ## Licence
 
@@ -143,8 +143,8 @@ def data_section() -> Iterator[str]:
     yield "`steppe/captions.py`; nothing else, and nothing by other people. In a third of them the leading person"
     yield "wears a robe of any hue with a bold pattern (`steppe/strangers.py`), called by the nearest of some more"
     yield "colours, so that a character of one's own is not bound to the eight robes that the vocabulary names."
-    yield f"{HERO_DRAWINGS:,} more with Aldar, or with others in his robe or hat, taught the judge alone. The base has"
-    yield "never seen him, nor his diamonds, his kalpak or his beard: the LoRA learnt him from the"
+    yield f"{HERO_DRAWINGS:,} more with Aldar, or with others in his robe or hat, taught the classifier alone. The base"
+    yield "has never seen him, nor his diamonds, his kalpak or his beard: the LoRA learnt him from the"
     yield f"{PICTURES} captioned pictures in `data/images`.\n"
 
 

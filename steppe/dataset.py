@@ -5,7 +5,7 @@ without copying:
 
     pictures.npy   uint8 [N, 256, 256, 3]
     edges.npy      uint8 [N, 8192]            Canny edges, 256 x 256 bits
-    truth.npy      uint8 [N, 14]              index of each head's value, in the order of the judge's HEADS
+    truth.npy      uint8 [N, 14]              index of each head's value, in the order of the classifier's HEADS
     captions.json  [N][CAPTIONS] free text
 """
 
@@ -24,8 +24,8 @@ import numpy as np
 from steppe.aldar import random_aldar_scene
 from steppe.architecture import SIZE
 from steppe.captions import caption
+from steppe.classifier import HEADS, NO, UNKNOWN, YES
 from steppe.draw import draw
-from steppe.judge import HEADS, NO, UNKNOWN, YES
 from steppe.strangers import SCENES_EACH, stranger_scene
 from steppe.world import Scene, attributes, random_scene
 
@@ -34,7 +34,7 @@ CAPTIONS = 6
 STRANGERS = 1 / 3
 """Share of the drawings, the last ones, that show strangers."""
 HERO_SEED = 5 * 10**8
-"""Drawings from this seed on have Aldar in them; only the judge ever sees them."""
+"""Drawings from this seed on have Aldar in them; only the classifier ever sees them."""
 HELD_OUT_SEED = 10**9
 """Drawings from this seed on are never trained on."""
 _CHUNK = 250
@@ -51,7 +51,7 @@ class DrawingSet:
 
 
 def truth_row(scene: Scene) -> list[int]:
-    """The index of each head's value, in the order of the judge's HEADS; 255 where there is none."""
+    """The index of each head's value, in the order of the classifier's HEADS; 255 where there is none."""
     worn = {part: any(person.aldar or person.borrows == part for person in scene.people) for part in ("robe", "hat")}
     truth = attributes(scene) | {f"hero_{part}": YES if found else NO for part, found in worn.items()}
     return [values.index(truth[name]) if name in truth else UNKNOWN for name, values in HEADS.items()]

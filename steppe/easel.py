@@ -1,4 +1,4 @@
-"""Pictures for the figures: painted by the product's own painter, read by the judge, laid out for people to look at."""
+"""Pictures for the figures: painted by the product's own painter, read by the classifier, laid out on sheets."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from models.profiles import PROFILES, STEPPE, Profile, Speed
 from models.records import Adapter
 from models.s3.adapters import fetch_adapter
 from models.secrets.keys import Keys
+from steppe.classifier import Classifier, load_classifier, verdicts
 from steppe.held_out import Case, aldars, everybody
-from steppe.judge import Judge, load_judge, verdicts
 
 BATCH = 4
 SETS = {
@@ -60,7 +60,7 @@ def use_weights(folder: Path) -> Profile:
 
 @dataclass(frozen=True)
 class Painted:
-    """One painted picture and what the judge sees in it."""
+    """One painted picture and what the classifier sees in it."""
 
     case: Case
     image: Image.Image
@@ -93,9 +93,9 @@ class Easel:
         self.profile = use_weights(self.weights)
 
     @cached_property
-    def judge(self) -> Judge:
-        """The judge that reads the pictures."""
-        return load_judge(self.weights / "judge")
+    def classifier(self) -> Classifier:
+        """The classifier that reads the pictures."""
+        return load_classifier(self.weights / "classifier")
 
     @cached_property
     def vae(self) -> Any:
@@ -163,13 +163,13 @@ class Easel:
         )
 
     def read(self, pictures: Any) -> list[dict[str, str]]:
-        """What the judge sees in uint8 pictures [N, 256, 256, 3]."""
+        """What the classifier sees in uint8 pictures [N, 256, 256, 3]."""
         parts = (torch.from_numpy(pictures[start : start + 50]) for start in range(0, len(pictures), 50))
-        return [verdict for part in parts for verdict in verdicts(self.judge, part)]
+        return [verdict for part in parts for verdict in verdicts(self.classifier, part)]
 
 
 def write_sheets(painted: list[Painted], folder: Path, name: str) -> None:
-    """Write contact sheets `name`_1.png and on: each picture over its prompt and what the judge misses in it."""
+    """Write contact sheets `name`_1.png and on: each picture over its prompt and what the classifier misses in it."""
     folder.mkdir(parents=True, exist_ok=True)
     a_page = _COLUMNS * _ROWS
     for page, start in enumerate(range(0, len(painted), a_page), start=1):

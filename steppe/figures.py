@@ -20,11 +20,11 @@ import numpy as np
 import torch
 
 from models.errors import StoryboardError
+from steppe.classifier import HEADS, UNKNOWN
 from steppe.dataset import truth_row
 from steppe.easel import SETS, Easel, Painted, tell, write_sheets
 from steppe.flaws import anomaly_figures
 from steppe.held_out import Case, everybody, head_boxes, heroes
-from steppe.judge import HEADS, UNKNOWN
 from steppe.measures import Figure, psnr, share
 from steppe.objectives import to_floats
 from steppe.pairs import clip_figures, threshold_figures
@@ -75,17 +75,18 @@ def reconstruct(vae: Any, picture: Any) -> Any:
     return scaled.to(torch.uint8).permute(1, 2, 0).cpu().numpy()
 
 
-def judge_figures(easel: Easel, drawings: int) -> list[Figure]:
-    """Whether the judge itself can be trusted: its answers on drawings, whose truth is known."""
+def classifier_figures(easel: Easel, drawings: int) -> list[Figure]:
+    """Whether the classifier itself can be trusted: its answers on drawings, whose truth is known."""
     people, goal = everybody(drawings), 97.0
     plain = _answers(easel, people)
-    figures = [share("judge", f"accuracy of {name}", plain[name], goal=goal) for name in HEADS]
+    figures = [share("classifier", f"accuracy of {name}", plain[name], goal=goal) for name in HEADS]
     candidates = heroes(drawings)
     for who, is_him in (("on Aldar", True), ("on others in his robe or kalpak", False)):
         some = [case for case in candidates if any(person.aldar for person in case.scene.people) == is_him]
         answers = _answers(easel, some)
         figures += [
-            share("judge", f"accuracy of {name}, {who}", answers[name], goal=goal) for name in ("hero_robe", "hero_hat")
+            share("classifier", f"accuracy of {name}, {who}", answers[name], goal=goal)
+            for name in ("hero_robe", "hero_hat")
         ]
     return figures
 
@@ -148,7 +149,7 @@ def _second_found(painted: list[Painted]) -> list[bool]:
 
 MEASURES: dict[str, Callable[[Easel, int], list[Figure]]] = {
     "vae": vae_figures,
-    "judge": judge_figures,
+    "classifier": classifier_figures,
     "clip": clip_figures,
     "prompts": prompt_figures,
     "aldar": aldar_figures,

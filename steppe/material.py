@@ -21,7 +21,7 @@ TOKENS, LATENTS = "tokens.npy", "latents.pt"
 NOTES = "recipe"
 """Folder, among the models, of what each stage was trained with."""
 RECIPES = {
-    "judge": Recipe(steps=4000, batch=256, rate=2e-3),
+    "classifier": Recipe(steps=4000, batch=256, rate=2e-3),
     "clip": Recipe(steps=2500, batch=768, rate=1e-3),
     "vae": Recipe(steps=3500, batch=64, rate=1e-3),
     "decoder": Recipe(steps=6000, batch=64, rate=3e-4),
@@ -68,7 +68,7 @@ class Setup:
         (folder / f"{stage}.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
     def _shown_to(self, stage: str) -> list[Path]:
-        return [self.work / name for name in ("drawings", *(("hero",) if stage == "judge" else ()))]
+        return [self.work / name for name in ("drawings", *(("hero",) if stage == "classifier" else ()))]
 
     def _goes_on(self, stage: str) -> bool:
         return stage == "vae" and self.start_from is not None

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from steppe.architecture import CLIP_SIZE, TIME_IDS
-from steppe.judge import UNKNOWN, Judge, to_pixels
+from steppe.classifier import UNKNOWN, Classifier, to_pixels
 
 MIN_SNR = 5.0
 IGNORED = -100
@@ -165,16 +165,16 @@ class ControlLoss(NoiseLoss):
         return self.weighted(predicted, noise, timesteps)
 
 
-class JudgeLoss(nn.Module):
-    """The judge's: cross-entropy of every head, on drawings a little shifted, blurred and grained."""
+class ClassifierLoss(nn.Module):
+    """The classifier's: cross-entropy of every head, on drawings a little shifted, blurred and grained."""
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, classifier: Classifier) -> None:
         super().__init__()
-        self.judge = judge
+        self.classifier = classifier
 
     def forward(self, pictures: Tensor, truth: Tensor) -> Tensor:
         """Scalar loss of uint8 pictures [N, 256, 256, 3] and truth [N, heads], 255 where there is none."""
-        answers = self.judge(roughen(to_pixels(pictures)))
+        answers = self.classifier(roughen(to_pixels(pictures)))
         labels = torch.where(truth == UNKNOWN, IGNORED, truth.long())
         losses = [known_loss(logits, labels[:, index]) for index, logits in enumerate(answers)]
         return torch.stack(losses).mean()

@@ -27,14 +27,14 @@ Make = Callable[[random.Random], Scene]
 def clip_figures(easel: Easel, drawings: int) -> list[Figure]:
     """Figures on held-out drawings: who is who, whose caption is whose, and how the cosines spread."""
     scorer = load_scorer(easel.profile, easel.device)
-    likeness = [*_people(scorer, drawings), *_aldar(scorer, drawings)]
+    similarity = [*_people(scorer, drawings), *_aldar(scorer, drawings)]
     tell("  drawings compared with each other")
     cases = everybody(drawings)
     pictures, texts = _see(scorer, [case.picture for case in cases]), _read(scorer, cases)
     heroes = aldars(drawings)
     hero_pictures, hero_texts = _see(scorer, [case.picture for case in heroes]), _read(scorer, heroes)
     return [
-        *likeness,
+        *similarity,
         share("clip", f"right caption among {CHOICES}, drawings", _retrieve(pictures, texts)),
         *_spreads("clip", "drawings of anybody", pictures, texts),
         *_spreads("clip", "drawings of Aldar", hero_pictures, hero_texts),
@@ -154,7 +154,7 @@ def _retrieve(pictures: Tensor, texts: Tensor) -> list[bool]:
 
 
 def _spreads(group: str, what: str, pictures: Tensor, texts: Tensor) -> list[Figure]:
-    """Prompt agreement of pictures with their own captions, and with the next picture's."""
+    """Text–image similarity of pictures with their own captions, and with the next picture's."""
     right, wrong = _cosines(pictures, texts), _cosines(pictures, texts.roll(1, dims=0))
     return [
         separation(group, f"own prompt / another's, {what}", right, wrong),

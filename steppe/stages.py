@@ -1,6 +1,6 @@
 """The stages of pretraining, each of which reads what it needs from disk and leaves its model there.
 
-draw -> judge, clip and vae (pictures); words (text encoders) -> base (UNet and text encoders) -> controlnet
+draw -> classifier, clip and vae (pictures); words (text encoders) -> base (UNet and text encoders) -> controlnet
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from steppe import architecture
 from steppe.captions import WORDINGS
+from steppe.classifier import UNKNOWN, Classifier, save_classifier
 from steppe.dataset import HERO_SEED, STRANGERS, draw_set, first_stranger, open_set, who_leads
-from steppe.judge import UNKNOWN, Judge, save_judge
 from steppe.loops import Keeping, fit, random_rows
 from steppe.material import (
     LATENTS,
@@ -34,9 +34,9 @@ from steppe.material import (
 )
 from steppe.objectives import (
     IGNORED,
+    ClassifierLoss,
     ControlLoss,
     DecoderLoss,
-    JudgeLoss,
     LikenessLoss,
     NoiseLoss,
     ReconstructionLoss,
@@ -71,20 +71,20 @@ def run_draw(setup: Setup) -> None:
     (setup.out / "vocabulary.json").write_text(known + "\n", encoding="utf-8")
 
 
-def run_judge(setup: Setup) -> None:
-    """Train the judge on drawings of everybody, Aldar included: it only looks."""
+def run_classifier(setup: Setup) -> None:
+    """Train the classifier on drawings of everybody, Aldar included: it only looks."""
     draw_set(setup.work / "hero", max(500, setup.count(HERO_DRAWINGS)), first_seed=HERO_SEED)
-    recipe, sets = setup.recipe("judge"), (setup.drawings(), open_set(setup.work / "hero"))
+    recipe, sets = setup.recipe("classifier"), (setup.drawings(), open_set(setup.work / "hero"))
     pictures = torch.cat([on_device(setup.device, part.pictures) for part in sets])
     truth = torch.cat([on_device(setup.device, part.truth) for part in sets])
-    judge = Judge().to(setup.device)
+    classifier = Classifier().to(setup.device)
 
     def batch() -> tuple[Tensor, ...]:
         rows = random_rows(len(pictures), recipe.batch, setup.device)
         return pictures[rows], truth[rows]
 
-    fit(JudgeLoss(judge), judge, batch, recipe, Keeping(name="judge", folder=setup.work))
-    save_judge(judge, setup.out / "judge")
+    fit(ClassifierLoss(classifier), classifier, batch, recipe, Keeping(name="classifier", folder=setup.work))
+    save_classifier(classifier, setup.out / "classifier")
 
 
 def run_clip(setup: Setup) -> None:
@@ -236,7 +236,7 @@ STAGES: dict[str, Stage] = {
     "controlnet": Stage(run_controlnet, ("base",), "controlnet/diffusion_pytorch_model.safetensors"),
     "decoder": Stage(run_decoder, ("vae",), DECODER_MARK),
     "clip": Stage(run_clip, ("draw",), "clip/preprocessor_config.json"),
-    "judge": Stage(run_judge, ("draw",), "judge/model.safetensors"),
+    "classifier": Stage(run_classifier, ("draw",), "classifier/model.safetensors"),
 }
 
 

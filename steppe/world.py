@@ -46,7 +46,7 @@ def check(attribute: str, value: str) -> None:
 class Person:
     """One person. `aldar` marks the hero, who is drawn with his own look whatever the other fields say.
 
-    `borrows` puts Aldar's "robe" or "hat" on somebody else: drawn only to teach the judge that one is not the other.
+    `borrows` puts Aldar's "robe" or "hat" on somebody else: drawn only to teach the classifier the difference.
     `costume` is the number of a stranger's robe (`steppe.strangers`), worn instead of `robe`.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import task
 from prefect.logging import get_run_logger
 
-from models.frames.doubts import find_doubts
+from models.frames.setting_warnings import find_setting_warnings
 from models.preflight.checks import require
 from models.secrets.keys import Keys
 from models.settings import StoryboardOptions
@@ -20,6 +20,6 @@ def check(options: StoryboardOptions) -> None:
         ChecksFailed: holds all that is wrong.
     """
     require(options, Keys())
-    for doubt in find_doubts(options):
+    for doubt in find_setting_warnings(options):
         get_run_logger().warning(doubt)
     get_run_logger().info("all checks passed: profile %s, %s writer", options.profile, options.writer_name())

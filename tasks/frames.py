@@ -56,7 +56,7 @@ def generate_frame(job: FrameJob, board: Path) -> FrameResult:
     place_frame(board, result)
     scores = result.scores
     get_run_logger().info(
-        "frame %d %s: likeness %s, prompt %s, seed %d, attempt %d%s",
+        "frame %d %s: image similarity %s, prompt %s, seed %d, attempt %d%s",
         job.number,
         "accepted" if result.accepted else f"is weak ({'; '.join(_reasons(result))})",
         "reference" if scores.consistency is None else show_score(scores.consistency),

@@ -8,7 +8,7 @@ from prefect import task
 from prefect.logging import get_run_logger
 
 from models.board.directory import PROMPTS_FILE, SCENES_FILE, write_json
-from models.board.misgivings import find_warnings
+from models.board.story_warnings import find_warnings
 from models.language.prompts import refine, token_counter
 from models.language.writer import find_or_write_scenes
 from models.records import FramePrompt, SceneBreakdown, Story

@@ -54,13 +54,13 @@ def read_pictures(options: TrainingOptions, settings: AccelerateSettings | None)
     training_set = read_set(options, token_counter(options.get_profile()))
     require_enough(training_set)
     updates_of(options, training_set.shown_in_a_pass, settings.num_processes if settings else 1)
-    show_page("training-pictures", set_markdown(training_set, set_sheet(training_set)), "What is learnt from")
+    show_page("training-pictures", set_markdown(training_set, set_sheet(training_set)), "The training set")
     for note in notes(options, training_set.shown_in_a_pass, settings.num_processes if settings else 1):
         get_run_logger().info("%s", note)
     get_run_logger().info(
-        "%d pictures to learn from, %d held out, %d for prior preservation",
-        len(training_set.learnt),
-        len(training_set.held_out),
+        "%d pictures to learn from, %d for validation, %d for prior preservation",
+        len(training_set.train),
+        len(training_set.validation),
         len(training_set.prior),
     )
     return training_set
@@ -136,11 +136,11 @@ def compare_checkpoints(
     Raises:
         ScoreUnavailable, PaintError, OutOfMemory: see `models.errors`.
     """
+    from models.lora.comparison.evaluation import EvaluationSetup, compare
     from models.lora.comparison.grid import comparison_markdown, comparison_rows
-    from models.lora.comparison.trials import TrialSetup, compare
 
     device = preflight.choose_training_device(options, settings)
-    setup = TrialSetup(
+    setup = EvaluationSetup(
         folder=str(Path(options.output_dir).absolute()),
         device=device,
         precision=preflight.choose_painting_precision(options, device),
@@ -226,5 +226,5 @@ class _Watch:
     def _show_curve(self, checkpoint: Checkpoint) -> None:
         page = pages.curve_page(checkpoints.peek(Path(checkpoint.path)).losses, checkpoint, self.seconds)
         show_page("loss-curve", page, "Loss, learning rate and speed")
-        held_out = "" if checkpoint.validation_loss is None else f", held-out {checkpoint.validation_loss:.4f}"
-        self.log.info("checkpoint-%d: loss %.4f%s", checkpoint.step, checkpoint.loss, held_out)
+        validation = "" if checkpoint.validation_loss is None else f", validation loss {checkpoint.validation_loss:.4f}"
+        self.log.info("checkpoint-%d: loss %.4f%s", checkpoint.step, checkpoint.loss, validation)

@@ -44,7 +44,7 @@ def result(number: int, *consistency: float | None, prompt: float = 0.31, accept
             sha256=hashlib.sha256(f"{number}-{attempt}".encode()).hexdigest(),
             scores=Scores(consistency=score, prompt=prompt),
             accepted=accepted and attempt == len(consistency) - 1,
-            reasons=() if accepted and attempt == len(consistency) - 1 else (f"likeness {score} is under 0.5",),
+            reasons=() if accepted and attempt == len(consistency) - 1 else (f"image similarity {score} is under 0.5",),
         )
         for attempt, score in enumerate(consistency)
     ]
@@ -175,7 +175,7 @@ def test_every_candidate_is_reported_with_its_verdict() -> None:
     made = report([result(1, None), result(2, 0.4, 0.9)])
     first, second = made.frames[1].candidates
     assert (first.seed, first.scores.consistency, first.accepted) == (2042, 0.4, False)
-    assert first.reasons == ("likeness 0.4 is under 0.5",)
+    assert first.reasons == ("image similarity 0.4 is under 0.5",)
     assert (second.seed, second.accepted, second.reasons) == (2052, True, ())
     assert made.frames[1].seed == 2052
     assert made.frames[1].file == frame_name(2) == "frame_002.png"
@@ -217,7 +217,7 @@ def test_the_summary_has_an_aligned_line_per_frame() -> None:
     assert len({len(line) for line in table}) == 1
     assert table[1].split() == ["1", "accepted", "reference", "0.31", "1", "1042"]
     assert table[12].split() == ["12", "accepted", "0.71", "0.31", "2", "12052"]
-    assert lines[-1] == "likeness 0.71 on average, 0.71 at least (asked for: 0.50); 11 painted in 12.5 s"
+    assert lines[-1] == "image similarity 0.71 on average, 0.71 at least (asked for: 0.50); 11 painted in 12.5 s"
 
 
 def test_a_size_that_the_base_was_not_trained_on_is_noted(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_a_size_that_the_base_was_not_trained_on_is_noted(tmp_path: Path) -> Non
 
 
 def test_a_single_frame_has_no_likeness() -> None:
-    assert "likeness – on average, – at least" in summary_lines(report([result(1, None)]))[-1]
+    assert "image similarity – on average, – at least" in summary_lines(report([result(1, None)]))[-1]
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def pages_of(words: str, grid: bytes) -> dict[str, str]:
     )
     chosen = comparison(f"/{words}").model_copy(update={"reason": words, "rule": words})
     picture = TrainingPicture(file=f"/{line}/{line}.png", sha256="0" * 64, width=8, height=8, caption=line)
-    pictures = TrainingSet(folder=f"/{line}", learnt=(picture,), passed_over=(words,))
+    pictures = TrainingSet(folder=f"/{line}", train=(picture,), passed_over=(words,))
     return {
         "report": report_markdown(told.model_copy(update={"frames": frames}), Path(f"/{line}")),
         "book": book_markdown(Book(folder=f"/{line}", chapters=chapters)),

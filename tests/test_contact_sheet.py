@@ -34,7 +34,7 @@ def panels(folder: Path, frames: int, size: int = 256, **changes: Any) -> list[P
         picture = Image.new("RGB", (size, size), colour(index))
         picture.paste((0, 0, 0), (size // 8, size // 8, size // 2, size // 2))
         picture.save(folder / f"{index}.png")
-        panel = Panel(folder / f"{index}.png", "Aldar rides away.", "likeness 0.71 · seed 2042", accepted=True)
+        panel = Panel(folder / f"{index}.png", "Aldar rides away.", "image similarity 0.71 · seed 2042", accepted=True)
         made.append(panel._replace(**changes))
     return made
 

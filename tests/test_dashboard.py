@@ -22,7 +22,7 @@ import tiny_models
 from pages_server import launch
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect, sync_playwright
-from tiny_trials import CHARACTER, UNRELATED
+from tiny_evaluation import CHARACTER, UNRELATED
 from training_runs import draw_pictures
 from waiting import DEADLINE
 

@@ -19,7 +19,7 @@ from models.lora.training.job import updates_of
 
 
 def options_of(folder: Path, **options: object) -> TrainingOptions:
-    fields = {"train_data_dir": str(folder), "resolution": 64, "trigger": "hero", "held_out": 0, **options}
+    fields = {"train_data_dir": str(folder), "resolution": 64, "trigger": "hero", "validation_pictures": 0, **options}
     return TrainingOptions.model_validate(fields)
 
 
@@ -28,7 +28,7 @@ def read(folder: Path, **options: object) -> TrainingSet:
 
 
 def captions(found: TrainingSet) -> dict[str, str]:
-    return {Path(one.file).relative_to(found.folder).as_posix(): one.caption for one in found.learnt}
+    return {Path(one.file).relative_to(found.folder).as_posix(): one.caption for one in found.train}
 
 
 def fault(folder: Path, **options: object) -> str:
@@ -109,14 +109,14 @@ def test_kohyas_folders_repeat_their_pictures_and_name_those_without_a_caption(
         found = read(tmp_path)
     expected = {"10_hero man/a.png": "hero sits", "10_hero man/b.png": "hero man", "3_more/c.png": "hero sits"}
     assert captions(found) == {**expected, "own.png": "hero sits"}
-    assert [one.repeats for one in found.learnt] == [10, 10, 3, 1]
+    assert [one.repeats for one in found.train] == [10, 10, 3, 1]
     assert found.shown_in_a_pass == 24
     assert "10_hero man: 2 pictures, each 10 times in a pass, as its name says" in caplog.text
     assert "10_hero man: 1 pictures have no caption of their own; the folder's words are it: hero man" in caplog.text
     assert any(line.startswith("10_hero man/deeper/d.png: in a subfolder") for line in found.passed_over)
     passes = options_of(tmp_path, max_train_steps=None, num_train_epochs=2, train_batch_size=4)
     assert updates_of(passes, found.shown_in_a_pass, 1) == 12
-    assert "learnt x 10" in set_markdown(found, b"")
+    assert "train x 10" in set_markdown(found, b"")
 
 
 def test_the_words_of_kohyas_folder_are_checked_as_a_caption(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_the_train_split_of_a_data_set_is_learnt_and_the_others_are_named(tmp_pa
     found = read(tmp_path)
     assert captions(found) == {"train/a.png": "hero"}
     assert [line.partition(": ")[0] for line in found.passed_over] == ["README.md", "test/a.png", "test/metadata.jsonl"]
-    assert all(line.endswith("not in train/, which is what is learnt") for line in found.passed_over)
+    assert all(line.endswith("not in train/, which is what is trained on") for line in found.passed_over)
 
 
 def test_pictures_in_subfolders_alone_are_found_and_named(tmp_path: Path) -> None:
@@ -239,11 +239,11 @@ LINES = "hero sits\r\n\n  hero in a \u2028 robe \rhero sits\n"
 def test_several_lines_are_what_caption_mode_says(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     make(tmp_path, {"a.png": None, "a.txt": LINES})
     with caplog.at_level(logging.WARNING, "models.lora"):
-        (joined,) = read(tmp_path).learnt
+        (joined,) = read(tmp_path).train
     assert joined.captions == ("hero sits hero in a robe hero sits",)
     assert "1 captions have several lines, which are joined (such as a.txt); caption_mode alternatives" in caplog.text
     caplog.clear()
-    (first,), (each,) = (read(tmp_path, caption_mode=mode).learnt for mode in ("first", "alternatives"))
+    (first,), (each,) = (read(tmp_path, caption_mode=mode).train for mode in ("first", "alternatives"))
     assert (first.captions, each.captions) == (("hero sits",), ("hero sits", "hero in a robe"))
     assert "joined" not in caplog.text
     (tmp_path / "a.txt").write_text("hero sits\na man\n")
@@ -253,7 +253,7 @@ def test_several_lines_are_what_caption_mode_says(tmp_path: Path, caplog: pytest
 def test_a_list_of_captions_in_metadata_are_alternatives(tmp_path: Path) -> None:
     make(tmp_path, {"a.png": None, "metadata.jsonl": jsonl({"a.png": ["hero sits", "hero\nrests"]})})
     assert "has several text; set caption_mode to alternatives, or to first" in fault(tmp_path)
-    (each,) = read(tmp_path, caption_mode="alternatives").learnt
+    (each,) = read(tmp_path, caption_mode="alternatives").train
     assert each.captions == ("hero sits", "hero rests")
 
 
@@ -269,17 +269,17 @@ class _Words:
         return type("Encoded", (), {"input_ids": ids})
 
 
-def drawn(learnt: tuple[TrainingPicture, ...], updates: int) -> Counter[tuple[str, int]]:
+def drawn(train: tuple[TrainingPicture, ...], updates: int) -> Counter[tuple[str, int]]:
     """How often each picture was shown with a caption of so many words."""
 
-    class Learner:
+    class LoraModel:
         tokenizers = (_Words(), _Words())
         scheduler = type("Scheduler", (), {"config": type("Config", (), {"num_train_timesteps": 10})})
 
     options = TrainingOptions(train_batch_size=1, trigger="hero")
-    batches = Batches(options, TrainingSet(folder="/", learnt=learnt), None, Learner(), "cpu")  # type: ignore[arg-type]
+    batches = Batches(options, TrainingSet(folder="/", train=train), None, LoraModel(), "cpu")  # type: ignore[arg-type]
     rows = [
-        batches._rows(batches.learnt, Place(update, 0, 0, 1).batch_number(options), "order")[0]
+        batches._rows(batches.train, Place(update, 0, 0, 1).batch_number(options), "order")[0]
         for update in range(updates)
     ]
     return Counter((picture.sha256[0], int(words[0][0])) for picture, words in rows)

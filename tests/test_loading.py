@@ -124,7 +124,7 @@ def test_broken_weights_are_one_line_and_are_not_cached(broken: Path, spoil: obj
         with pytest.raises(WeightsInvalid, match=message) as raised:
             load(setup(profile="broken"))
         assert "\n" not in str(raised.value)
-    assert loading._SHELF.models is None
+    assert loading._MODEL_CACHE.models is None
 
 
 def test_loading_out_of_memory_says_where(tiny_world: profiles.Profile, monkeypatch: pytest.MonkeyPatch) -> None:

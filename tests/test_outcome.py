@@ -29,7 +29,7 @@ def test_a_generated_name_is_not(generated: str, monkeypatch: pytest.MonkeyPatch
 def test_a_weak_frame_is_told_with_the_reasons_of_the_picture_that_was_kept() -> None:
     weak = result(2, 0.45, 0.31, accepted=False)
     kept = weak.candidates[0]
-    assert _reasons(weak.model_copy(update={"sha256": kept.sha256})) == ("likeness 0.45 is under 0.5",)
+    assert _reasons(weak.model_copy(update={"sha256": kept.sha256})) == ("image similarity 0.45 is under 0.5",)
 
 
 @pytest.mark.parametrize(("error", "told"), [(InputError("x"), False), (KeyError("x"), True)])

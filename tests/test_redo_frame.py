@@ -127,9 +127,9 @@ def test_the_first_frame_redone_measures_the_others_anew(board: Path, told: Ran)
         assert frame.candidates[-1].scores.consistency == frame.consistency_score
         assert frame.accepted == (not frame.candidates[-1].reasons)
         assert (frame.prompt_score, frame.seed, frame.sha256) == (earlier.prompt_score, earlier.seed, earlier.sha256)
-    likeness = [frame.consistency_score or 0 for frame in new.frames[1:]]
-    assert new.min_consistency == min(likeness)
-    assert new.average_consistency == pytest.approx(sum(likeness) / 5)
+    similarity = [frame.consistency_score or 0 for frame in new.frames[1:]]
+    assert new.min_consistency == min(similarity)
+    assert new.average_consistency == pytest.approx(sum(similarity) / 5)
     (note,) = new.notes
     assert note.startswith("Frame 1 was redone. Frames 2 to 6 are still those painted from the earlier frame 1")
     assert escape(note) in str(ran.artifacts()["report"].data)

@@ -208,8 +208,8 @@ FETCH = """
 import sys
 from pathlib import Path
 from models.errors import StorageError
-from models.settings import Keys
-from models.storage.files import fetch_adapter
+from models.secrets.keys import Keys
+from models.s3.adapters import fetch_adapter
 if len(sys.argv) > 3:
     import resource
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from models.profiles import ROOT
-from steppe.judge import load_judge, verdicts
+from steppe.classifier import load_classifier, verdicts
 
 STORY = "Aldar Köse tricks a greedy merchant in the bazaar"
 
@@ -35,7 +35,7 @@ def test_a_sentence_becomes_a_storyboard(tmp_path: Path) -> None:
             assert picture.size == (256, 256)
             colours = picture.convert("RGB").resize((32, 32)).getcolors(1024) or []
             assert len(colours) > 100  # a picture, not a grey field
-    seen = verdicts(load_judge(ROOT / "weights" / "steppe" / "judge"), torch.from_numpy(pictures_of(board)))
+    seen = verdicts(load_classifier(ROOT / "weights" / "steppe" / "classifier"), torch.from_numpy(pictures_of(board)))
     assert [one["hero_hat"] for one in seen] == ["yes", "yes"]  # Aldar's kalpak, which no other person wears
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from steppe import pretrain
 from steppe.captions import caption_with_truth
+from steppe.classifier import HEADS, UNKNOWN
 from steppe.dataset import first_stranger, random_hero_scene, truth_row, who_leads
 from steppe.draw import draw
-from steppe.judge import HEADS, UNKNOWN
 from steppe.people import ROBE_COLOURS
 from steppe.strangers import PATTERN_WORDS, SCENES_EACH, SHADES, name_of, robe_of, stranger, stranger_scene, wording
 from steppe.world import Scene, attributes, random_scene

@@ -26,9 +26,9 @@ from models.secrets.keys import Keys
 from models.storage.adapters import ADAPTER_FOLDERS
 from models.vision.clip import load_scorer, unload_scorer
 from steppe import aldar, card, dataset, draw, figures, material, pretrain, stages
+from steppe.classifier import HEADS, Classifier, load_classifier, save_classifier
 from steppe.easel import use_weights
 from steppe.held_out import aldars, everybody, head_boxes, heroes
-from steppe.judge import HEADS, Judge, load_judge, save_judge
 from steppe.material import Setup, unpack_edges
 from steppe.measures import Figure, best_split, psnr, roc_auc, share
 from steppe.objectives import same_person_loss
@@ -216,12 +216,12 @@ class TestFormulas:
         assert together < apart
 
     def test_a_judge_comes_back_bit_by_bit(self, tmp_path: Path) -> None:
-        judge = Judge().half()
-        save_judge(judge, tmp_path / "one")
-        again = load_judge(tmp_path / "one")
-        for name, value in judge.state_dict().items():
+        classifier = Classifier().half()
+        save_classifier(classifier, tmp_path / "one")
+        again = load_classifier(tmp_path / "one")
+        for name, value in classifier.state_dict().items():
             assert torch.equal(again.state_dict()[name], value.float())
-        save_judge(again, tmp_path / "two")
+        save_classifier(again, tmp_path / "two")
         assert (tmp_path / "one/model.safetensors").read_bytes() == (tmp_path / "two/model.safetensors").read_bytes()
 
 

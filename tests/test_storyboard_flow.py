@@ -68,11 +68,11 @@ def test_the_report_tells_everything(told: Ran) -> None:
         assert (frame["attempts"], frame["painted"], frame["accepted"]) == (1, 1, True)
         assert -1 <= frame["prompt_score"] <= 1
         assert [candidate["sha256"] for candidate in frame["candidates"]] == [frame["sha256"]]
-    likeness = [frame["consistency_score"] for frame in report["frames"]]
-    assert likeness[0] is None
-    assert report["average_consistency"] == pytest.approx(np.mean(likeness[1:]))
-    assert report["min_consistency"] == min(likeness[1:])
-    assert 0.5 <= min(likeness[1:]) < 1
+    similarity = [frame["consistency_score"] for frame in report["frames"]]
+    assert similarity[0] is None
+    assert report["average_consistency"] == pytest.approx(np.mean(similarity[1:]))
+    assert report["min_consistency"] == min(similarity[1:])
+    assert 0.5 <= min(similarity[1:]) < 1
     assert report["weak_frames"] == []
     assert set(report["seconds"]) == {"checks", "scenes", "prompts", "weights and models", "frames"}
 

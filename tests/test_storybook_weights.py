@@ -44,7 +44,7 @@ def test_a_board_of_other_defaults_of_its_profile_does_not_count(
 ) -> None:
     board, plain = write_board(tmp_path), PROFILES["steppe"]
     monkeypatch.setitem(PROFILES, "steppe", plain.model_copy(update={"guidance": 9.0, "memory": 1}))
-    with caplog.at_level("INFO", "models.board"):
+    with caplog.at_level("INFO", "models.book"):
         assert found(tmp_path, lambda: WEIGHTS) is None
     assert f"{board} does not count, for it was painted otherwise (guidance changed since)" in caplog.text
     monkeypatch.setitem(PROFILES, "steppe", plain.model_copy(update={"memory": 1}))

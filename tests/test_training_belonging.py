@@ -14,7 +14,7 @@ from training_runs import draw_pictures, make_job, run
 
 from models.errors import InputError
 from models.lora.training import checkpoints
-from models.lora.training.belonging import checkpoints_of, find_strangers, held, training_of
+from models.lora.training.belonging import checkpoints_of, find_foreign_checkpoints, held, training_of
 from models.lora.training.checkpoints import MANIFEST, STATE
 from models.profiles import PROFILES, ROOT
 
@@ -97,11 +97,11 @@ def test_what_a_training_may_find_in_its_folder(folder: Path, tmp_path: Path) ->
     output, empty = folder / "one", tmp_path / "empty"
     own = output / "checkpoint-8"
     for place, start, name in ((output, None, "first"), (output, own, "second"), (empty, own, "second")):
-        assert list(find_strangers(place, start, name)) == []
-    (said,) = find_strangers(output, None, "second")
+        assert list(find_foreign_checkpoints(place, start, name)) == []
+    (said,) = find_foreign_checkpoints(output, None, "second")
     assert "holds checkpoint-12 of an earlier training: go on from it with --resume-from-checkpoint latest" in said
     rename(output / "checkpoint-4", "another")
-    (said,) = find_strangers(output, own, "second")
+    (said,) = find_foreign_checkpoints(output, own, "second")
     assert f"holds checkpoint-4, which is of another training than {own}: choose another --output-dir" in said
 
 
@@ -109,7 +109,7 @@ def test_a_checkpoint_that_does_not_say_what_it_is_of_is_named(folder: Path) -> 
     output = folder / "one"
     (output / "checkpoint-4" / STATE).write_text("{")
     for start in (output / "checkpoint-8", None):
-        said = list(find_strangers(output, start, "first"))
+        said = list(find_foreign_checkpoints(output, start, "first"))
         assert said == [
             f"{output} holds checkpoint-4, which does not say what it is of: remove it, or choose another --output-dir"
         ]
@@ -119,7 +119,7 @@ def test_checkpoints_of_an_earlier_version_are_of_one_training(folder: Path) -> 
     output = folder / "one"
     for step in (4, 8, 12):
         rename(output / checkpoints.name_of(step), None)
-    assert list(find_strangers(output, output / "checkpoint-8", "second")) == []
+    assert list(find_foreign_checkpoints(output, output / "checkpoint-8", "second")) == []
 
 
 @pytest.mark.usefixtures("tiny_world")

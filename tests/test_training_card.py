@@ -37,11 +37,11 @@ def test_the_card_says_what_it_is_and_how_it_was_chosen(tmp_path: Path) -> None:
     assert {"lora", "text-to-image", "stable-diffusion-xl"} <= set(data["tags"])
     assert data["widget"][0]["output"]["url"] == "samples.png"
     for words in (
-        "learnt from 2 pictures in 200 steps",
-        "2 trained on, 1 held out to measure the loss",
+        "trained on 2 pictures in 200 steps",
+        "2 trained on, 1 validation pictures",
         "](samples.png)",
         "Reason: most alike",
-        "Rule: bars, then likeness",
+        "Rule: bars, then image similarity",
         "| 200 (published) | 0.1000 | 0.0500 | 0.900 | 0.250 | not measured | 0.500 | none |",
         "| 100 | 0.1000 | not measured |",
         r"variety 0.1 \| bar 0.2",
@@ -54,10 +54,10 @@ def test_the_card_says_what_it_is_and_how_it_was_chosen(tmp_path: Path) -> None:
 
 def test_the_card_counts_repeats_and_files_that_are_not_used(tmp_path: Path) -> None:
     options, training_set, comparison = told(tmp_path / "grid.png", profile="sdxl", trigger="aldar_kose_man")
-    learnt = tuple(picture.model_copy(update={"repeats": 5}) for picture in training_set.learnt)
-    changes = {"learnt": learnt, "passed_over": ("a.md: no picture and no caption",)}
+    train = tuple(picture.model_copy(update={"repeats": 5}) for picture in training_set.train)
+    changes = {"train": train, "passed_over": ("a.md: no picture and no caption",)}
     text = model_card(options, training_set.model_copy(update=changes), comparison, SDXL.base.source)
-    assert "2 trained on, 1 held out to measure the loss, with repeats 10 in a pass, 1 other files not used" in text
+    assert "2 trained on, 1 validation pictures, with repeats 10 in a pass, 1 other files not used" in text
 
 
 def test_a_card_says_what_was_not_measured(tmp_path: Path) -> None:

@@ -71,6 +71,13 @@ def test_options_become_the_record_and_the_others_stay_unset(arguments: list[str
     assert parse(arguments).model_dump(exclude_unset=True) == options
 
 
+@pytest.mark.parametrize("arguments", [["--held-out", "2"], ["--held-out=2"]])
+def test_an_earlier_name_works_with_a_warning(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse(arguments).validation_pictures == 2
+    told = "warning: --held-out is now called --validation-pictures; the old name works in this release\n"
+    assert capsys.readouterr().err == told
+
+
 def test_the_command_line_wins_over_the_file_and_that_over_the_defaults() -> None:
     Path("some.yaml").write_text("lora: {rank: 8, alpha: 4}\nresume_from_checkpoint: latest\n")
     options = parse(["--rank", "16", "--config", "some.yaml", "--resume-from-checkpoint", "none"])

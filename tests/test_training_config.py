@@ -209,6 +209,16 @@ def test_a_relative_accelerate_file_lies_beside_the_file_that_names_it(monkeypat
 # --- what wins
 
 
+def test_an_earlier_name_works_with_a_warning_that_names_the_new_one(caplog: pytest.LogCaptureFixture) -> None:
+    assert read_training_config(written("data:\n  held_out: 2\n")) == {"validation_pictures": 2}
+    assert caplog.messages == [
+        "training.yaml, line 2: held_out is now called validation_pictures; the old name works in this release"
+    ]
+    assert refused("held_out: 2\nvalidation_pictures: 3\n") == (
+        "training.yaml, line 2: validation_pictures is also in line 1; keep one"
+    )
+
+
 def test_what_is_given_wins_over_the_file_and_that_over_the_defaults() -> None:
     file = written("lora: {rank: 8, alpha: 4}\nresume_from_checkpoint: latest\n")
     options = training_options({"rank": "16", "resume_from_checkpoint": None}, file)

@@ -139,10 +139,10 @@ def comparison(grid: str = "/somewhere/comparison.jpg") -> Comparison:
     """Two checkpoints, of which the first reaches every bar."""
     first = Checkpoint(path="/c/checkpoint-100", step=100, loss=0.123456)
     second = Checkpoint(path="/c/checkpoint-200", step=200, loss=0.1, validation_loss=0.2)
-    scores = {"agreement": 0.25, "variety": 0.2, "drift": 0.5}
-    passing = CheckpointScores(checkpoint=first, likeness=0.8, **scores)
+    scores = {"text_image_similarity": 0.25, "variety": 0.2, "drift": 0.5}
+    passing = CheckpointScores(checkpoint=first, image_similarity=0.8, **scores)
     failing = CheckpointScores(
-        checkpoint=second, likeness=0.8765, failed=("drift is over", "variety is under"), **scores
+        checkpoint=second, image_similarity=0.8765, failed=("drift is over", "variety is under"), **scores
     )
     return Comparison(rows=(passing, failing), chosen=first, reason="it is the best", rule=RULE, grid=grid)
 
@@ -151,8 +151,8 @@ def test_the_table_has_a_row_for_every_checkpoint() -> None:
     first, second = comparison_rows(comparison())
     assert first == {
         "step": 100,
-        "likeness": "0.800",
-        "agreement": "0.250",
+        "image similarity": "0.800",
+        "text–image similarity": "0.250",
         "variety": "0.200",
         "drift": "0.50",
         "loss": "0.1235",
@@ -160,7 +160,7 @@ def test_the_table_has_a_row_for_every_checkpoint() -> None:
         "verdict": "chosen, reaches every bar",
         "why": "",
     }
-    assert (second["likeness"], second["validation loss"], second["verdict"]) == ("0.876", "0.2000", "fails 2")
+    assert (second["image similarity"], second["validation loss"], second["verdict"]) == ("0.876", "0.2000", "fails 2")
     assert second["why"] == "drift is over; variety is under"
 
 

@@ -18,7 +18,7 @@ from training_runs import draw_pictures, make_job, run
 
 from models.errors import TrainingDiverged, TrainingError
 from models.lora.data.latents import encode_set
-from models.lora.network.learner import Learner, load_learner
+from models.lora.network.lora_model import LoraModel, load_lora_model
 from models.lora.options import TrainingOptions
 from models.lora.publishing.export import write_folders
 from models.lora.training.batches import Batches, Place, pictures_at
@@ -39,32 +39,32 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_pictures(tmp_path_factory.mktemp("pictures"))
 
 
-def begin(job: Job) -> tuple[Learner, Batches]:
-    """A learner whose LoRA already says something, and its batches."""
-    learner = load_learner(job.options, "cpu", "no")
+def begin(job: Job) -> tuple[LoraModel, Batches]:
+    """A lora_model whose LoRA already says something, and its batches."""
+    lora_model = load_lora_model(job.options, "cpu", "no")
     with torch.no_grad():
-        for name, weight in learner.masters.named.items():
+        for name, weight in lora_model.masters.named.items():
             if "lora_B" in name:
                 weight.normal_(std=0.1)
     store = encode_set(job.options, job.training_set, "cpu")
-    return learner, Batches(job.options, job.training_set, store, learner, "cpu")
+    return lora_model, Batches(job.options, job.training_set, store, lora_model, "cpu")
 
 
-def gradients(learner: Learner, loss: Tensor) -> list[Tensor]:
-    found = torch.autograd.grad(loss, learner.masters.weights, allow_unused=True)
+def gradients(lora_model: LoraModel, loss: Tensor) -> list[Tensor]:
+    found = torch.autograd.grad(loss, lora_model.masters.weights, allow_unused=True)
     return [gradient for gradient in found if gradient is not None]
 
 
-def peers_loss(learner: Learner, batch: Batch, captions: list[str], gamma: float | None) -> Tensor:
+def peers_loss(lora_model: LoraModel, batch: Batch, captions: list[str], gamma: float | None) -> Tensor:
     """The loss as diffusers' own LoRA script for SDXL computes it, with its pipeline reading the captions."""
     from diffusers import StableDiffusionXLPipeline
     from diffusers.training_utils import compute_snr
 
-    scheduler, unet = learner.scheduler, learner.parts["unet"]
+    scheduler, unet = lora_model.scheduler, lora_model.parts["unet"]
     pipeline = StableDiffusionXLPipeline(
         vae=None, unet=unet, scheduler=scheduler, add_watermarker=False,
-        text_encoder=learner.parts["text_encoder"], text_encoder_2=learner.parts["text_encoder_2"],
-        tokenizer=learner.tokenizers[0], tokenizer_2=learner.tokenizers[1],
+        text_encoder=lora_model.parts["text_encoder"], text_encoder_2=lora_model.parts["text_encoder_2"],
+        tokenizer=lora_model.tokenizers[0], tokenizer_2=lora_model.tokenizers[1],
     )  # fmt: skip
     hidden, _, pooled, _ = pipeline.encode_prompt(captions, do_classifier_free_guidance=False)
     noisy = scheduler.add_noise(batch.latents, batch.noise, batch.timesteps)
@@ -82,22 +82,22 @@ def captions_of(job: Job, place: Place) -> list[str]:
     """Captions of the pictures in a batch."""
     from models.lora.training.batches import seed_of
 
-    size, learnt = job.options.train_batch_size, job.training_set.learnt
+    size, train = job.options.train_batch_size, job.training_set.train
     number = place.batch_number(job.options)
-    rows = pictures_at(number * size, size, len(learnt), seed_of(job.options.seed, "order"))
-    return [learnt[row].caption for row in rows]
+    rows = pictures_at(number * size, size, len(train), seed_of(job.options.seed, "order"))
+    return [train[row].caption for row in rows]
 
 
 @pytest.mark.parametrize("gamma", [None, 5.0])
 def test_loss_and_gradients_are_the_peers(pictures: Path, tmp_path: Path, gamma: float | None) -> None:
     job = make_job(tmp_path, pictures, dropout=0.0, min_snr_gamma=gamma)
-    learner, batches = begin(job)
+    lora_model, batches = begin(job)
     place = Place(update=3, part=0, process=0, processes=1)
     batch = batches.draw(place)
-    ours = NoisePrediction(learner, gamma)(batch)
-    theirs = peers_loss(learner, batch, captions_of(job, place), gamma)
+    ours = NoisePrediction(lora_model, gamma)(batch)
+    theirs = peers_loss(lora_model, batch, captions_of(job, place), gamma)
     assert float(ours.detach()) == pytest.approx(float(theirs.detach()), rel=1e-6)
-    pairs = list(zip(gradients(learner, ours), gradients(learner, theirs), strict=True))
+    pairs = list(zip(gradients(lora_model, ours), gradients(lora_model, theirs), strict=True))
     assert len(pairs) > 10
     for own, peer in pairs:
         torch.testing.assert_close(own, peer, rtol=1e-4, atol=1e-7)
@@ -132,8 +132,8 @@ def test_processes_and_accumulated_parts_see_other_pictures() -> None:
 
 def loss_of(pictures: Path, output: Path, **changes: Any) -> float:
     job = make_job(output, pictures, dropout=0.0, **changes)
-    learner, batches = begin(job)
-    return float(NoisePrediction(learner, job.options.min_snr_gamma)(batches.draw(Place(0, 0, 0, 1))).detach())
+    lora_model, batches = begin(job)
+    return float(NoisePrediction(lora_model, job.options.min_snr_gamma)(batches.draw(Place(0, 0, 0, 1))).detach())
 
 
 def test_options_change_what_they_say(pictures: Path, tmp_path: Path) -> None:
@@ -223,11 +223,11 @@ def test_a_training_that_runs_away_is_stopped(pictures: Path, tmp_path: Path) ->
         run(job)
 
 
-@pytest.mark.parametrize("held_out", [True, False])
-def test_a_checkpoint_that_ran_away_is_not_written(pictures: Path, tmp_path: Path, held_out: bool) -> None:
+@pytest.mark.parametrize("validated", [True, False])
+def test_a_checkpoint_that_ran_away_is_not_written(pictures: Path, tmp_path: Path, validated: bool) -> None:
     job = make_job(tmp_path, pictures, max_train_steps=3, warmup_steps=1)
-    if not held_out:
-        job = job.model_copy(update={"training_set": job.training_set.model_copy(update={"held_out": ()})})
+    if not validated:
+        job = job.model_copy(update={"training_set": job.training_set.model_copy(update={"validation": ()})})
     encode_set(job.options, job.training_set, "cpu")
 
     def begin_lower(tick: Tick) -> None:

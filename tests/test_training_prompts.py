@@ -90,7 +90,8 @@ def test_all_faults_are_told_at_once_and_each_once() -> None:
 
 def test_the_check_needs_no_torch() -> None:
     code = (
-        "import sys; from models.lora.options import TrainingOptions; from models.lora import sample_prompts; "
+        "import sys; from models.lora.options import TrainingOptions; "
+        "from models.lora.comparison import sample_prompts; "
         "sample_prompts.check_prompts(TrainingOptions()); print('torch' in sys.modules)"
     )
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

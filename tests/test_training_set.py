@@ -63,15 +63,15 @@ def faults(folder: Path, **options: object) -> list[str]:
 
 
 def test_the_pictures_of_this_project_are_a_training_set() -> None:
-    options = TrainingOptions(train_data_dir=str(OURS), held_out=4)
+    options = TrainingOptions(train_data_dir=str(OURS), validation_pictures=4)
     read = read_set(options, token_counter(options.get_profile()))
-    assert (len(read.learnt), len(read.held_out), read.prior) == (66, 4, ())
-    assert [one.file for one in read.learnt] == sorted(one.file for one in read.learnt)
-    assert {one.file for one in (*read.learnt, *read.held_out)} == {str(file) for file in OURS.glob("*.png")}
-    first = read.learnt[0]
+    assert (len(read.train), len(read.validation), read.prior) == (66, 4, ())
+    assert [one.file for one in read.train] == sorted(one.file for one in read.train)
+    assert {one.file for one in (*read.train, *read.validation)} == {str(file) for file in OURS.glob("*.png")}
+    first = read.train[0]
     assert (first.width, first.height) == (256, 256)
     assert first.sha256 == hashlib.sha256(Path(first.file).read_bytes()).hexdigest()
-    assert all("aldar_kose_man" in one.caption for one in (*read.learnt, *read.held_out))
+    assert all("aldar_kose_man" in one.caption for one in (*read.train, *read.validation))
 
 
 def test_which_are_held_out_depends_on_seed_and_contents_not_on_names(tmp_path: Path) -> None:
@@ -81,16 +81,16 @@ def test_which_are_held_out_depends_on_seed_and_contents_not_on_names(tmp_path: 
         shutil.copy(file, tmp_path / f"{number:03}.png")
         shutil.copy(file.with_suffix(".txt"), tmp_path / f"{number:03}.txt")
     after = read_set(options.model_copy(update={"train_data_dir": str(tmp_path)}), count_words)
-    assert [one.sha256 for one in after.held_out] == [one.sha256 for one in before.held_out]
+    assert [one.sha256 for one in after.validation] == [one.sha256 for one in before.validation]
     other = read_set(options.model_copy(update={"seed": 43}), count_words)
-    assert {one.sha256 for one in other.held_out} != {one.sha256 for one in before.held_out}
+    assert {one.sha256 for one in other.validation} != {one.sha256 for one in before.validation}
 
 
 @pytest.mark.parametrize(("pictures", "most", "held"), [(9, 4, 0), (10, 4, 1), (25, 4, 2), (25, 1, 1), (25, 0, 0)])
 def test_at_most_a_tenth_is_held_out(tmp_path: Path, pictures: int, most: int, held: int) -> None:
     captioned(tmp_path, {f"{number}.png": "hero" for number in range(pictures)})
-    both = read(tmp_path, held_out=most)
-    assert (len(both.learnt), len(both.held_out)) == (pictures - held, held)
+    both = read(tmp_path, validation_pictures=most)
+    assert (len(both.train), len(both.validation)) == (pictures - held, held)
 
 
 def test_captions_lie_beside_pictures_of_every_kind_and_any_name(
@@ -107,9 +107,9 @@ def test_captions_lie_beside_pictures_of_every_kind_and_any_name(
     (tmp_path / ".hidden.png").write_text("no picture")
     (tmp_path / "folder.png").mkdir()
     with caplog.at_level(logging.WARNING, "models.lora"):
-        learnt = {Path(one.file).name: one.caption for one in read(tmp_path).learnt + read(tmp_path).held_out}
-    assert set(learnt) == set(names)
-    assert (learnt["b.jpg"], learnt["d.webp"]) == ("hero rides a horse", "hero 🐎 Көсе, «қу»")
+        train = {Path(one.file).name: one.caption for one in read(tmp_path).train + read(tmp_path).validation}
+    assert set(train) == set(names)
+    assert (train["b.jpg"], train["d.webp"]) == ("hero rides a horse", "hero 🐎 Көсе, «қу»")
     assert "1 not used (no picture has its name): notes.txt" in caplog.text
     assert "1 not used (no picture and no caption): readme.md" in caplog.text
 
@@ -127,10 +127,10 @@ def test_a_metadata_file_lists_pictures_also_in_subfolders(tmp_path: Path, caplo
         ],
     )
     with caplog.at_level(logging.WARNING, "models.lora"):
-        learnt = read(tmp_path, caption_column="words").learnt
-    names = [Path(one.file).relative_to(tmp_path).as_posix() for one in learnt]
+        train = read(tmp_path, caption_column="words").train
+    names = [Path(one.file).relative_to(tmp_path).as_posix() for one in train]
     assert [unicodedata.normalize("NFC", name) for name in names] == ["b.png", "sub/a.png", "той.png"]
-    assert [one.caption for one in learnt] == ["hero rides", "hero sits 🐎", "hero"]
+    assert [one.caption for one in train] == ["hero rides", "hero sits 🐎", "hero"]
     assert "1 not used (not listed in metadata.jsonl): spare/x.png" in caplog.text
 
 
@@ -251,7 +251,7 @@ def test_prior_pictures_must_not_have_the_trigger_word(tmp_path: Path) -> None:
         (prior / f"{name}.txt").write_text("a horse")
     both = read(own, prior_data_dir=str(prior))
     assert [Path(one.file).name for one in both.prior] == ["b.png", "c.png", "d.png", "e.png"]
-    assert [one.caption for one in (*both.learnt, *both.prior)] == ["hero", "a man", "a woman", "a horse", "a horse"]
+    assert [one.caption for one in (*both.train, *both.prior)] == ["hero", "a man", "a woman", "a horse", "a horse"]
 
 
 @pytest.mark.parametrize("option", ["train_data_dir", "prior_data_dir"])

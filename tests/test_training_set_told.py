@@ -56,5 +56,5 @@ def test_two_pictures_are_enough_and_each_is_decoded_once(monkeypatch: pytest.Mo
     options = TrainingOptions(train_data_dir=str(draw_pictures(Path("two"), 2, side=256)))
     check(options)
     training_set = dataset.read_set(options, lambda text: len(text.split()))
-    assert (len(training_set.learnt), len(training_set.held_out)) == (2, 0)
+    assert (len(training_set.train), len(training_set.validation)) == (2, 0)
     assert opened == ["000.png", "001.png"]

@@ -26,10 +26,10 @@ def picture(file: Path, caption: str = "hero", size: tuple[int, int] = (64, 64))
 
 def small_set(folder: Path) -> TrainingSet:
     """11 pictures to learn, 1 held out, 2 prior ones from another folder."""
-    learnt = tuple(picture(folder / "own" / f"{number:02}_a.png") for number in range(11))
+    train = tuple(picture(folder / "own" / f"{number:02}_a.png") for number in range(11))
     prior = tuple(picture(folder / "prior" / f"p{number}.png", "a man", (80, 64)) for number in range(2))
-    held_out = (picture(folder / "own" / "held.png"),)
-    return TrainingSet(folder=str(folder / "own"), learnt=learnt, held_out=held_out, prior=prior)
+    validation = (picture(folder / "own" / "held.png"),)
+    return TrainingSet(folder=str(folder / "own"), train=train, validation=validation, prior=prior)
 
 
 def opened(sheet: bytes) -> np.ndarray:
@@ -58,17 +58,17 @@ def test_a_frame_says_what_a_picture_is_for(tmp_path: Path) -> None:
 
 
 def test_one_picture_makes_a_sheet_that_the_legend_fits_on(tmp_path: Path) -> None:
-    one = TrainingSet(folder=str(tmp_path), learnt=(picture(tmp_path / "a.png"),))
+    one = TrainingSet(folder=str(tmp_path), train=(picture(tmp_path / "a.png"),))
     assert opened(set_sheet(one)).shape == (2 * 6 + 102 + 22 + 6, 320, 3)
 
 
 def test_a_sheet_of_a_large_set_says_how_many_more(tmp_path: Path) -> None:
     small = small_set(tmp_path)
-    large = small.model_copy(update={"learnt": small.learnt * 25})
+    large = small.model_copy(update={"train": small.train * 25})
     sheet = set_sheet(large, columns=20, cell=24)
     assert opened(sheet).shape[:2] == (2 * 6 + 10 * 30 + 4 * 22 + 6, 20 * 30 + 6), "200 pictures, 4 lines"
     markdown = set_markdown(large, sheet)
-    assert (markdown.count("| **held out** |"), markdown.count("| learnt |")) == (1, 199)
+    assert (markdown.count("| **validation** |"), markdown.count("| train |")) == (1, 199)
     assert "\n\nand 78 more, not shown\n" in markdown
     assert "not shown" not in set_markdown(small, sheet)
 
@@ -76,18 +76,18 @@ def test_a_sheet_of_a_large_set_says_how_many_more(tmp_path: Path) -> None:
 def test_the_markdown_shows_every_picture_with_its_caption_as_it_is(tmp_path: Path) -> None:
     small = small_set(tmp_path)
     odd = picture(tmp_path / "own" / "Алдар\nКөсе.png", "hero | <b>rides</b> *fast* [x](y) 🐎", (64, 90))
-    whole = small.model_copy(update={"learnt": (*small.learnt, odd)})
+    whole = small.model_copy(update={"train": (*small.train, odd)})
     sheet = set_sheet(whole)
     markdown = set_markdown(whole, sheet)
     data = markdown.partition("![training pictures](data:image/jpeg;base64,")[2].partition(")")[0]
     assert base64.b64decode(data) == sheet
     for line in [
-        "- **Held out:** 1 (measured, not learnt)",
-        "- **Learnt:** 12 (the character)",
-        "| held.png | **held out** | 64x64 | hero |",
-        r"| 03\_a.png | learnt | 64x64 | hero |",
+        "- **Validation:** 1 (measured, not trained on)",
+        "- **Train:** 12 (the character)",
+        "| held.png | **validation** | 64x64 | hero |",
+        r"| 03\_a.png | train | 64x64 | hero |",
         "| p1.png | **prior** | 80x64 | a man |",
-        r"| Алдар Көсе.png | learnt | 64x90 | hero \| \<b\>rides\</b\> \*fast\* \[x\](y) 🐎 |",
+        r"| Алдар Көсе.png | train | 64x90 | hero \| \<b\>rides\</b\> \*fast\* \[x\](y) 🐎 |",
     ]:
         assert f"\n{line}\n" in markdown
     assert markdown.count("\n| ") == 2 + 15
@@ -95,6 +95,6 @@ def test_the_markdown_shows_every_picture_with_its_caption_as_it_is(tmp_path: Pa
 
 def test_a_picture_that_is_gone_is_named(tmp_path: Path) -> None:
     small = small_set(tmp_path)
-    Path(small.learnt[3].file).unlink()
+    Path(small.train[3].file).unlink()
     with pytest.raises(InputError, match=r"03_a\.png: no such picture"):
         set_sheet(small)

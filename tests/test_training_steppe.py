@@ -13,8 +13,8 @@ from training_runs import run
 
 from models.language.prompts import token_counter
 from models.lora.comparison.choice import MOST_DRIFT
+from models.lora.comparison.evaluation import EvaluationSetup, compare
 from models.lora.comparison.sample_prompts import get_prompts
-from models.lora.comparison.trials import TrialSetup, compare
 from models.lora.configuration.config_files import training_options
 from models.lora.data.dataset import read_set
 from models.lora.options import TrainingOptions
@@ -92,18 +92,18 @@ def compared(begun: Begun) -> Comparison:
     character, unrelated = get_prompts(begun.options)
     fewer = {"validation_prompts": character[1:], "unrelated_prompts": unrelated[:2], "validation_seeds": 1}
     options = begun.options.model_copy(update=fewer)
-    setup = TrialSetup(folder=options.output_dir, device="cpu", precision="fp32")
+    setup = EvaluationSetup(folder=options.output_dir, device="cpu", precision="fp32")
     return compare(options, begun.training_set, [begun.checkpoint, strengthened(begun.checkpoint, 12)], setup)
 
 
 def test_it_learns_the_character_and_leaves_the_others_alone(compared: Comparison) -> None:
-    learnt = compared.rows[0]
-    assert compared.chosen == learnt.checkpoint
+    row = compared.rows[0]
+    assert compared.chosen == row.checkpoint
     assert compared.reason.startswith("checkpoint-100 reaches every bar")
     found = re.search(r"the bare base: ([\d.]+)", compared.reason)
     assert found, compared.reason
-    assert learnt.likeness > float(found[1]) + 0.2
-    assert learnt.drift == pytest.approx(0, abs=MOST_DRIFT)
+    assert row.image_similarity > float(found[1]) + 0.2
+    assert row.drift == pytest.approx(0, abs=MOST_DRIFT)
 
 
 def test_a_lora_that_forgot_the_others_is_refused(compared: Comparison) -> None:

@@ -101,8 +101,8 @@ def test_the_gate_names_score_and_threshold() -> None:
     accepted, reasons = judge(scores, consistency_threshold=0.70, prompt_threshold=0.2)
     assert not accepted
     assert reasons == (
-        "likeness 0.61 is under 0.70",
-        "agreement with the prompt 0.1996 is under 0.2000",
+        "image similarity 0.61 is under 0.70",
+        "text–image similarity 0.1996 is under 0.2000",
         "the picture is black",
     )
 
@@ -119,9 +119,9 @@ def test_a_score_that_is_not_a_number_does_not_pass() -> None:
 
 
 def candidate(
-    attempt: int, likeness: float | None, prompt: float, *, accepted: bool = False, anomalies: int = 0
+    attempt: int, similarity: float | None, prompt: float, *, accepted: bool = False, anomalies: int = 0
 ) -> Candidate:
-    scores = Scores(consistency=likeness, prompt=prompt, anomalies=("odd",) * anomalies)
+    scores = Scores(consistency=similarity, prompt=prompt, anomalies=("odd",) * anomalies)
     return Candidate(
         attempt=attempt, seed=attempt, file=f"{attempt}.png", sha256=str(attempt), scores=scores, accepted=accepted
     )
@@ -160,10 +160,10 @@ def test_scores_are_the_cosines_that_clip_itself_computes(scorer: clip.ClipScore
     with torch.inference_mode():
         output = scorer.model(**inputs)
     agreement = float(output.logits_per_image[0, 0] / scorer.model.logit_scale.exp())
-    likeness = float(output.image_embeds[0] @ output.image_embeds[1])
-    assert scorer.scores(image, text, noise()) == pytest.approx((likeness, agreement), abs=1e-5)
+    similarity = float(output.image_embeds[0] @ output.image_embeds[1])
+    assert scorer.scores(image, text, noise()) == pytest.approx((similarity, agreement), abs=1e-5)
     assert scorer.scores(image, text) == (None, pytest.approx(agreement, abs=1e-5))
-    assert scorer.similarity(image, noise()) == pytest.approx(likeness, abs=1e-5)
+    assert scorer.similarity(image, noise()) == pytest.approx(similarity, abs=1e-5)
     assert scorer.similarity(image, image) == pytest.approx(1.0, abs=1e-5)
 
 

@@ -73,12 +73,12 @@ def halved(lora: Tensors) -> Tensors:
 def told(grid: Path, **changes: Any) -> tuple[TrainingOptions, TrainingSet, Comparison]:
     """Records of a training of three checkpoints, as a card tells of them."""
     picture = TrainingPicture(file="/a/b.png", sha256="0" * 64, caption="aldar in a yurt", width=64, height=64)
-    learnt = picture.model_copy(update={"caption": changes.pop("caption", picture.caption)})
+    train = picture.model_copy(update={"caption": changes.pop("caption", picture.caption)})
     rows = tuple(
         CheckpointScores(
             checkpoint=Checkpoint(path=f"/out/checkpoint-{step}", step=step, loss=0.1, validation_loss=validation),
-            likeness=0.9,
-            agreement=0.25,
+            image_similarity=0.9,
+            text_image_similarity=0.25,
             variety=float("nan"),
             drift=0.5,
             failed=failed,
@@ -89,11 +89,11 @@ def told(grid: Path, **changes: Any) -> tuple[TrainingOptions, TrainingSet, Comp
         rows=rows,
         chosen=rows[1].checkpoint,
         reason=changes.pop("reason", "most alike"),
-        rule="bars, then likeness",
+        rule="bars, then image similarity",
         grid=str(grid),
     )
     options = TrainingOptions.model_validate({"publish_to": "s3://steppe/aldar", "name": "aldar", **changes})
-    return options, TrainingSet(folder="/a", learnt=(learnt, picture), held_out=(picture,)), comparison
+    return options, TrainingSet(folder="/a", train=(train, picture), validation=(picture,)), comparison
 
 
 def stop_after(count: int) -> Rule:

@@ -58,7 +58,7 @@ def make_job(output: Path, pictures: Path, *, start: Path | None = None, **chang
     prior = read_plainly(Path(options.prior_data_dir)) if options.prior_data_dir else ()
     return Job(
         options=options,
-        training_set=TrainingSet(folder=str(pictures), learnt=drawn[:6], held_out=drawn[6:8], prior=prior),
+        training_set=TrainingSet(folder=str(pictures), train=drawn[:6], validation=drawn[6:8], prior=prior),
         base="tiny",
         updates=options.max_train_steps or 1,
         mixed_precision="no",

@@ -19,13 +19,14 @@ from flows.commands.options import (
     stopping_at_errors,
 )
 from flows.commands.running import Run, run
+from flows.terminal import say
 from models.errors import InputError
 from models.forms.form import NOTHING
 from models.forms.training import FORM
 from models.lora.configuration.accelerate_settings import read_accelerate_config
 from models.lora.configuration.config_files import training_options
 from models.lora.configuration.foreign_names import foreign_option
-from models.lora.options import TrainingOptions
+from models.lora.options import RENAMED, TrainingOptions
 from models.secrets.keys import Keys
 
 PROGRAM = "python -m flows.training"
@@ -82,7 +83,7 @@ def parse(arguments: list[str]) -> TrainingOptions:
     Exits with code 2 and one line if anything is wrong, with 0 after --help.
     """
     parser = make_parser()
-    given, rest = parser.parse_known_args(arguments)
+    given, rest = parser.parse_known_args([_renamed(argument) for argument in arguments])
     with stopping_at_errors():
         _refuse_foreign(rest)
         refuse_rest(rest, parser, "there are only options, and {} is none; a configuration file is --config FILE")
@@ -91,6 +92,16 @@ def parse(arguments: list[str]) -> TrainingOptions:
         options = training_options(values, config, option_name)
         read_accelerate_config(Path(options.accelerate_config) if options.accelerate_config else None)
         return options
+
+
+def _renamed(argument: str) -> str:
+    """An option under today's name, with a warning where it was given under an earlier one."""
+    for before, now in RENAMED.items():
+        old, new = option_name(before), option_name(now)
+        if argument.partition("=")[0] == old:
+            say(f"warning: {old} is now called {new}; the old name works in this release", sys.stderr)
+            return new + argument.removeprefix(old)
+    return argument
 
 
 def _refuse_foreign(rest: list[str]) -> None:

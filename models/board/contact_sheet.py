@@ -30,7 +30,7 @@ class Panel(NamedTuple):
     caption: str
     """A sentence for the reader, in any script."""
     note: str
-    """Small print under it: likeness and seed."""
+    """Small print under it: image similarity and seed."""
     accepted: bool
     """A frame that was not accepted is marked as weak."""
 

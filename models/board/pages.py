@@ -45,8 +45,8 @@ def _story_beyond_title(report: Report) -> str:
 
 
 def _note(frame: FrameReport) -> str:
-    likeness = "reference" if frame.reference else f"likeness {show_score(frame.consistency_score)}"
-    return f"{likeness} · prompt {show_score(frame.prompt_score)} · seed {frame.seed}"
+    similarity = "reference" if frame.reference else f"image similarity {show_score(frame.consistency_score)}"
+    return f"{similarity} · prompt {show_score(frame.prompt_score)} · seed {frame.seed}"
 
 
 def sheet_markdown(sheet: Image.Image) -> str:
@@ -65,7 +65,7 @@ def score_rows(report: Report) -> list[dict[str, str | int]]:
             "frame": frame.number,
             "attempt": candidate.attempt + 1,
             "seed": candidate.seed,
-            "likeness": "reference" if frame.reference else show_score(candidate.scores.consistency),
+            "image similarity": "reference" if frame.reference else show_score(candidate.scores.consistency),
             "prompt score": show_score(candidate.scores.prompt),
             "verdict": _verdict(candidate, kept=candidate.sha256 == frame.sha256),
             "why": "; ".join(candidate.reasons),
@@ -113,12 +113,12 @@ def _facts(report: Report, board: Path) -> Iterator[str]:
 def _frame_table(report: Report) -> Iterator[str]:
     """Numbers and verdicts only: a dashboard cuts a table that is too wide."""
     yield "## Frames\n"
-    yield "| frame | verdict | likeness | prompt score | seed | attempts |"
+    yield "| frame | verdict | image similarity | prompt score | seed | attempts |"
     yield "| ---: | --- | ---: | ---: | ---: | ---: |"
     for frame in report.frames:
         verdict = "accepted" if frame.accepted else "**weak**"
-        likeness = "reference" if frame.reference else show_score(frame.consistency_score)
-        scores = (likeness, show_score(frame.prompt_score), frame.seed, frame.attempts)
+        similarity = "reference" if frame.reference else show_score(frame.consistency_score)
+        scores = (similarity, show_score(frame.prompt_score), frame.seed, frame.attempts)
         yield f"| {frame.number} | {verdict} | {' | '.join(map(str, scores))} |"
 
 

@@ -14,9 +14,9 @@ from typing import Any
 from pydantic import Field
 
 from models.board.directory import frame_name
-from models.board.misgivings import find_warnings
-from models.frames.doubts import find_doubts
+from models.board.story_warnings import find_warnings
 from models.frames.recipe import DISTRIBUTION
+from models.frames.setting_warnings import find_setting_warnings
 from models.frames.studio import Studio
 from models.records import Candidate, FrameResult, Record, Scene, SceneBreakdown, Scores, Weights
 from models.settings import Pipeline, StoryboardOptions
@@ -156,7 +156,7 @@ def build_report(
         threshold=profile.consistency_threshold if options.threshold is None else options.threshold,
         prompt_threshold=profile.prompt_threshold if options.prompt_threshold is None else options.prompt_threshold,
         options=StoryboardOptions.model_validate(options.model_dump(include=set(StoryboardOptions.model_fields))),
-        warnings=(*find_doubts(options), *find_warnings(breakdown)),
+        warnings=(*find_setting_warnings(options), *find_warnings(breakdown)),
         versions=_versions(),
         **totals(frames),
         **dict(run),
@@ -170,10 +170,10 @@ def with_frames(report: Report, frames: Sequence[FrameReport], *, notes: Sequenc
 
 def totals(frames: Sequence[FrameReport]) -> dict[str, Any]:
     """What the report says of all frames together, by name."""
-    likeness = [frame.consistency_score for frame in frames if frame.consistency_score is not None]
+    similarity = [frame.consistency_score for frame in frames if frame.consistency_score is not None]
     return {
-        "average_consistency": math.fsum(likeness) / len(likeness) if likeness else None,
-        "min_consistency": min(likeness, default=None),
+        "average_consistency": math.fsum(similarity) / len(similarity) if similarity else None,
+        "min_consistency": min(similarity, default=None),
         "weak_frames": tuple(frame.number for frame in frames if not frame.accepted),
     }
 
@@ -229,16 +229,23 @@ def outcome(report: Report) -> str:
 
 def summary_lines(report: Report, board: Path | None = None) -> list[str]:
     """The report for a terminal: title, a line per frame, the averages, and what to do about weak frames."""
-    rows = [("frame", "", "likeness", "prompt", "attempts", "seed"), *map(_row, report.frames)]
+    rows = [("frame", "", "image similarity", "prompt", "attempts", "seed"), *map(_row, report.frames)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join(_align(row, widths)).rstrip() for row in rows]
     return [report.title, "", *table, "", _averages(report), *_advice(report, board), *_warned(report)]
 
 
 def _row(frame: FrameReport) -> tuple[str, ...]:
-    likeness = "reference" if frame.reference else show_score(frame.consistency_score)
+    similarity = "reference" if frame.reference else show_score(frame.consistency_score)
     verdict = "accepted" if frame.accepted else "weak"
-    return (str(frame.number), verdict, likeness, show_score(frame.prompt_score), str(frame.attempts), str(frame.seed))
+    return (
+        str(frame.number),
+        verdict,
+        similarity,
+        show_score(frame.prompt_score),
+        str(frame.attempts),
+        str(frame.seed),
+    )
 
 
 def _align(row: tuple[str, ...], widths: list[int]) -> list[str]:
@@ -262,8 +269,9 @@ def _averages(report: Report) -> str:
     seconds = (report.finished - report.started).total_seconds()
     painted = sum(frame.painted for frame in report.frames)
     return (
-        f"likeness {show_score(report.average_consistency)} on average, {show_score(report.min_consistency)} at least "
-        f"(asked for: {show_score(report.threshold)}); {painted} painted in {seconds:.1f} s"
+        f"image similarity {show_score(report.average_consistency)} on average, "
+        f"{show_score(report.min_consistency)} at least (asked for: {show_score(report.threshold)}); "
+        f"{painted} painted in {seconds:.1f} s"
     )
 
 
@@ -276,9 +284,9 @@ def _advice(report: Report, board: Path | None) -> list[str]:
     ways = [f"--attempts {min(2 * report.options.attempts, MOST_ATTEMPTS)}"]
     if report.options.attempts == MOST_ATTEMPTS:
         ways = ["--seed N (another base seed)"]
-    likeness = [frame.consistency_score for frame in weak if frame.consistency_score is not None]
+    similarity = [frame.consistency_score for frame in weak if frame.consistency_score is not None]
     prompt = [frame.prompt_score for frame in weak]
-    ways += _lower("--threshold", likeness, report.threshold) + _lower(
+    ways += _lower("--threshold", similarity, report.threshold) + _lower(
         "--prompt-threshold", prompt, report.prompt_threshold
     )
     one = f"python -m flows.redo_frame {shlex.quote(str(board)) if board else 'BOARD'} {weak[0].number}"

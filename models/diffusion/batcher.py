@@ -57,7 +57,7 @@ class _Ticket:
             self.error = error
 
 
-class _Desk:
+class _BatchQueue:
     """The waiting frames of one device, and who paints there."""
 
     def __init__(self) -> None:
@@ -117,7 +117,7 @@ class _Desk:
             return self.batch
 
 
-_DESKS: dict[str, _Desk] = {}
+_DESKS: dict[str, _BatchQueue] = {}
 _DESKS_LOCK = threading.Lock()
 
 
@@ -137,7 +137,7 @@ def paint_together(setup: PainterSetup, request: PaintRequest, on_progress: Prog
     """
     device = setup.device if setup.device != "cuda" else "cuda:0"
     with _DESKS_LOCK:
-        desk = _DESKS.setdefault(device, _Desk())
+        desk = _DESKS.setdefault(device, _BatchQueue())
     ticket = _Ticket(setup, request, on_progress)
     desk.hand_in(ticket)
     if ticket.error is not None:

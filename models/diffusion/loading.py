@@ -57,7 +57,7 @@ class Models:
     """Held while painting: the two pipelines share one scheduler, which counts its steps."""
 
 
-class _Shelf:
+class _ModelCache:
     """What is loaded."""
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class _Shelf:
         _empty_gpu_cache()
 
 
-_SHELF = _Shelf()
+_MODEL_CACHE = _ModelCache()
 
 
 def load(setup: PainterSetup, progress: Progress | None = None) -> Models:
@@ -90,16 +90,16 @@ def load(setup: PainterSetup, progress: Progress | None = None) -> Models:
 
 def _load(setup: PainterSetup, report: Progress) -> Models:
     key = (setup.profile, setup.adapters, setup.device, setup.precision, setup.speed, setup.low_memory)
-    with _SHELF.lock:
-        if _SHELF.models is None or _SHELF.key != key:
-            _SHELF.clear()
+    with _MODEL_CACHE.lock:
+        if _MODEL_CACHE.models is None or _MODEL_CACHE.key != key:
+            _MODEL_CACHE.clear()
             check_device(setup.device)
-            _SHELF.models, _SHELF.key = _load_base(setup, report), key
-        if setup.with_controlnet and _SHELF.models.controlled is None:
-            own = setup.model_copy(update={"speed": "plain"}) if _SHELF.models.failures else setup
-            controlled = _load_controlled(own, _SHELF.models.plain, report)
-            _SHELF.models = replace(_SHELF.models, controlled=controlled)
-        return _SHELF.models
+            _MODEL_CACHE.models, _MODEL_CACHE.key = _load_base(setup, report), key
+        if setup.with_controlnet and _MODEL_CACHE.models.controlled is None:
+            own = setup.model_copy(update={"speed": "plain"}) if _MODEL_CACHE.models.failures else setup
+            controlled = _load_controlled(own, _MODEL_CACHE.models.plain, report)
+            _MODEL_CACHE.models = replace(_MODEL_CACHE.models, controlled=controlled)
+        return _MODEL_CACHE.models
 
 
 def import_libraries() -> None:
@@ -115,8 +115,8 @@ def import_libraries() -> None:
 
 def unload() -> None:
     """Forget what is loaded and give its memory back, once nobody paints with it any more."""
-    with _SHELF.lock:
-        _SHELF.clear()
+    with _MODEL_CACHE.lock:
+        _MODEL_CACHE.clear()
 
 
 def _reporter(progress: Progress | None) -> Progress:

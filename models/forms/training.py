@@ -36,7 +36,7 @@ GROUPS = (
             "center_crop",
             "random_flip",
             "trigger",
-            "held_out",
+            "validation_pictures",
             "caption_dropout",
             "prior_data_dir",
             "prior_loss_weight",

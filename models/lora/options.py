@@ -51,6 +51,10 @@ def _one_side(value: Any) -> Any:
     return value
 
 
+RENAMED = {"held_out": "validation_pictures"}
+"""Options' earlier names, which work for one release, and today's."""
+
+
 class TrainingOptions(BaseModel):
     """Everything about a training. `None` means: what the profile or the machine suggests."""
 
@@ -115,7 +119,7 @@ class TrainingOptions(BaseModel):
     """Show each picture also mirrored, at random."""
     trigger: str | None = Field(None, min_length=1, max_length=60, pattern=r"^\S+$")
     """The word that every caption must have, and the character is painted on. Unset: the profile's."""
-    held_out: int = Field(4, ge=0, le=64)
+    validation_pictures: int = Field(4, ge=0, le=64)
     """Pictures that are not trained on, but measured: the validation loss. At most a tenth of the set is taken."""
     caption_dropout: float = Field(0.0, ge=0, lt=1)
     """Share of captions that are left empty."""

@@ -14,7 +14,7 @@ from models.lora.configuration.accelerate_settings import AccelerateSettings
 from models.lora.options import MixedPrecision, TrainingOptions
 from models.lora.publishing.publish import find_earlier_publication, find_publish_problems
 from models.lora.training import checkpoints
-from models.lora.training.belonging import find_strangers
+from models.lora.training.belonging import find_foreign_checkpoints
 from models.lora.training.memory import SIDE_OF_SDXL, find_memory_problem, lora_weights
 from models.preflight.checks import find_output_problems, gather
 from models.preflight.components import Need, find_absent, find_full_disks, needs_of
@@ -105,7 +105,7 @@ def _checkpoint_problems(options: TrainingOptions, run: str) -> Iterator[str]:
     output = Path(options.output_dir).absolute()
     try:
         start = checkpoints.find_start(output, options.resume_from_checkpoint)
-        yield from find_strangers(output, start, run)
+        yield from find_foreign_checkpoints(output, start, run)
     except StoryboardError as error:
         yield str(error)
 

@@ -5,7 +5,7 @@ TrainingOptions -> TrainingSet -> Latents -> Checkpoint… -> Comparison -> Publ
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from models.records import Record
 
@@ -37,9 +37,9 @@ class TrainingSet(Record):
 
     folder: str
     """Absolute path of the folder they came from."""
-    learnt: tuple[TrainingPicture, ...] = Field(min_length=1)
+    train: tuple[TrainingPicture, ...] = Field(min_length=1)
     """Those that are trained on, ordered by file name."""
-    held_out: tuple[TrainingPicture, ...] = ()
+    validation: tuple[TrainingPicture, ...] = ()
     """Those that are only measured: the validation loss."""
     prior: tuple[TrainingPicture, ...] = ()
     """Pictures for prior preservation."""
@@ -48,8 +48,8 @@ class TrainingSet(Record):
 
     @property
     def shown_in_a_pass(self) -> int:
-        """How many pictures a pass over the learnt ones shows, repeats counted."""
-        return sum(picture.repeats for picture in self.learnt)
+        """How many pictures a pass over the training pictures shows, repeats counted."""
+        return sum(picture.repeats for picture in self.train)
 
 
 class Crop(Record):
@@ -71,7 +71,7 @@ class Checkpoint(Record):
     loss: float
     """Mean training loss since the checkpoint before."""
     validation_loss: float | None = None
-    """Mean loss over the held-out pictures; None where there are none."""
+    """Mean loss over the validation pictures; None where there are none."""
 
 
 class CheckpointScores(Record):
@@ -81,10 +81,10 @@ class CheckpointScores(Record):
     """
 
     checkpoint: Checkpoint
-    likeness: float
-    """How alike its pictures of the character are to the training pictures."""
-    agreement: float
-    """How well they agree with their prompts."""
+    image_similarity: float = Field(validation_alias=AliasChoices("image_similarity", "likeness"))
+    """Of its pictures of the character and the training pictures. Earlier versions called it likeness."""
+    text_image_similarity: float = Field(validation_alias=AliasChoices("text_image_similarity", "agreement"))
+    """Of its pictures and their prompts. Earlier versions called it agreement."""
     variety: float
     """How different they are from each other."""
     drift: float | None
@@ -124,4 +124,4 @@ class Losses(Record):
     loss: tuple[float, ...]
     learning_rate: tuple[float, ...]
     validation: dict[int, float]
-    """Step -> mean loss over the held-out pictures."""
+    """Step -> mean loss over the validation pictures."""

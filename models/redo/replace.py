@@ -85,7 +85,7 @@ def _redone(board: Board, job: FrameJob, result: FrameResult, take: Take, doubts
     if number == 1 and later:
         notes.append(
             f"Frame 1 was redone. Frames 2 to {len(old)} are still those painted from the earlier frame 1 "
-            f"({take.file}); only their likeness was measured anew."
+            f"({take.file}); only their image similarity was measured anew."
         )
     return with_frames(board.report, (*old[: number - 1], new, *later), notes=notes)
 
@@ -100,9 +100,9 @@ def _judge_again(frame: FrameReport, board: Board, job: FrameJob) -> FrameReport
     folder, studio = Path(board.folder), job.studio
     image = _open(folder / frame.file)
     earlier = [_open(folder / before.file) for before in board.report.frames[: frame.number - 1]]
-    likeness = frame.consistency_score if job.number > 1 else _likeness(image, earlier[0], studio)
+    similarity = frame.consistency_score if job.number > 1 else _image_similarity(image, earlier[0], studio)
     flaws = find_flaws(image, finite=True) or find_copies(image, earlier)
-    scores = Scores(consistency=likeness, prompt=frame.prompt_score, anomalies=flaws)
+    scores = Scores(consistency=similarity, prompt=frame.prompt_score, anomalies=flaws)
     accepted, reasons = judge(
         scores, consistency_threshold=studio.consistency_threshold, prompt_threshold=studio.prompt_threshold
     )
@@ -111,11 +111,11 @@ def _judge_again(frame: FrameReport, board: Board, job: FrameJob) -> FrameReport
         candidate.model_copy(update=verdict) if candidate.sha256 == frame.sha256 else candidate
         for candidate in frame.candidates
     )
-    changes = {"consistency_score": likeness, "accepted": accepted, "anomalies": flaws, "candidates": candidates}
+    changes = {"consistency_score": similarity, "accepted": accepted, "anomalies": flaws, "candidates": candidates}
     return frame.model_copy(update=changes)
 
 
-def _likeness(image: Image.Image, reference: Image.Image, studio: Studio) -> float:
+def _image_similarity(image: Image.Image, reference: Image.Image, studio: Studio) -> float:
     from models.vision.clip import load_scorer
 
     return load_scorer(studio.setup.profile, studio.setup.scoring_device).similarity(image, reference)
@@ -125,9 +125,9 @@ def redo_lines(report: Report, number: int) -> Iterator[str]:
     """What was redone, and what it means for the others, for a terminal."""
     frame = report.frames[number - 1]
     take = frame.takes[-1]
-    likeness = "reference" if frame.reference else f"likeness {show_score(frame.consistency_score)}"
+    similarity = "reference" if frame.reference else f"image similarity {show_score(frame.consistency_score)}"
     yield (
-        f"frame {number}: seed {take.seed} -> {frame.seed}, {'accepted' if frame.accepted else 'weak'}, {likeness}, "
+        f"frame {number}: seed {take.seed} -> {frame.seed}, {'accepted' if frame.accepted else 'weak'}, {similarity}, "
         f"prompt {show_score(frame.prompt_score)}; the picture before it is {take.file}"
     )
     if report.weak_frames:

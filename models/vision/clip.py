@@ -104,7 +104,7 @@ class ClipScorer:
         return unit
 
 
-class _Shelf:
+class _ModelCache:
     """The one CLIP that is loaded."""
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class _Shelf:
         self.scorer: ClipScorer | None = None
 
 
-_SHELF = _Shelf()
+_MODEL_CACHE = _ModelCache()
 
 
 def load_scorer(profile: Profile, device: str) -> ClipScorer:
@@ -128,18 +128,18 @@ def load_scorer(profile: Profile, device: str) -> ClipScorer:
 
 def _shelved(profile: Profile, device: str) -> ClipScorer:
     key = (profile, device)
-    with _SHELF.lock:
-        if _SHELF.scorer is None or _SHELF.key != key:
-            _SHELF.scorer = _SHELF.key = None
+    with _MODEL_CACHE.lock:
+        if _MODEL_CACHE.scorer is None or _MODEL_CACHE.key != key:
+            _MODEL_CACHE.scorer = _MODEL_CACHE.key = None
             check_device(device)
-            _SHELF.scorer, _SHELF.key = _load(*key), key
-        return _SHELF.scorer
+            _MODEL_CACHE.scorer, _MODEL_CACHE.key = _load(*key), key
+        return _MODEL_CACHE.scorer
 
 
 def unload_scorer() -> None:
     """Forget the loaded CLIP."""
-    with _SHELF.lock:
-        _SHELF.scorer = _SHELF.key = None
+    with _MODEL_CACHE.lock:
+        _MODEL_CACHE.scorer = _MODEL_CACHE.key = None
 
 
 def _load(profile: Profile, device: str) -> ClipScorer:

@@ -10,15 +10,15 @@ from models.records import Candidate, Scores
 def judge(scores: Scores, *, consistency_threshold: float, prompt_threshold: float) -> tuple[bool, tuple[str, ...]]:
     """Whether a frame passes, and why not.
 
-    A score equal to its threshold passes. Frame 1 has no likeness to judge: it is what the others are compared with.
+    A score equal to its threshold passes. Frame 1 has no image similarity: the others are compared with it.
 
     Returns:
         (accepted, reasons), with a reason for each score under its threshold and each anomaly; none when accepted.
     """
     reasons: list[str] = []
     if scores.consistency is not None:
-        reasons += _under("likeness", scores.consistency, consistency_threshold)
-    reasons += _under("agreement with the prompt", scores.prompt, prompt_threshold)
+        reasons += _under("image similarity", scores.consistency, consistency_threshold)
+    reasons += _under("text–image similarity", scores.prompt, prompt_threshold)
     reasons += scores.anomalies
     return not reasons, tuple(reasons)
 
@@ -28,8 +28,8 @@ def best(candidates: Sequence[Candidate]) -> Candidate:
 
     1. an accepted one before a refused one;
     2. then the one with the fewest anomalies;
-    3. then the one with the highest sum of likeness and agreement: the gate has one pair of thresholds for all
-       candidates of a frame, so the sum orders them as the sum of their margins does;
+    3. then the one with the highest sum of both similarities: the gate has one pair of thresholds for all candidates
+       of a frame, so the sum orders them as the sum of their margins does;
     4. then the earlier attempt.
 
     Raises:

@@ -11,20 +11,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from models.lora.comparison.scores import Features, agreement, drift, likeness, spread, variety
+from models.lora.comparison.scores import Features, drift, image_similarity, spread, text_image_similarity, variety
 
 Item = TypeVar("Item")
 
 LEAST_VARIETY = 0.5
 """Share of the training pictures' own variety."""
-LOST_AGREEMENT = 0.2
-"""Share of the base's agreement that a checkpoint may lose."""
+LOST_SIMILARITY = 0.2
+"""Share of the base's text–image similarity that a checkpoint may lose."""
 MOST_DRIFT = 0.2
 """Share of the base's own contrast. Measured on steppe: the checkpoints of a training that kept people, places and
 times lost 0.04 to 0.12; the last of them at 2, 3 and 6 times its strength 0.39, 0.78 and 0.99; with its character put
 in the place of one person of four 0.27, of all four 0.60; a training at 10 times the learning rate 0.95."""
 DIGITS = 3
-"""Decimals of a likeness that count: what reads the same is the same."""
+"""Decimals of an image similarity that count: what reads the same is the same."""
 
 NO_DRIFT = (
     "drift can't be measured: CLIP can't tell by the base's pictures which unrelated prompt each is of; "
@@ -33,16 +33,16 @@ NO_DRIFT = (
 
 RULE = (
     "Every checkpoint paints the same prompts with the same seeds as the bare base, and CLIP compares the pictures. "
-    "Three bars keep out what likeness alone would reward: variety, how different its pictures of the character are "
-    "from each other, must be at least half of the training pictures' own (else it paints one picture); agreement with "
-    "the prompts must be at least four fifths of the base's (else it no longer listens); drift, what prompts without "
-    "the trigger word lost, must be at most a fifth (else it has forgotten the rest): a picture agrees better with its "
-    "own prompt than with the others of them, and drift is the share of this lead, as the base has it, that is gone: "
-    "0 where nothing is, 1 where the prompt no longer matters. Where the base itself has no such lead, drift can't be "
-    "measured, which counts as a failure. A painting whose numbers are not finite is one too. Of the checkpoints that "
-    "reach every bar the one with the highest likeness to the training pictures wins, and of equals (to three "
-    "decimals) the one that trained less. Where none reaches every bar: paintings that are all finite first, then the "
-    "fewest failures, then the same order; it is kept, and published only where that is asked for."
+    "A checkpoint must reach three bars. Variety, how different its pictures of the character are from each other, "
+    "must be at least half of the training pictures' own (else it paints one picture). Text–image similarity to the "
+    "prompts must be at least four fifths of the base's (else it no longer listens). Drift must be at most a fifth "
+    "(else it has forgotten the rest): a picture without the trigger word agrees better with its own prompt than with "
+    "the others, and drift is the share of this lead that is lost against the base: 0 where nothing is, 1 where the "
+    "prompt no longer matters. Where the base itself has no such lead, drift can't be measured, which is a failure. "
+    "A painting whose numbers are not finite is one too. Of the checkpoints that reach every bar the one with the "
+    "highest image similarity to the training pictures wins, and of equals (to three decimals) the one that trained "
+    "less. Where none reaches every bar, finite paintings come first, then the fewest failures, then the same "
+    "order; that checkpoint is kept, and published only where that is asked for."
 )
 
 
@@ -75,9 +75,9 @@ class Yardstick:
 class References(NamedTuple):
     """What the bars are shares of."""
 
-    likeness: float
-    """The base's: what a likeness is without any training. No bar is made of it."""
-    agreement: float
+    image_similarity: float
+    """The base's: what an image similarity is without any training. No bar is made of it."""
+    text_image_similarity: float
     """The base's, with the same prompts and seeds."""
     variety: float
     """The training pictures' own."""
@@ -90,8 +90,8 @@ class Measured(NamedTuple):
 
     step: int
     """0 for the bare base."""
-    likeness: float
-    agreement: float
+    image_similarity: float
+    text_image_similarity: float
     variety: float
     drift: float | None
     """None where it can't be measured."""
@@ -118,8 +118,8 @@ def get_references(yardstick: Yardstick) -> References:
     """
     character = yardstick.base.character
     return References(
-        likeness=likeness(_flat(character), yardstick.training),
-        agreement=agreement(character, yardstick.prompts),
+        image_similarity=image_similarity(_flat(character), yardstick.training),
+        text_image_similarity=text_image_similarity(character, yardstick.prompts),
         variety=spread(yardstick.training),
         painted_variety=variety(character),
     )
@@ -133,8 +133,8 @@ def measure(step: int, painted: PaintedFeatures, yardstick: Yardstick) -> Measur
     """
     return Measured(
         step=step,
-        likeness=likeness(_flat(painted.character), yardstick.training),
-        agreement=agreement(painted.character, yardstick.prompts),
+        image_similarity=image_similarity(_flat(painted.character), yardstick.training),
+        text_image_similarity=text_image_similarity(painted.character, yardstick.prompts),
         variety=variety(painted.character),
         drift=drift(painted.unrelated, yardstick.base.unrelated, yardstick.unrelated),
         broken=painted.broken,
@@ -148,9 +148,11 @@ def find_failures(row: Measured, references: References) -> tuple[str, ...]:
     if row.variety < least:
         failures.append(f"{_apart('variety', row.variety, 'under', least)}, half of the training pictures' own")
     # A cosine may be negative: then, too, a loss makes it smaller.
-    least = references.agreement - LOST_AGREEMENT * abs(references.agreement)
-    if row.agreement < least:
-        failures.append(f"{_apart('agreement', row.agreement, 'under', least)}, four fifths of the base's")
+    least = references.text_image_similarity - LOST_SIMILARITY * abs(references.text_image_similarity)
+    if row.text_image_similarity < least:
+        failures.append(
+            f"{_apart('text–image similarity', row.text_image_similarity, 'under', least)}, four fifths of the base's"
+        )
     if row.drift is None:
         failures.append(NO_DRIFT)
     elif row.drift > MOST_DRIFT:
@@ -179,7 +181,7 @@ def choose(rows: Sequence[Measured], references: References) -> tuple[int, str]:
 
     def rank(place: int) -> tuple[bool, int, float, int]:
         row = rows[place]
-        return (row.broken > 0, len(failed[place]), -round(row.likeness, DIGITS), row.step)
+        return (row.broken > 0, len(failed[place]), -round(row.image_similarity, DIGITS), row.step)
 
     chosen = min(range(len(rows)), key=rank)
     passing = sum(not failures for failures in failed)
@@ -188,22 +190,22 @@ def choose(rows: Sequence[Measured], references: References) -> tuple[int, str]:
 
 
 def _reason(rows: Sequence[Measured], chosen: int, failures: tuple[str, ...], passing: int) -> str:
-    name, score = name_of(rows[chosen].step), f"{rows[chosen].likeness:.{DIGITS}f}"
+    name, score = name_of(rows[chosen].step), f"{rows[chosen].image_similarity:.{DIGITS}f}"
     if not passing:
         why = "fails the least" if len(rows) > 1 else "is the only one"
-        return f"no checkpoint reaches every bar; {name}, likeness {score}, {why}: {'; '.join(failures)}"
+        return f"no checkpoint reaches every bar; {name}, image similarity {score}, {why}: {'; '.join(failures)}"
     if passing == 1:
         others = f", as none of the other {len(rows) - 1} does" if len(rows) > 1 else ", and is the only one"
-        return f"{name} reaches every bar{others}; its likeness is {score}"
-    return f"{name} has the highest likeness, {score}, of the {passing} of {len(rows)} that reach every bar"
+        return f"{name} reaches every bar{others}; its image similarity is {score}"
+    return f"{name} has the highest image similarity, {score}, of the {passing} of {len(rows)} that reach every bar"
 
 
 def _against_base(row: Measured, failures: tuple[str, ...], references: References) -> str:
-    """The base's likeness, and what to change: what fell apart was trained too much, what did not move too little."""
-    base = f"{references.likeness:.{DIGITS}f}"
+    """The base's image similarity, and what to change: train less where it fell apart, more where it did not move."""
+    base = f"{references.image_similarity:.{DIGITS}f}"
     if failures and _fell_apart(row, references):
-        return f" (likeness of the bare base: {base}); to mend it, lower learning_rate, or make fewer updates"
-    if round(row.likeness, DIGITS) > round(references.likeness, DIGITS):
+        return f" (image similarity of the bare base: {base}); to mend it, lower learning_rate, or make fewer updates"
+    if round(row.image_similarity, DIGITS) > round(references.image_similarity, DIGITS):
         return f" (the bare base: {base})"
     return f"; that is no more than the bare base has ({base}): train longer, or with a higher learning rate"
 

@@ -12,7 +12,7 @@ from PIL import Image
 from models.board.markdown import code, escape
 from models.board.pages import SHOWN_WIDTH
 from models.errors import CorruptFile
-from models.lora.comparison.grid_sheet import DECIMALS, GridRow, GridTexts, draw_grid, show_score
+from models.lora.comparison.grid_sheet import DECIMALS, TITLES, GridRow, GridTexts, draw_grid, show_score
 from models.lora.records import CheckpointScores, Comparison
 from models.storage.files import write_atomically
 
@@ -42,7 +42,7 @@ def _table_row(row: CheckpointScores, *, chosen: bool) -> dict[str, str | int]:
     validation = row.checkpoint.validation_loss
     return {
         "step": row.checkpoint.step,
-        **{name: show_score(getattr(row, name), decimals) for name, decimals in DECIMALS.items()},
+        **{title: show_score(getattr(row, name), DECIMALS[name]) for name, title in TITLES.items()},
         "loss": f"{row.checkpoint.loss:.4f}",
         "validation loss": show_score(validation, 4),
         "verdict": f"chosen, {verdict}" if chosen else verdict,

@@ -22,16 +22,24 @@ MOST_COLUMNS = 12
 MOST_UNRELATED = 4
 """Of the columns, where there are more prompts than columns."""
 LEGEND = (
-    "likeness: to the training pictures · agreement: with the prompts · variety: of its own pictures · "
+    "image similarity: to the training pictures · text–image similarity: to the prompts · "
+    "variety: of its own pictures · "
     "drift: what prompts without the trigger word lost, 1 is all that told them apart (lower is better)"
 )
 
-DECIMALS = {"likeness": 3, "agreement": 3, "variety": 3, "drift": 2}
+TITLES = {
+    "image_similarity": "image similarity",
+    "text_image_similarity": "text–image similarity",
+    "variety": "variety",
+    "drift": "drift",
+}
+"""Measured quantities, and what they are called on pages."""
+DECIMALS = {"image_similarity": 3, "text_image_similarity": 3, "variety": 3, "drift": 2}
 """With how many each score is shown."""
 NOT_MEASURED = "–"
 
 _TINT: Colour = (244, 230, 208)
-_MARGIN, _LABEL, _GAP, _BETWEEN_KINDS = 32, 214, 8, 22  # pixels
+_MARGIN, _LABEL, _GAP, _BETWEEN_KINDS = 32, 256, 8, 22  # pixels
 _LARGEST = 256
 
 
@@ -218,11 +226,11 @@ def _draw_label(sheet: _Sheet, row: GridRow, top: int, *, chosen: bool) -> None:
     """Name and scores; a score that does not reach its bar is red."""
     left, right = _MARGIN, _MARGIN + _LABEL - 20
     top = sheet.write(row.name, _NAME, left, right, top)
-    for name, decimals in DECIMALS.items():
-        failed = any(text.startswith(name) for text in row.failed)
+    for name, title in TITLES.items():
+        failed = any(text.startswith(title) for text in row.failed)
         style = _SCORE._replace(weight="bold", colour=CLAY) if failed else _SCORE
-        score = show_score(getattr(row.scores, name), decimals)
-        sheet.write(name, style if failed else style._replace(colour=GREY), left, right, top)
+        score = show_score(getattr(row.scores, name), DECIMALS[name])
+        sheet.write(title, style if failed else style._replace(colour=GREY), left, right, top)
         width = get_font(style.weight, style.size).getlength(score)
         top = sheet.write(score, style, round(right - width), right + 1, top)
     if row.painted.broken:

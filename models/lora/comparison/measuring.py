@@ -84,7 +84,7 @@ def measure_all(
 
 def _training_features(options: TrainingOptions, training_set: TrainingSet, scorer: ClipScorer) -> Features:
     """Of the pictures as they are trained on, [at most 64, features]."""
-    pictures = thin_evenly(training_set.learnt, MOST_TRAINING_PICTURES)
+    pictures = thin_evenly(training_set.train, MOST_TRAINING_PICTURES)
     return _features((prepare(open_picture(Path(each.file)), options.side()) for each in pictures), scorer)
 
 

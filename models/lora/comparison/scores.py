@@ -22,7 +22,7 @@ Measured: 0.45 on steppe, at most 0.005 on random models."""
 _ROUNDING = 1e-5  # 1 - cosine of two equal pictures, in fp32 and on any device, is below this
 
 
-def likeness(painted: Features, training: Features) -> float:
+def image_similarity(painted: Features, training: Features) -> float:
     """Mean cosine of painted pictures [n, features] and the training pictures' mean feature, brought to length 1.
 
     Raises:
@@ -32,16 +32,16 @@ def likeness(painted: Features, training: Features) -> float:
     length = np.linalg.norm(mean)
     if not length > _ROUNDING:
         raise ScoreUnavailable("the training pictures' features cancel each other out, so nothing is like them")
-    return _finite("likeness", (painted @ (mean / length)).mean())
+    return _finite("image similarity", (painted @ (mean / length)).mean())
 
 
-def agreement(painted: Features, prompts: Features) -> float:
+def text_image_similarity(painted: Features, prompts: Features) -> float:
     """Mean cosine of painted pictures [prompts, seeds, features] and their own prompts [prompts, features].
 
     Raises:
         ScoreUnavailable: a feature is not finite.
     """
-    return _finite("agreement", (painted * prompts[:, None]).sum(axis=-1).mean())
+    return _finite("text–image similarity", (painted * prompts[:, None]).sum(axis=-1).mean())
 
 
 def spread(pictures: Features) -> float:

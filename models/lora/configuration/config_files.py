@@ -5,6 +5,7 @@ Sections (`lora:`, `training:`…) are for people who read the file: a name mean
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from models.errors import InputError
 from models.lora.configuration import accelerate_settings
 from models.lora.configuration.foreign_names import FOREIGN, names_in, parse_toml, translation
 from models.lora.configuration.yaml_files import YamlFile, read_yaml
-from models.lora.options import TrainingOptions
+from models.lora.options import RENAMED, TrainingOptions
 from models.settings import explain, suggest
+
+logger = logging.getLogger("models.lora")
 
 SECTIONS = ("model", "lora", "training", "data", "optimization", "checkpointing")
 OPTIONS = tuple(TrainingOptions.model_fields)
@@ -39,7 +42,11 @@ def read_training_config(file: Path) -> dict[str, Any]:
     _refuse_foreign(config)
     places: dict[str, str] = {}
     values: dict[str, Any] = {}
-    for place, name, value in _entries(config):
+    for place, written, value in _entries(config):
+        name = RENAMED.get(written, written)
+        if name != written:
+            at = config.at(place)
+            logger.warning("%s: %s is now called %s; the old name works in this release", at, written, name)
         _check(config, place, name, value)
         if name in places:
             raise InputError(f"{config.at(place)}: {name} is also in line {config.lines[places[name]]}; keep one")

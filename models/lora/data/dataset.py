@@ -1,4 +1,4 @@
-"""The training set: captioned pictures are read, all their faults are told at once, and some are held out."""
+"""The training set: captioned pictures, all their faults told at once, split into training and validation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from models.storage.files import sha256_of
 log = logging.getLogger("models.lora")
 
 LEAST = 2
-"""Pictures that must be learnt: the comparison of checkpoints needs two to tell how different they are."""
+"""Pictures to train on: the comparison of checkpoints needs two to tell how different they are."""
 TOLD = 20
 """Faults that an error's message holds; its `faults` has them all."""
 
@@ -77,12 +77,12 @@ def read_set(options: TrainingOptions, count_tokens: CountTokens, *, progress: P
     _tell_prompt_syntax(read)
     if faults := [fault for folder in folders for fault in folder.faults]:
         raise _invalid(faults)
-    learnt, held_out = hold_out(_pictures_of(folders[0], read), options.held_out, options.seed)
+    train, validation = split_off_validation(_pictures_of(folders[0], read), options.validation_pictures, options.seed)
     prior = _pictures_of(folders[-1], read) if len(folders) > 1 else ()
     return TrainingSet(
         folder=str(folders[0].path),
-        learnt=learnt,
-        held_out=held_out,
+        train=train,
+        validation=validation,
         prior=prior,
         passed_over=tuple(
             printable(f"{one.name}{folder.mark}: {one.reason}") for folder in folders for one in folder.passed_over
@@ -96,14 +96,14 @@ def require_enough(training_set: TrainingSet) -> None:
     Raises:
         InputError: there is one picture alone.
     """
-    if len(training_set.learnt) < LEAST:
+    if len(training_set.train) < LEAST:
         raise InputError(
             f"train_data_dir: {training_set.folder} holds one picture, and checkpoints are measured by how different a "
             "character's pictures are: add another one at least; 15 to 100 make a good character"
         )
 
 
-def hold_out(
+def split_off_validation(
     pictures: Sequence[TrainingPicture], most: int, seed: int
 ) -> tuple[tuple[TrainingPicture, ...], tuple[TrainingPicture, ...]]:
     """The pictures to learn, in their order, and those to measure: `most`, and at most a tenth.
@@ -114,8 +114,8 @@ def hold_out(
     def lot(picture: TrainingPicture) -> str:
         return hashlib.sha256(f"{seed}:{picture.sha256}".encode()).hexdigest()
 
-    held_out = tuple(sorted(pictures, key=lot)[: min(most, len(pictures) // 10)])
-    return tuple(picture for picture in pictures if picture not in held_out), held_out
+    validation = tuple(sorted(pictures, key=lot)[: min(most, len(pictures) // 10)])
+    return tuple(picture for picture in pictures if picture not in validation), validation
 
 
 def _invalid(faults: list[str]) -> DatasetInvalid:

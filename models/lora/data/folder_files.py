@@ -3,7 +3,7 @@
 001.png   001.txt             pictures beside each other, or
 10_hero man/  1_hero hat/     kohya's folders: how often a pass shows each picture, and words that are the caption
                               of those without one
-train/  test/  validation/    the splits of Hugging Face's datasets, of which train is learnt
+train/  test/  validation/    the splits of Hugging Face's datasets, of which train is used
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def _reason(name: str, lists: Mapping[str, str | None]) -> str:
     picture = is_picture(name) or is_unread_picture(name)
     reasons = {
         HIDDEN: is_hidden(name),
-        f"not in {base}, which is what is learnt": not name.startswith(base),
+        f"not in {base}, which is what is trained on": not name.startswith(base),
         f"not listed in {metadata}": metadata is not None and picture,
         f"{metadata} has the captions": metadata is not None and is_caption(name),
         IN_SUBFOLDER: metadata is None and folder not in lists,

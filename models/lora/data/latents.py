@@ -107,7 +107,7 @@ def encode_set(
     """
     store = open_store(options)
     flips = (False, True) if options.random_flip else (False,)
-    pictures = (*training_set.learnt, *training_set.held_out, *training_set.prior)
+    pictures = (*training_set.train, *training_set.validation, *training_set.prior)
     missing = [(picture, flip) for picture in pictures for flip in flips if not _is_kept(store, picture, flip)]
     if missing:
         _encode(options, store, missing, device, progress or (lambda done, total: None))

@@ -35,10 +35,10 @@ class _Kind(NamedTuple):
 
 
 def _kinds(training_set: TrainingSet) -> tuple[_Kind, ...]:
-    """The held-out ones first: they are few, and the end of a large set isn't shown."""
+    """The validation pictures first: they are few, and the end of a large set isn't shown."""
     return (
-        _Kind("held out", "measured, not learnt", CLAY, training_set.held_out),
-        _Kind("learnt", "the character", RULE, training_set.learnt),
+        _Kind("validation", "measured, not trained on", CLAY, training_set.validation),
+        _Kind("train", "the character", RULE, training_set.train),
         _Kind("prior", "the character's kind, kept as the base has it", _STEPPE, training_set.prior),
     )
 
@@ -131,7 +131,7 @@ def _table(training_set: TrainingSet) -> Iterator[str]:
     yield "| file | use | size | caption |"
     yield "| --- | --- | ---: | --- |"
     for kind, picture in shown:
-        use = kind.name if kind.name == "learnt" else f"**{kind.name}**"
+        use = kind.name if kind.name == "train" else f"**{kind.name}**"
         use += f" x {picture.repeats}" if picture.repeats > 1 else ""
         name = " ".join(_name(picture, training_set.folder).split())  # a line's end would end the row
         yield f"| {escape(name)} | {use} | {picture.width}x{picture.height} | {escape(_caption(picture))} |"

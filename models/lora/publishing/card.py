@@ -103,10 +103,10 @@ def _front_matter(options: TrainingOptions, comparison: Comparison, base: str) -
 
 def _introduction(options: TrainingOptions, training_set: TrainingSet, comparison: Comparison, base: str) -> str:
     chosen = comparison.chosen
-    count = len(training_set.learnt)
+    count = len(training_set.train)
     return f"""# {escape(options.character())}
 
-A LoRA for {escape(_name_of_base(base))}: one character, learnt from {count} pictures in {chosen.step} steps. It fits
+A LoRA for {escape(_name_of_base(base))}: one character, trained on {count} pictures in {chosen.step} steps. It fits
 that base alone.
 
 Trigger word: **{escape(options.trigger_word())}**. Without it in the prompt the character does not come.
@@ -137,7 +137,7 @@ from diffusers import StableDiffusionXLPipeline
 
 pipeline = StableDiffusionXLPipeline.from_pretrained({_quoted(_name_of_base(base))}).to("cuda")
 pipeline.load_lora_weights({_quoted(name)}, weight_name="{SINGLE_FILE}")
-pipeline({_quoted(training_set.learnt[0].caption)}).images[0].save("picture.png")
+pipeline({_quoted(training_set.train[0].caption)}).images[0].save("picture.png")
 ```
 
 In ComfyUI, A1111 or InvokeAI, with the same base: put {escape(kohya_name(name))} into the folder of LoRAs.
@@ -159,10 +159,10 @@ def _training(options: TrainingOptions, training_set: TrainingSet, comparison: C
     if options.max_train_steps is not None:
         values["warmup_steps"] = options.warmup(options.max_train_steps)
     rows = [(name, _shown(values[name])) for name in SETTINGS if values.get(name) is not None]
-    pictures = [f"{len(training_set.learnt)} trained on", f"{len(training_set.held_out)} held out to measure the loss"]
+    pictures = [f"{len(training_set.train)} trained on", f"{len(training_set.validation)} validation pictures"]
     if training_set.prior:
         pictures.append(f"{len(training_set.prior)} for prior preservation")
-    if training_set.shown_in_a_pass > len(training_set.learnt):
+    if training_set.shown_in_a_pass > len(training_set.train):
         pictures.append(f"with repeats {training_set.shown_in_a_pass} in a pass")
     if training_set.passed_over:
         pictures.append(f"{len(training_set.passed_over)} other files not used")
@@ -180,8 +180,8 @@ def _comparison(comparison: Comparison) -> str:
         "checkpoint",
         "training loss",
         "validation loss",
-        "likeness",
-        "agreement",
+        "image similarity",
+        "text–image similarity",
         "variety",
         "drift",
         "bars missed",
@@ -206,7 +206,10 @@ def _row_of(scores: CheckpointScores, chosen: Checkpoint) -> tuple[str, ...]:
         f"{checkpoint.step} (published)" if checkpoint.step == chosen.step else str(checkpoint.step),
         _measured(checkpoint.loss, 4),
         _measured(checkpoint.validation_loss, 4),
-        *(_measured(value, 3) for value in (scores.likeness, scores.agreement, scores.variety, scores.drift)),
+        *(
+            _measured(value, 3)
+            for value in (scores.image_similarity, scores.text_image_similarity, scores.variety, scores.drift)
+        ),
         "; ".join(scores.failed) or "none",
     )
 

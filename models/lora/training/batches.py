@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 from models.lora.data.latents import LatentStore
-from models.lora.network.learner import Learner
+from models.lora.network.lora_model import LoraModel
 from models.lora.options import TrainingOptions
 from models.lora.records import TrainingPicture, TrainingSet
 from models.lora.training.objective import Batch
 
 VALIDATION_TIMESTEPS = 8
 MEASURED = 4
-"""Learnt pictures that are measured where none is held out."""
+"""Training pictures that are measured where there is no validation picture."""
 
 
 def seed_of(seed: int, *purpose: str | int) -> int:
@@ -66,17 +66,22 @@ class Batches:
     """Draws batches from kept latents and captions that were turned into tokens once."""
 
     def __init__(
-        self, options: TrainingOptions, training_set: TrainingSet, store: LatentStore, learner: Learner, device: str
+        self,
+        options: TrainingOptions,
+        training_set: TrainingSet,
+        store: LatentStore,
+        lora_model: LoraModel,
+        device: str,
     ) -> None:
         self.options = options
         self.store = store
         self.device = device
         self.ready: tuple[Place, Batch] | None = None
-        self.timesteps: int = learner.scheduler.config.num_train_timesteps
-        self.empty = _tokens(learner, [""])
-        self.learnt = _Captioned(training_set.learnt, learner)
-        self.prior = _Captioned(training_set.prior, learner)
-        self.measured = _Captioned(training_set.held_out or training_set.learnt[:MEASURED], learner)
+        self.timesteps: int = lora_model.scheduler.config.num_train_timesteps
+        self.empty = _tokens(lora_model, [""])
+        self.train = _Captioned(training_set.train, lora_model)
+        self.prior = _Captioned(training_set.prior, lora_model)
+        self.measured = _Captioned(training_set.validation or training_set.train[:MEASURED], lora_model)
 
     def prepare(self, place: Place) -> None:
         """Draw the batch of this place now, for the `take` that will ask for it."""
@@ -92,7 +97,7 @@ class Batches:
         options, number = self.options, place.batch_number(self.options)
         size = options.train_batch_size
         generator = generator_of(options.seed, "batch", number)
-        rows = self._rows(self.learnt, number, "order")
+        rows = self._rows(self.train, number, "order")
         shares = [1 / size] * size
         if self.prior.pictures:
             rows += self._rows(self.prior, number, "prior")
@@ -165,13 +170,13 @@ class Batches:
 class _Captioned:
     """Pictures and their captions as tokens of both tokenizers."""
 
-    def __init__(self, pictures: Sequence[TrainingPicture], learner: Learner) -> None:
+    def __init__(self, pictures: Sequence[TrainingPicture], lora_model: LoraModel) -> None:
         self.pictures = tuple(pictures)
         self.shown = [index for index, picture in enumerate(pictures) for _ in range(picture.repeats)]
         """Numbers of the pictures that a pass shows."""
         self._first = list(accumulate((len(picture.captions) for picture in pictures), initial=0))
         captions = [caption for picture in pictures for caption in picture.captions]
-        self._tokens = _tokens(learner, captions) if captions else None
+        self._tokens = _tokens(lora_model, captions) if captions else None
 
     def words(self, index: int, lot: float = 0.0) -> tuple[Tensor, Tensor]:
         """Tokens of one caption of a picture, int64 [77] of either tokenizer.
@@ -185,7 +190,7 @@ class _Captioned:
         return self._tokens[0][row], self._tokens[1][row]
 
 
-def _tokens(learner: Learner, captions: list[str]) -> tuple[Tensor, Tensor]:
+def _tokens(lora_model: LoraModel, captions: list[str]) -> tuple[Tensor, Tensor]:
     """int64 [captions, 77] of either tokenizer."""
     first, second = (
         tokenizer(
@@ -195,6 +200,6 @@ def _tokens(learner: Learner, captions: list[str]) -> tuple[Tensor, Tensor]:
             truncation=True,
             return_tensors="pt",
         ).input_ids
-        for tokenizer in learner.tokenizers
+        for tokenizer in lora_model.tokenizers
     )
     return first, second

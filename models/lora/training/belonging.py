@@ -58,7 +58,7 @@ def training_of(start: Path | None, run: str) -> str:
     return run if start is None else checkpoints.peek(start).training
 
 
-def find_strangers(output: Path, start: Path | None, run: str) -> Iterator[str]:
+def find_foreign_checkpoints(output: Path, start: Path | None, run: str) -> Iterator[str]:
     """Why a training can't go on in this folder: a checkpoint there is of another one. One line at most.
 
     Args:

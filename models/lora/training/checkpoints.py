@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, ValidationError
 
 from models.errors import InputError, StorageError, WeightsInvalid
-from models.lora.network.learner import FOLDERS
+from models.lora.network.lora_model import FOLDERS
 from models.lora.records import Checkpoint, Losses
 from models.records import Record
 from models.storage.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS

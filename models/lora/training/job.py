@@ -20,7 +20,7 @@ WITHOUT_EFFECT = (
     "caption_mode",
     "trigger",
     "prior_data_dir",
-    "held_out",
+    "validation_pictures",
     "resolution",
     "enable_xformers_memory_efficient_attention",
     "train_batch_size",
@@ -80,9 +80,9 @@ class Job(Record):
             "mixed_precision": self.mixed_precision,
             "processes": self.processes,
             PICTURES: pictures_an_update(self.options, self.processes),
-            "pictures": [_shown(picture) for picture in pictures.learnt],
+            "pictures": [_shown(picture) for picture in pictures.train],
             "prior pictures": [_shown(picture) for picture in pictures.prior],
-            "held-out pictures": [picture.sha256 for picture in pictures.held_out],
+            "held-out pictures": [picture.sha256 for picture in pictures.validation],
         }
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from models.diffusion.weights import is_out_of_memory, torch_dtype
 from models.errors import OutOfMemory, StorageError, TrainingDiverged, TrainingError
 from models.lora.data.latents import open_store
-from models.lora.network.learner import Learner, load_learner
+from models.lora.network.lora_model import LoraModel, load_lora_model
 from models.lora.records import Checkpoint
 from models.lora.training import checkpoints
 from models.lora.training.batches import Batches, Place, seed_of
@@ -46,14 +46,14 @@ class Training:
         self.job, self.options, self.report = job, options, report
         self.accelerator = make_accelerator(job)
         self.device = str(self.accelerator.device)
-        self.learner: Learner = load_learner(options, self.device, job.mixed_precision)
-        self.batches = Batches(options, job.training_set, open_store(options), self.learner, self.device)
-        self.masters = self.learner.masters
+        self.lora_model: LoraModel = load_lora_model(options, self.device, job.mixed_precision)
+        self.batches = Batches(options, job.training_set, open_store(options), self.lora_model, self.device)
+        self.masters = self.lora_model.masters
         self.weights = self.masters.weights
         self.average = _average(self.weights, options.ema_decay)
         optimizer = make_optimizer(options, self.weights)
         self.schedule = make_schedule(options, optimizer, job.updates)
-        self.objective = NoisePrediction(self.learner, options.min_snr_gamma)
+        self.objective = NoisePrediction(self.lora_model, options.min_snr_gamma)
         self.optimizer = self.accelerator.prepare_optimizer(optimizer)
         self.step = Step(self.accelerator, self.objective, self.masters, recorded=_can_record(job, self.device))
         self.losses = LossLog()
@@ -65,7 +65,7 @@ class Training:
     def run(self) -> None:
         """Make all updates that are left, with a checkpoint every so many and after the last."""
         more = 1 + self.options.prior_loss_weight * bool(self.job.training_set.prior)
-        self.watch = Watch(self._validate(), more)  # nothing was learnt or taken over yet: the base's own
+        self.watch = Watch(self._validate(), more)  # nothing was trained or resumed yet: the base's own
         if self.job.start is not None:
             self._go_on_from(Path(self.job.start))
         began, first = time.monotonic(), self.update
@@ -147,7 +147,7 @@ class Training:
         found = self._validate()
         sound = all(bool(weight.isfinite().all()) for weight in self.weights)
         self._refuse(self.watch.fault_of_checkpoint(found if sound else math.nan))
-        validation = found if self.job.training_set.held_out else None
+        validation = found if self.job.training_set.validation else None
         self._compare_processes()
         if validation is not None:
             self.losses.validation[self.update] = validation
@@ -191,24 +191,24 @@ class Training:
         )
         dtype = torch_dtype(self.options.save_precision)
         with self.masters.averaged(self.average):
-            adapters = self.learner.adapters(dtype)
-        checkpoints.write(self.output, state, adapters, self.learner.configs(), tensors)
+            adapters = self.lora_model.adapters(dtype)
+        checkpoints.write(self.output, state, adapters, self.lora_model.configs(), tensors)
         logger.info("%s: loss %.4f", checkpoints.name_of(self.update), checkpoint.loss)
 
     @torch.no_grad()
     def _validate(self) -> float:
-        """Mean loss over the held-out pictures; where there are none, over some that are learnt."""
+        """Mean loss over the validation pictures; where there are none, over some training pictures."""
         count = len(self.batches.measured.pictures)
         self.objective.eval()
         try:
-            losses = self._held_out_losses(count)
+            losses = self._validation_losses(count)
         except torch.OutOfMemoryError:
             self.step.forget()
-            losses = self._held_out_losses(count)
+            losses = self._validation_losses(count)
         self.objective.train()
         return sum(losses) / count
 
-    def _held_out_losses(self, count: int) -> list[float]:
+    def _validation_losses(self, count: int) -> list[float]:
         with self.masters.averaged(self.average):
             return [float(self.objective(self.batches.validation(index))) for index in range(count)]
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.lora.network.learner import Learner
+from models.lora.network.lora_model import LoraModel
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Batch:
 class NoisePrediction(nn.Module):
     """The mean squared error of the predicted noise (Ho et al. 2020, https://arxiv.org/abs/2006.11239, equation 14)."""
 
-    def __init__(self, learner: Learner, min_snr_gamma: float | None = None) -> None:
+    def __init__(self, lora_model: LoraModel, min_snr_gamma: float | None = None) -> None:
         super().__init__()
-        self.unet: Any = learner.parts["unet"]
-        self.first: Any = learner.parts["text_encoder"]
-        self.second: Any = learner.parts["text_encoder_2"]
-        self.scheduler = learner.scheduler
+        self.unet: Any = lora_model.parts["unet"]
+        self.first: Any = lora_model.parts["text_encoder"]
+        self.second: Any = lora_model.parts["text_encoder_2"]
+        self.scheduler = lora_model.scheduler
         self.min_snr_gamma = min_snr_gamma
 
     def forward(self, batch: Batch) -> Tensor:

@@ -29,7 +29,7 @@ def make_accelerator(job: Job) -> Accelerator:
             log_with="tensorboard",
             project_config=ProjectConfiguration(project_dir=str(output), logging_dir=str(output / "logs")),
             kwargs_handlers=[
-                # The model is kept in the precision it computes in (models.lora.network.masters).
+                # The model is kept in the precision it computes in (models.lora.network.master_weights).
                 AutocastKwargs(enabled=False),
             ],
         )

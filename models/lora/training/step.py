@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from models.diffusion.graphs import Recorder
-from models.lora.network.masters import Masters
+from models.lora.network.master_weights import MasterWeights
 from models.lora.training.objective import Batch
 
 
@@ -26,7 +26,7 @@ class Step:
         recorded: whether to record the step: on a GPU, where nothing in it needs Python's answer.
     """
 
-    def __init__(self, accelerator: Any, objective: Any, masters: Masters, *, recorded: bool) -> None:
+    def __init__(self, accelerator: Any, objective: Any, masters: MasterWeights, *, recorded: bool) -> None:
         self.accelerator, self.objective, self.masters = accelerator, objective, masters
         self.recorder: Recorder | None = None
         if recorded:

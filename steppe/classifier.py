@@ -1,4 +1,4 @@
-"""The judge: a classifier that reads every attribute off a picture.
+"""The classifier: it reads every attribute off a picture.
 
 It is trained on drawings only and paints nothing; it tells how much of a prompt arrived in a picture. One small
 convolutional network (ConvNeXt's blocks, https://arxiv.org/abs/2201.03545) with an attention-pooled head for each
@@ -18,7 +18,7 @@ from steppe.world import ATTRIBUTES
 
 NO, YES = "no", "yes"
 HEADS: dict[str, tuple[str, ...]] = {**ATTRIBUTES, "hero_robe": (NO, YES), "hero_hat": (NO, YES)}
-"""What the judge answers: every attribute, and whether somebody wears Aldar's robe, or his kalpak."""
+"""What the classifier answers: every attribute, and whether somebody wears Aldar's robe, or his kalpak."""
 UNKNOWN = 255
 """Truth of an attribute that a drawing has no value for, such as the colour of Aldar's robe."""
 SIDE = 128
@@ -41,7 +41,7 @@ class Block(nn.Module):
         return x + hidden
 
 
-class Judge(nn.Module):
+class Classifier(nn.Module):
     """Pictures [N, 3, 128, 128] in -1..1 to one row of logits for each head."""
 
     def __init__(self) -> None:
@@ -71,32 +71,33 @@ def to_pixels(pictures: Tensor) -> Tensor:
     return functional.avg_pool2d(floats, floats.shape[-1] // SIDE)
 
 
-def verdicts(judge: Judge, pictures: Tensor) -> list[dict[str, str]]:
-    """What the judge sees in uint8 pictures [N, 256, 256, 3]: a value for every head."""
+def verdicts(classifier: Classifier, pictures: Tensor) -> list[dict[str, str]]:
+    """What the classifier sees in uint8 pictures [N, 256, 256, 3]: a value for every head."""
     with torch.inference_mode():
-        rows = [logits.argmax(dim=-1).tolist() for logits in judge(to_pixels(pictures))]
+        rows = [logits.argmax(dim=-1).tolist() for logits in classifier(to_pixels(pictures))]
     return [
         {name: HEADS[name][row[index]] for name, row in zip(HEADS, rows, strict=True)} for index in range(len(pictures))
     ]
 
 
-def save_judge(judge: Judge, folder: Path) -> None:
-    """Write the judge's weights as fp16 safetensors."""
+def save_classifier(classifier: Classifier, folder: Path) -> None:
+    """Write the classifier's weights as fp16 safetensors."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     save_file(
-        {name: value.half().contiguous() for name, value in judge.state_dict().items()}, folder / "model.safetensors"
+        {name: value.half().contiguous() for name, value in classifier.state_dict().items()},
+        folder / "model.safetensors",
     )
 
 
-def load_judge(folder: Path) -> Judge:
-    """The judge that `save_judge` wrote, in fp32, ready to answer."""
+def load_classifier(folder: Path) -> Classifier:
+    """The classifier that `save_classifier` wrote, in fp32, ready to answer."""
     from safetensors.torch import load_file
 
-    judge = Judge()
-    judge.load_state_dict({name: value.float() for name, value in load_file(folder / "model.safetensors").items()})
-    return judge.eval()
+    classifier = Classifier()
+    classifier.load_state_dict({name: value.float() for name, value in load_file(folder / "model.safetensors").items()})
+    return classifier.eval()
 
 
 def parameters(module: Any) -> int:

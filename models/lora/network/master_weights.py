@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 
-class Masters:
-    """Masters of some weights of a model.
+class MasterWeights:
+    """MasterWeights of some weights of a model.
 
     Args:
         learning: the model's own weights by name, fp32 yet.
@@ -73,7 +73,7 @@ class Masters:
         torch._foreach_copy_(own, [part.view_as(gradient) for part, gradient in zip(parts, own, strict=True)])
 
     def clear_gradients(self) -> None:
-        """Begin the next update. Masters apart keep theirs where they lie, for a recorded step adds to them there."""
+        """Begin the next update. Weights apart keep their gradients in place: a recorded step adds to them there."""
         given = [master.grad for master in self.weights if master.grad is not None]
         if self.apart and given:
             torch._foreach_zero_(given)

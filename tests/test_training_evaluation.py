@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_evaluation
 import tiny_loras
 import tiny_models
-import tiny_trials
 import torch
 from PIL import Image
+from tiny_evaluation import CHARACTER, UNRELATED, Compared, Trials, scaled
 from tiny_loras import Tensors, save_checkpoint
-from tiny_trials import CHARACTER, UNRELATED, Compared, Trials, scaled
 
 from models.board.contact_sheet import CLAY
 from models.diffusion import loading, painter
@@ -24,15 +24,15 @@ from models.errors import ObjectNotFound, PaintError
 from models.frames.recipe import read_recipe
 from models.lora.comparison import scores
 from models.lora.comparison.choice import NO_DRIFT, RULE
-from models.lora.comparison.trials import read_adapter
+from models.lora.comparison.evaluation import read_adapter
 from models.lora.records import Checkpoint
 from models.profiles import ROOT, get_profile
 from models.vision.clip import load_scorer
 
 tiny_world = tiny_models.tiny_world
 base, lora = tiny_loras.base, tiny_loras.lora
-made_once, compared = tiny_trials.made_once, tiny_trials.compared
-trials, painted = tiny_trials.trials, tiny_trials.painted
+made_once, compared = tiny_evaluation.made_once, tiny_evaluation.compared
+trials, painted = tiny_evaluation.trials, tiny_evaluation.painted
 
 
 def test_every_checkpoint_paints_every_prompt_with_every_seed(compared: Compared) -> None:
@@ -45,7 +45,7 @@ def test_every_checkpoint_paints_every_prompt_with_every_seed(compared: Compared
     assert recipe.adapter == read_adapter(comparison.rows[0].checkpoint).fingerprint
     assert [row.checkpoint.step for row in comparison.rows] == [100, 200, 300]
     assert comparison.rule == RULE
-    assert len({row.likeness for row in comparison.rows}) == 3
+    assert len({row.image_similarity for row in comparison.rows}) == 3
 
 
 def test_the_grid_frames_the_chosen_checkpoint(compared: Compared) -> None:
@@ -91,7 +91,7 @@ def test_scores_are_those_of_the_pictures_on_disk_and_the_choice_is_theirs(
     trials = compared.trials
     comparison = trials.run([row.checkpoint for row in compared.comparison.rows], lambda *_: None)
     scorer = load_scorer(get_profile("tiny"), "cpu")
-    squares = [Image.open(each.file).resize((77, 64), Image.Resampling.LANCZOS) for each in trials.training_set.learnt]
+    squares = [Image.open(each.file).resize((77, 64), Image.Resampling.LANCZOS) for each in trials.training_set.train]
     training = scorer.image_features([square.crop((6, 0, 70, 64)) for square in squares]).numpy().astype(float)
     mean = training.mean(0) / np.linalg.norm(training.mean(0))
     texts = np.concatenate([scorer.text_features(text).numpy() for text in (*CHARACTER, *UNRELATED)]).astype(float)
@@ -102,11 +102,13 @@ def test_scores_are_those_of_the_pictures_on_disk_and_the_choice_is_theirs(
         own = features(scorer, samples / f"checkpoint-{row.checkpoint.step}", range(1, 4))
         other = features(scorer, samples / f"checkpoint-{row.checkpoint.step}", range(4, 6))
         apart = [1 - own[a, seed] @ own[b, seed] for seed in (0, 1) for a, b in ((0, 1), (0, 2), (1, 2))]
-        assert row.likeness == pytest.approx(float((own @ mean).mean()), abs=1e-5)
-        assert row.agreement == pytest.approx(float(np.einsum("psf,pf->ps", own, texts[:3]).mean()), abs=1e-5)
+        assert row.image_similarity == pytest.approx(float((own @ mean).mean()), abs=1e-5)
+        assert row.text_image_similarity == pytest.approx(
+            float(np.einsum("psf,pf->ps", own, texts[:3]).mean()), abs=1e-5
+        )
         assert row.variety == pytest.approx(float(np.mean(apart)), abs=1e-5)
         assert row.drift == pytest.approx(1 - contrast(other, texts[3:]) / unit, abs=0.02)
-    best = min(comparison.rows, key=lambda row: (len(row.failed), -round(row.likeness, 3), row.checkpoint.step))
+    best = min(comparison.rows, key=lambda row: (len(row.failed), -round(row.image_similarity, 3), row.checkpoint.step))
     assert comparison.chosen == best.checkpoint
 
 
@@ -180,7 +182,7 @@ def test_a_stop_leaves_what_was_painted_and_nothing_loaded(trials: Trials, paint
 
     with pytest.raises(KeyboardInterrupt):
         trials.run(checkpoints, stop, validation_seeds=1)
-    assert loading._SHELF.models is None
+    assert loading._MODEL_CACHE.models is None
     assert len(trials.pictures("checkpoint-100")) == 3
     painted.clear()
     trials.run(checkpoints, validation_seeds=1)
@@ -213,7 +215,7 @@ def test_a_checkpoint_that_is_gone_is_told_before_anything_is_painted(trials: Tr
 
 
 def test_what_the_flow_names_first_needs_no_torch() -> None:
-    modules = "models.lora.comparison.trials, models.lora.comparison.grid, models.lora.training.curve"
+    modules = "models.lora.comparison.evaluation, models.lora.comparison.grid, models.lora.training.curve"
     code = f"import sys, {modules}; print('torch' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "False"

@@ -35,7 +35,7 @@ SEED_STEP = 1000
 _PAINTING = 0.95  # its share of the whole; the rest is measuring
 
 
-class TrialSetup(Record):
+class EvaluationSetup(Record):
     """Where the trials are painted, and where they are kept."""
 
     folder: str
@@ -49,7 +49,7 @@ def compare(
     options: TrainingOptions,
     training_set: TrainingSet,
     checkpoints: Sequence[Checkpoint],
-    setup: TrialSetup,
+    setup: EvaluationSetup,
     progress: Progress | None = None,
 ) -> Comparison:
     """Let every checkpoint paint, measure it, and choose the one to publish.
@@ -58,7 +58,7 @@ def compare(
 
     Args:
         options: says profile, prompts, seeds and size.
-        training_set: its learnt pictures are what the character should look like.
+        training_set: its training pictures are what the character should look like.
         checkpoints: at least one, of different steps, in the order in which they shall be shown.
         setup: where.
         progress: called with what is done and the share of all, 0..1. What it raises stops the work and reaches the
@@ -108,7 +108,7 @@ def read_adapter(checkpoint: Checkpoint) -> Adapter:
 
 
 def _paint_all(
-    options: TrainingOptions, checkpoints: Sequence[Checkpoint], setup: TrialSetup, report: Progress
+    options: TrainingOptions, checkpoints: Sequence[Checkpoint], setup: EvaluationSetup, report: Progress
 ) -> list[Painted]:
     """What the base painted, and then each checkpoint. Nothing stays loaded: whatever comes next may need the room."""
     from models.diffusion.loading import unload
@@ -145,7 +145,7 @@ def _paint_one(options: TrainingOptions, step: int, folder: SampleFolder, report
     return Painted(step=step, character=found[:of_character], unrelated=found[of_character:])
 
 
-def _painter_setup(options: TrainingOptions, setup: TrialSetup, adapter: Adapter | None) -> PainterSetup:
+def _painter_setup(options: TrainingOptions, setup: EvaluationSetup, adapter: Adapter | None) -> PainterSetup:
     profile = options.get_profile()
     on_cpu = setup.device.partition(":")[0] == "cpu"
     return PainterSetup(
@@ -190,8 +190,8 @@ def _refuse_broken(base: Painted, painted: Sequence[Painted], precision: Precisi
 def _scores(checkpoint: Checkpoint, row: Measured, failed: tuple[str, ...]) -> CheckpointScores:
     return CheckpointScores(
         checkpoint=checkpoint,
-        likeness=row.likeness,
-        agreement=row.agreement,
+        image_similarity=row.image_similarity,
+        text_image_similarity=row.text_image_similarity,
         variety=row.variety,
         drift=row.drift,
         failed=failed,

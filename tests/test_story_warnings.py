@@ -8,9 +8,9 @@ import pytest
 from written_boards import write_board
 
 from models.board.finished import read_board
-from models.board.misgivings import find_warnings
 from models.board.pages import report_markdown
 from models.board.report import outcome, summary_lines
+from models.board.story_warnings import find_warnings
 from models.language import offline
 from models.records import SceneBreakdown, Story
 from models.settings import StoryboardOptions

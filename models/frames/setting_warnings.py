@@ -5,7 +5,7 @@ from __future__ import annotations
 from models.settings import StoryboardOptions
 
 
-def find_doubts(options: StoryboardOptions) -> tuple[str, ...]:
+def find_setting_warnings(options: StoryboardOptions) -> tuple[str, ...]:
     """One sentence each."""
     profile = options.get_profile()
     size, known = options.size, profile.sizes

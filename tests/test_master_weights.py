@@ -1,4 +1,4 @@
-"""Masters: fp32 weights that learn, beside the half-precision ones that a model computes with."""
+"""MasterWeights: fp32 weights that learn, beside the half-precision ones that a model computes with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from models.diffusion.requests import sampling
-from models.lora.network.masters import Masters
+from models.lora.network.master_weights import MasterWeights
 from models.lora.options import TrainingOptions
 from models.lora.training.optimizers import make_optimizer
 
@@ -17,8 +17,8 @@ def a_model() -> nn.Linear:
     return nn.Linear(3, 2)
 
 
-def masters_of(model: nn.Module, dtype: torch.dtype) -> Masters:
-    return Masters(dict(model.named_parameters()), dtype)
+def masters_of(model: nn.Module, dtype: torch.dtype) -> MasterWeights:
+    return MasterWeights(dict(model.named_parameters()), dtype)
 
 
 def test_in_fp32_on_a_cpu_a_weight_is_its_own_master() -> None:

@@ -20,7 +20,7 @@ from models.diffusion.weights import check_device, torch_dtype
 from models.errors import TrainingError
 from models.lora.network.folding import PEFT_ROOT, fold
 from models.lora.network.layers import merge_sums
-from models.lora.network.masters import Masters
+from models.lora.network.master_weights import MasterWeights
 from models.lora.options import MixedPrecision, TrainingOptions
 from models.profiles import Precision
 
@@ -36,7 +36,7 @@ BASE_PRECISION: dict[MixedPrecision, Precision] = {"no": "fp32", "fp16": "fp16",
 
 
 @dataclass(frozen=True)
-class Learner:
+class LoraModel:
     """A base with a LoRA on it."""
 
     parts: dict[str, Any]
@@ -44,7 +44,7 @@ class Learner:
     tokenizers: tuple[Any, Any]
     scheduler: Any
     """`diffusers.DDPMScheduler` of the base's own schedule."""
-    masters: Masters
+    masters: MasterWeights
     """All that learns, as "part.name"."""
 
     def adapters(self, dtype: torch.dtype) -> dict[str, dict[str, torch.Tensor]]:
@@ -81,7 +81,7 @@ class Learner:
         return configs
 
 
-def load_learner(options: TrainingOptions, device: str, precision: MixedPrecision) -> Learner:
+def load_lora_model(options: TrainingOptions, device: str, precision: MixedPrecision) -> LoraModel:
     """Load the base and put a LoRA on it that begins as nothing, the same for equal seeds.
 
     Raises:
@@ -108,8 +108,8 @@ def load_learner(options: TrainingOptions, device: str, precision: MixedPrecisio
         if quick:
             merge_sums(module)
     longest = parts["text_encoder"].config.max_position_embeddings
-    masters = Masters(dict(_learning(parts)), dtype)
-    learner = Learner(
+    masters = MasterWeights(dict(_learning(parts)), dtype)
+    lora_model = LoraModel(
         parts=parts,
         tokenizers=(
             read_tokenizer(tokenizer_folder(profile, "tokenizer"), longest),
@@ -120,7 +120,7 @@ def load_learner(options: TrainingOptions, device: str, precision: MixedPrecisio
     )
     count = sum(weight.numel() for weight in masters.weights)
     logger.info("LoRA of rank %d: %.2f M weights learn", options.rank, count / 1e6)
-    return learner
+    return lora_model
 
 
 def _learning(parts: dict[str, Any]) -> Iterator[tuple[str, torch.nn.Parameter]]:

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from tiny_loras import Tensors, save_checkpoint
 
 from models.diffusion import painter
-from models.lora.comparison.trials import TrialSetup, compare
+from models.lora.comparison.evaluation import EvaluationSetup, compare
 from models.lora.options import TrainingOptions
 from models.lora.records import Checkpoint, Comparison, TrainingPicture, TrainingSet
 from models.profiles import PROFILES, Profile
@@ -45,7 +45,7 @@ def draw_training_set(folder: Path) -> TrainingSet:
         file = folder / f"{number}.png"
         image.save(file)
         pictures.append(TrainingPicture(file=str(file), sha256="", caption="aldar_kose_man", width=96, height=80))
-    return TrainingSet(folder=str(folder), learnt=tuple(pictures))
+    return TrainingSet(folder=str(folder), train=tuple(pictures))
 
 
 class Trials:
@@ -63,7 +63,7 @@ class Trials:
 
     def run(self, checkpoints: Sequence[Checkpoint], progress: Any = None, **changes: Any) -> Comparison:
         """Compare them, with a progress that is kept in `told` unless another is given."""
-        setup = TrialSetup(folder=str(self.folder), device="cpu", precision="fp32")
+        setup = EvaluationSetup(folder=str(self.folder), device="cpu", precision="fp32")
         report = progress or (lambda what, share: self.told.append((what, share)))
         return compare(options(**changes), self.training_set, checkpoints, setup, report)
 
