@@ -20,12 +20,14 @@ from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
+from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.gpus import visible_gpus
 from deployments.pool import POOL, POOL_DESCRIPTION, POOL_TYPE, QUEUES, job_template, watchdog
-from deployments.terminal import say, whole_number
-from flows.commands.options import FAILURE, Parser, stop
+from flows.commands.command import Command
+from flows.terminal import FAILURE, say, stop
 from models.errors import InputError, StoryboardError
+from models.forms.form import Form, Group
 from models.profiles import ROOT
 from models.secrets.addresses import without_credentials
 
@@ -158,22 +160,35 @@ def _content(deployment: DeploymentResponse) -> dict[str, Any]:
     return {**content, "schedules": schedules}
 
 
+class Slots(BaseModel):
+    """How many runs the pool may have at once."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    slots: int | None = Field(None, ge=1, le=MOST_SLOTS)
+    """Runs that the pool may have at once: the number of GPUs of all its workers. Unset: what it has; for a new pool
+    the number of GPUs here."""
+
+
+COMMAND = Command(
+    module="deployments.bootstrap",
+    usage="[--slots N]",
+    description=__doc__.partition("\n")[0],
+    forms=(Form(Slots, (Group("options", ("slots",)),)),),
+)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Bootstrap, and say what was done; exit code 1 and one line where it failed."""
-    parser = Parser(prog="python -m deployments.bootstrap", description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--slots",
-        type=whole_number(1, MOST_SLOTS),
-        metavar="N",
-        help="runs that the pool may have at once: the number of GPUs of all its workers "
-        "(default: what it has; for a new pool the number of GPUs here)",
-    )
-    given = parser.parse_args(arguments)
+    slots = COMMAND.parse(arguments, Slots.model_validate).slots
+    changed = False
     try:
-        lines = list(map(say, bootstrap(given.slots)))
+        for line in bootstrap(slots):
+            say(line)
+            changed = changed or not line.endswith(UNCHANGED)
     except StoryboardError as error:
         stop(str(error), FAILURE)
-    if all(line.endswith(UNCHANGED) for line in lines):
+    if not changed:
         say("nothing to change")
 
 

@@ -19,14 +19,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.gpus import visible_gpus
 from deployments.processes import Family
-from deployments.terminal import say, whole_number
-from flows.commands.options import FAILURE, Parser, stop
+from flows.commands.command import Command
 from flows.proxies import leave_out_loopback
-from flows.terminal import last_words
+from flows.terminal import FAILURE, last_words, say, stop
 from models.errors import InputError, StoryboardError
+from models.forms.form import Form, Group
 
 HOST, PORT = "127.0.0.1", 4200
 LOGS = Path("outputs/service")
@@ -166,19 +167,28 @@ def _last_words(name: str) -> str:
     return f"{words} (see {_log(name)}){next(hints, '')}"
 
 
+class Service(BaseModel):
+    """What a person may choose about the service."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    port: int = Field(PORT, ge=1, le=65535)
+    """Port of the dashboard."""
+    workers: int = Field(1, ge=1, le=64)
+    """How many runs at once, each on a GPU of its own; one worker alone sees all GPUs."""
+
+
+COMMAND = Command(
+    module="deployments.up",
+    usage="[--port N] [--workers N]",
+    description=__doc__.partition("\n")[0],
+    forms=(Form(Service, (Group("options", ("port", "workers")),)),),
+)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Exit code 0 after Ctrl-C, 1 and one line if something failed, 2 if an option is wrong."""
-    parser = Parser(prog="python -m deployments.up", description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--port", type=whole_number(1, 65535), default=PORT, help="of the dashboard (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--workers",
-        type=whole_number(1, 64),
-        default=1,
-        help="how many runs at once, each on a GPU of its own (default: %(default)s, which sees all GPUs)",
-    )
-    given = parser.parse_args(arguments)
+    given = COMMAND.parse(arguments, Service.model_validate)
     if not hasattr(os, "killpg"):
         stop("make up needs Linux or macOS: on Windows use WSL, or start server and worker as docs/operations.md says")
     ends = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]  # Windows has no SIGHUP

@@ -6,9 +6,14 @@ import io
 import os
 import re
 import sys
-from typing import TextIO
+from contextlib import suppress
+from typing import NoReturn, TextIO
 
+from models.secrets.keys import learn_environment
 from models.secrets.redaction import redact
+
+USAGE_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
+"""Exit codes."""
 
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Characters that move the cursor, ring, change colours, or turn the order of letters round."""
@@ -42,6 +47,14 @@ def say_place(place: str) -> None:
         say(place)
     else:
         _write(sys.stdout, os.fsencode(place) + b"\n")
+
+
+def stop(message: str, code: int = USAGE_ERROR) -> NoReturn:
+    """Exit with this code and the message as one line on stderr."""
+    learn_environment()
+    with suppress(OSError):
+        say(f"error: {' '.join(message.split())}", sys.stderr)
+    raise SystemExit(code)
 
 
 def _write(stream: TextIO, data: bytes) -> None:

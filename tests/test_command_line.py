@@ -13,11 +13,12 @@ import openai_server
 import pytest
 import tiny_models
 
-from flows.commands.storyboard import PROGRAM, parse
+from flows.commands.storyboard import parse
 from models.forms.storyboard import GROUPS
 from models.profiles import ROOT
 from models.settings import StoryboardOptions
 
+PROGRAM = "python -m flows.storyboard"
 STORY = "Aldar Köse tricks a greedy merchant"
 TINY = ["--profile", "tiny", "--frames", "2", "--steps", "2", "--threshold", "-1", "--prompt-threshold", "-1"]
 DRIVER = [sys.executable, str(ROOT / "tests" / "tiny_command.py"), "flows.commands.storyboard"]
@@ -107,7 +108,7 @@ def test_the_command_line_wins_over_the_environment_that_over_env_and_that_over_
         (["--lora_path", "x"], "unknown option --lora_path; did you mean --lora-path?"),
         ([STORY, "-q"], "unknown option -q; valid names: --profile, --frames, "),
         ([STORY, "--openai-api-key", "sk-x"], "unknown option --openai-api-key; valid names: --profile, "),
-        (["--", STORY, "--seed", "2"], "--seed comes after --, where only the story may be: put options before --"),
+        (["--", STORY, "--seed", "2"], "--seed comes after --, where no option may be: put options before --"),
         ([STORY, "--frames"], "argument --frames: expected one argument"),
         ([STORY, "--refresh=yes"], "argument --refresh/--no-refresh: ignored explicit argument 'yes'"),
         ([STORY, "--profile", "stepe"], "--profile: valid profiles: steppe, sdxl, got 'stepe'"),

@@ -15,7 +15,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments import bootstrap, gpus, pool, terminal, up
+from deployments import bootstrap, gpus, pool, up
 from models.profiles import ROOT
 
 FILE = yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))
@@ -198,10 +198,16 @@ def test_gpus_are_counted_by_their_driver(monkeypatch: pytest.MonkeyPatch, tmp_p
 @pytest.mark.parametrize(
     ("main", "arguments", "message"),
     [
-        (up.main, ["--port", "0"], "argument --port: write a whole number from 1 to 65535, got '0'"),
-        (up.main, ["--workers", "two"], "argument --workers: write a whole number from 1 to 64, got 'two'"),
+        (up.main, ["--port", "0"], "--port: Input should be greater than or equal to 1, got '0'"),
+        (
+            up.main,
+            ["--workers", "two"],
+            "--workers: Input should be a valid integer, unable to parse string as an integer, got 'two'",
+        ),
         (up.main, ["--workers", "2"], "--workers 2: each worker needs a GPU of its own, and there are 0"),
-        (bootstrap.main, ["--slots", "0"], "argument --slots: write a whole number from 1 to 64, got '0'"),
+        (up.main, ["--worker", "2"], "unknown option --worker; did you mean --workers?"),
+        (bootstrap.main, ["now"], "there are only options, and 'now' is none"),
+        (bootstrap.main, ["--slots", "0"], "--slots: Input should be greater than or equal to 1, got '0'"),
     ],
 )
 def test_wrong_options_are_told_in_one_line(
@@ -225,7 +231,3 @@ def test_without_a_server_it_says_so(url: str | None, message: str, capsys: pyte
         bootstrap.main([])
     assert ended.value.code == 1
     assert capsys.readouterr().err.startswith(f"error: {message}")
-
-
-def test_numbers_are_read_as_such() -> None:
-    assert terminal.whole_number(1, 9)("7") == 7

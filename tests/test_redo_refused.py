@@ -137,6 +137,7 @@ def test_the_command_line_says_the_same() -> None:
         (["board", "first"], "frame: a number from 1 to 24 is needed, got 'first'"),
         (["board", "0"], "frame: a number from 1 to 24 is needed, got '0'"),
         (["board", "1", "2"], "one board and one frame are needed, and '2' is a third"),
+        (["--", "board", "1", "--seed", "2"], "--seed comes after --, where no option may be: put options before --"),
         (["board", "1", "--promt", "x"], "unknown option --promt; did you mean --prompt?"),
         (["board", "1", "--seed", "x"], "--seed: Input should be a valid integer"),
         (["board", "1", "--prompt", " "], "--prompt: String should have at least 1 character"),

@@ -29,7 +29,7 @@ def shown(stream: io.TextIOWrapper) -> str:
 @pytest.mark.parametrize("command", [storyboard, redo_frame, storybook, training])
 def test_the_help_is_printed_whatever_the_terminal_can_show(command: object, encoding: str) -> None:
     stream = terminal(encoding)
-    command.make_parser().print_help(stream)  # type: ignore[attr-defined]
+    command.COMMAND.parser().print_help(stream)  # type: ignore[attr-defined]
     text = shown(stream)
     assert "exit codes: " in text.lower()
     if command is storyboard:

@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 from training_runs import draw_pictures
 
-from flows.commands.training import PROGRAM, main, parse
+from flows.commands.training import main, parse
 from models.errors import TrainingDiverged
 from models.forms.training import GROUPS
 from models.lora.options import TrainingOptions
 from models.profiles import ROOT
 
+PROGRAM = "python -m flows.training"
 SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
 HELP = [sys.executable, "-X", "importtime", "-c", "from flows.commands.training import main; main(['--help'])"]
 

@@ -5,19 +5,10 @@ Prefect is imported after the arguments have been understood, so that --help and
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from flows.commands.options import (
-    Parser,
-    add_groups,
-    add_help,
-    given_options,
-    new_parser,
-    refuse_rest,
-    stopping_at_errors,
-)
+from flows.commands.command import Command, record_of
 from flows.commands.running import Run, run
 from models.errors import InputError
 from models.forms.redo import FORM
@@ -25,16 +16,6 @@ from models.records import MAX_FRAMES
 from models.redo.plan import RedoOptions, plan_redo
 from models.secrets.keys import Keys
 from models.settings import check_names
-
-PROGRAM = "python -m flows.redo_frame"
-
-VALUES = {"sketch": "FILE", "device": "NAME"}
-"""What stands for a value in the help, where it is no number and no choice."""
-
-DESCRIPTION = (
-    "Redo one frame of a finished storyboard. With neither prompt, seed nor sketch the frame's next unused "
-    "seed is taken."
-)
 
 CLOSING = """\
 The frame is painted as the board was, by the same models; if they have changed since,
@@ -54,6 +35,22 @@ examples:
 """
 
 
+COMMAND = Command(
+    module="flows.redo_frame",
+    usage="BOARD FRAME [options]",
+    description="Redo one frame of a finished storyboard. With neither prompt, seed nor sketch the frame's next unused "
+    "seed is taken.",
+    forms=(FORM,),
+    closing=CLOSING,
+    arguments={
+        "board": "The storyboard's directory, or the id of the flow run that made it",
+        "frame": "Number of the frame, from 1 on",
+    },
+    surplus="one board and one frame are needed, and {} is a third; put a prompt in quotes",
+    values={"sketch": "FILE", "device": "NAME"},
+)
+
+
 class Asked(NamedTuple):
     """What the command line asks for."""
 
@@ -62,31 +59,16 @@ class Asked(NamedTuple):
     options: RedoOptions
 
 
-def parse(arguments: list[str]) -> Asked:
-    """Board, frame and what is to change.
-
-    Exits with code 2 and one line if anything is wrong, with 0 after --help.
-    """
-    parser = make_parser()
-    given, rest = parser.parse_known_args(arguments)
-    with stopping_at_errors(RedoOptions):
-        refuse_rest(rest, parser, "one board and one frame are needed, and {} is a third; put a prompt in quotes")
-        if given.board is None or given.frame is None:
-            raise InputError(f"a board and a frame's number are needed: {PROGRAM} FOLDER 4")
-        check_names()
-        options = RedoOptions.model_validate(given_options(given, RedoOptions))
-        return Asked(given.board, _number(given.frame), options)
+def parse(arguments: list[str] | None = None) -> Asked:
+    """Board, frame and what is to change."""
+    return COMMAND.parse(arguments, _read)
 
 
-def make_parser() -> Parser:
-    """The parser of this command."""
-    parser = new_parser(PROGRAM, "BOARD FRAME [options]", DESCRIPTION, CLOSING)
-    whose = "The storyboard's directory, or the id of the flow run that made it"
-    parser.add_argument("board", metavar="BOARD", nargs="?", help=whose)
-    parser.add_argument("frame", metavar="FRAME", nargs="?", help="Number of the frame, from 1 on")
-    add_groups(parser, FORM, VALUES)
-    add_help(parser)
-    return parser
+def _read(values: dict[str, Any]) -> Asked:
+    if "frame" not in values:
+        raise InputError("a board and a frame's number are needed: python -m flows.redo_frame FOLDER 4")
+    check_names()
+    return Asked(values["board"], _number(values["frame"]), record_of(RedoOptions, values))
 
 
 def _number(text: str) -> int:
@@ -97,7 +79,7 @@ def _number(text: str) -> int:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the redo-frame flow; exit code 0 and the directory as the last line, or 1 and the error in one line."""
-    asked = parse(sys.argv[1:] if arguments is None else arguments)
+    asked = parse(arguments)
 
     def check() -> None:
         from models.preflight.checks import require  # noqa: PLC0415

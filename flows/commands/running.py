@@ -10,8 +10,7 @@ from pkgutil import resolve_name
 from types import FrameType
 from typing import Any, NamedTuple
 
-from flows.commands.options import FAILURE, INTERRUPTED, stop
-from flows.terminal import say, say_place
+from flows.terminal import FAILURE, INTERRUPTED, say, say_place, stop
 from models.errors import StoryboardError
 from models.secrets.keys import learn_environment
 from models.secrets.redaction import install

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from flows.commands.options import FAILURE, stop
+from flows.terminal import FAILURE, stop
 from models.secrets.keys import learn_environment
 from models.secrets.redaction import install
 

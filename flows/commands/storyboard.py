@@ -1,24 +1,13 @@
-"""The command line: the same record as the flow's parameters, errors in one line, the directory as the last line.
+"""The command line of a storyboard: a story, options; the directory as the last line.
 
 Prefect is imported after the arguments have been understood, so that --help and a wrong option are answered at once.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from typing import Any
 
-from flows.commands.options import (
-    Parser,
-    add_groups,
-    add_help,
-    given_options,
-    new_parser,
-    option_names,
-    stopping_at_errors,
-    unknown_option,
-)
+from flows.commands.command import Command, Shortcut, record_of
 from flows.commands.running import Run, run
 from models.errors import InputError
 from models.forms.storyboard import FORM
@@ -26,9 +15,7 @@ from models.records import STORY_MAX_CHARACTERS
 from models.secrets.keys import Keys
 from models.settings import StoryboardOptions, read_story, with_environment
 
-PROGRAM = "python -m flows.storyboard"
-
-SHORT_NAMES = {"temperature": ("--temp",)}
+SHORT_NAMES = {"temperature": "--temp"}
 VALUES = {
     **dict.fromkeys(("lora_path", "base", "controlnet", "vae", "clip"), "SOURCE"),
     "more_loras": "SOURCE[=STRENGTH]",
@@ -38,8 +25,6 @@ VALUES = {
     "sketches": "N=FILE",
 }
 """What stands for a value in the help, where it is no number and no choice."""
-
-DESCRIPTION = "Turn a one-line tale of Aldar Köse into a storyboard of consistent pictures."
 
 CLOSING = """\
 Every option can also be set in the environment or in a file .env: STORYBOARD_FRAMES=4.
@@ -58,59 +43,39 @@ examples:
 """
 
 
-def parse(arguments: list[str]) -> tuple[str, StoryboardOptions]:
-    """Story and options, with what the environment adds; what was set nowhere stays unset.
-
-    Exits with code 2 and one line if anything is wrong, with 0 after --help.
-    """
-    parser = make_parser()
-    given, rest = parser.parse_known_args(arguments)
-    with stopping_at_errors():
-        _refuse(rest, parser)
-        if given.story is None:
-            raise InputError(f'a story is needed: {PROGRAM} "Aldar Köse tricks a greedy merchant in the bazaar"')
-        story = read_story(given.story).text
-        return story, with_environment(StoryboardOptions.model_validate(_values(given)))
-
-
-def make_parser() -> Parser:
-    """The parser of this command."""
-    parser = new_parser(PROGRAM, "STORY [options]", DESCRIPTION, CLOSING)
-    parser.add_argument(
-        "story",
-        metavar="STORY",
-        nargs="?",
-        help=f"The tale in one line, in quotes, in any language, 1 to {STORY_MAX_CHARACTERS} characters; "
-        "put -- before one that starts with a dash",
-    )
-    group = add_groups(parser, FORM, VALUES, SHORT_NAMES)["pipeline"]
-    group.add_argument("--ref-guided", action="store_true", help="Short for --pipeline reference_guided")
-    add_help(parser)
-    return parser
+COMMAND = Command(
+    module="flows.storyboard",
+    usage="STORY [options]",
+    description="Turn a one-line tale of Aldar Köse into a storyboard of consistent pictures.",
+    forms=(FORM,),
+    closing=CLOSING,
+    arguments={
+        "story": f"The tale in one line, in quotes, in any language, 1 to {STORY_MAX_CHARACTERS} characters; put -- "
+        "before one that starts with a dash"
+    },
+    surplus="one story is needed, and {} is a second one: put the story in quotes",
+    values=VALUES,
+    short_names=SHORT_NAMES,
+    shortcuts={"ref_guided": Shortcut("pipeline", "reference_guided")},
+)
 
 
-def _refuse(rest: list[str], parser: argparse.ArgumentParser) -> None:
-    """Name the first argument that nothing takes, and what is near it."""
-    for argument in rest:
-        name = argument.partition("=")[0]
-        if name.startswith("-"):
-            if name in option_names(parser):
-                raise InputError(f"{name} comes after --, where only the story may be: put options before --")
-            raise InputError(unknown_option(name, parser))
-    if rest:
-        raise InputError(f"one story is needed, and {rest[0]!r} is a second one: put the story in quotes")
+def parse(arguments: list[str] | None = None) -> tuple[str, StoryboardOptions]:
+    """Story and options, with what the environment adds; what was set nowhere stays unset."""
+    return COMMAND.parse(arguments, _read)
 
 
-def _values(given: argparse.Namespace) -> dict[str, Any]:
-    values = given_options(given, StoryboardOptions)
-    if given.ref_guided and values.setdefault("pipeline", "reference_guided") != "reference_guided":
-        raise InputError(f"--ref-guided contradicts --pipeline {values['pipeline']}")
-    return values
+def _read(values: dict[str, Any]) -> tuple[str, StoryboardOptions]:
+    if "story" not in values:
+        raise InputError(
+            'a story is needed: python -m flows.storyboard "Aldar Köse tricks a greedy merchant in the bazaar"'
+        )
+    return read_story(values["story"]).text, with_environment(record_of(StoryboardOptions, values))
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the storyboard flow; exit code 0 and the directory as the last line, or 1 and the error in one line."""
-    story, options = parse(sys.argv[1:] if arguments is None else arguments)
+    story, options = parse(arguments)
 
     def check() -> None:
         from models.preflight.checks import require  # noqa: PLC0415

@@ -5,35 +5,33 @@ Prefect is imported after the arguments have been understood, so that --help and
 
 from __future__ import annotations
 
-import argparse
-import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from flows.commands.options import (
-    Parser,
-    add_groups,
-    add_help,
-    given_options,
-    new_parser,
-    refuse_rest,
-    stopping_at_errors,
-)
+from flows.commands.command import Command, record_of
 from flows.commands.running import Run, run
 from flows.commands.storyboard import SHORT_NAMES, VALUES
 from models.book.stories import AtOnce, read_stories
 from models.errors import InputError
+from models.forms.form import Form, Group
 from models.forms.storyboard import FORM
 from models.secrets.keys import Keys
-from models.settings import StoryboardOptions, check_names, with_environment
+from models.settings import StoryboardOptions, with_environment
 
-PROGRAM = "python -m flows.storybook"
 
-ONE_STORY = {"sketches"}
-"""Options that belong to one story's frames."""
+class BookOptions(BaseModel):
+    """What is made besides one storyboard's options."""
 
-DESCRIPTION = "Make a storyboard of each story, and one index of all of them."
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    story: list[str] = []
+    """A story."""
+    deployment: str | None = None
+    """Run them on its pool: storyboard/gpu. Unset: one by one, here."""
+    at_once: AtOnce = 1
+    """Runs of the deployment at a time."""
+
 
 CLOSING = """\
 In FILE every line is a story, in UTF-8; blank lines and those that begin with # do not
@@ -53,6 +51,23 @@ examples:
 """
 
 
+COMMAND = Command(
+    module="flows.storybook",
+    usage="[FILE] [--story TEXT] [options]",
+    description="Make a storyboard of each story, and one index of all of them.",
+    forms=(
+        Form(BookOptions, (Group("the stories, and what makes them", ("story", "deployment", "at_once")),)),
+        FORM,
+    ),
+    closing=CLOSING,
+    arguments={"file": "Text file with one story a line"},
+    surplus="one file of stories is needed, and {} is a second one: a story is --story TEXT",
+    values={**VALUES, "deployment": "NAME"},
+    short_names=SHORT_NAMES,
+    without=("sketches",),  # which belong to one story's frames
+)
+
+
 class Asked(NamedTuple):
     """What the command line asks for."""
 
@@ -63,55 +78,25 @@ class Asked(NamedTuple):
     at_once: int
 
 
-def parse(arguments: list[str]) -> Asked:
-    """Stories, options, and what makes them.
-
-    Exits with code 2 and one line if anything is wrong, with 0 after --help.
-    """
-    parser = make_parser()
-    given, rest = parser.parse_known_args(arguments)
-    with stopping_at_errors():
-        refuse_rest(rest, parser, "one file of stories is needed, and {} is a second one: a story is --story TEXT")
-        read_stories(given.story, given.file)
-        options = StoryboardOptions.model_validate(given_options(given, StoryboardOptions))
-        check_names()
-        return Asked(given.story, given.file, options, given.deployment, _at_once(given))
+def parse(arguments: list[str] | None = None) -> Asked:
+    """Stories, options, and what makes them."""
+    return COMMAND.parse(arguments, _read)
 
 
-def _at_once(given: argparse.Namespace) -> int:
-    try:
-        count = TypeAdapter(AtOnce).validate_python(given.at_once)
-    except ValidationError as error:
-        raise InputError(f"--at-once: {error.errors()[0]['msg']}, got {given.at_once!r}") from None
-    if count > 1 and given.deployment is None:
-        raise InputError(f"--at-once {count} needs --deployment: within one run the stories share one GPU")
-    return count
-
-
-def make_parser() -> Parser:
-    """The parser of this command."""
-    parser = new_parser(PROGRAM, "[FILE] [--story TEXT] [options]", DESCRIPTION, CLOSING)
-    parser.add_argument("file", metavar="FILE", nargs="?", help="Text file with one story a line")
-    own = parser.add_argument_group("the stories, and what makes them")
-    own.add_argument(
-        "--story", metavar="TEXT", action="append", default=[], help="A story (may be given more than once)"
-    )
-    own.add_argument(
-        "--deployment", metavar="NAME", help="Run them on its pool: storyboard/gpu (default: one by one, here)"
-    )
-    own.add_argument(
-        "--at-once", metavar="N", default="1", help="Runs of the deployment at a time (1 to 64; default: 1)"
-    )
-    add_groups(parser, FORM, VALUES, SHORT_NAMES, ONE_STORY)
-    add_help(parser)
-    return parser
+def _read(values: dict[str, Any]) -> Asked:
+    book, file = record_of(BookOptions, values), values.get("file")
+    read_stories(book.story, file)
+    options = record_of(StoryboardOptions, values)
+    with_environment(options)  # so that what is wrong there is told at once; a deployment's own options win over it
+    if book.at_once > 1 and book.deployment is None:
+        raise InputError(f"--at-once {book.at_once} needs --deployment: within one run the stories share one GPU")
+    return Asked(book.story, file, options, book.deployment, book.at_once)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the storybook flow; exit code 0 and the index's folder as the last line, or 1 and the error in one line."""
-    asked = parse(sys.argv[1:] if arguments is None else arguments)
-    with stopping_at_errors():
-        chosen = with_environment(asked.options)
+    asked = parse(arguments)
+    chosen = with_environment(asked.options)
     is_local = asked.deployment is None and chosen.get_profile().is_local
 
     def check() -> None:

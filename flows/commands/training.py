@@ -5,23 +5,14 @@ Prefect is imported after the arguments have been understood, so that --help and
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
-from flows.commands.options import (
-    Parser,
-    add_groups,
-    add_help,
-    new_parser,
-    option_name,
-    refuse_rest,
-    stopping_at_errors,
-)
+from pydantic import BaseModel, ConfigDict
+
+from flows.commands.command import Command, option_name
 from flows.commands.running import Run, run
-from flows.terminal import say
-from models.errors import InputError
-from models.forms.form import NOTHING
+from models.forms.form import NOTHING, Form, Group
 from models.forms.training import FORM
 from models.lora.configuration.accelerate_settings import read_accelerate_config
 from models.lora.configuration.config_files import training_options
@@ -29,7 +20,15 @@ from models.lora.configuration.foreign_names import foreign_option
 from models.lora.options import RENAMED, TrainingOptions
 from models.secrets.keys import Keys
 
-PROGRAM = "python -m flows.training"
+
+class ConfigOption(BaseModel):
+    """The file that holds the other options."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    config: str | None = None
+    """YAML file of the options below, such as configs/training_config.yaml. Unset: no file."""
+
 
 VALUES = {
     "base_model_name_or_path": "SOURCE",
@@ -46,11 +45,10 @@ VALUES = {
     "publish_to": "PLACE",
     "name": "NAME",
     "accelerate_config": "FILE",
+    "config": "FILE",
     "device": "NAME",
 }
 """What stands for a value in the help, where it is no number and no choice."""
-
-DESCRIPTION = "Train a character LoRA on captioned pictures; publish its best checkpoint."
 
 CLOSING = """\
 The command line wins over the file of --config, and that over the defaults. In the file
@@ -75,55 +73,32 @@ examples:
 """
 
 
-def parse(arguments: list[str]) -> TrainingOptions:
+COMMAND = Command(
+    module="flows.training",
+    usage="[--config FILE] [options]",
+    description="Train a character LoRA on captioned pictures; publish its best checkpoint.",
+    forms=(Form(ConfigOption, (Group("the configuration", ("config",)),)), FORM),
+    closing=CLOSING,
+    surplus="there are only options, and {} is none; a configuration file is --config FILE",
+    values=VALUES,
+    renamed=RENAMED,
+    explain_foreign=foreign_option,
+)
+
+
+def parse(arguments: list[str] | None = None) -> TrainingOptions:
     """The options of the command line and of the file that it names; what was set nowhere stays unset.
 
     accelerate's settings are read too, so that a fault in them is known at once.
-
-    Exits with code 2 and one line if anything is wrong, with 0 after --help.
     """
-    parser = make_parser()
-    given, rest = parser.parse_known_args([_renamed(argument) for argument in arguments])
-    with stopping_at_errors():
-        _refuse_foreign(rest)
-        refuse_rest(rest, parser, "there are only options, and {} is none; a configuration file is --config FILE")
-        config = Path(given.config) if given.config is not None else None
-        values = {name: _value(name, vars(given)[name]) for name in FORM.options if name in given}
-        options = training_options(values, config, option_name)
-        read_accelerate_config(Path(options.accelerate_config) if options.accelerate_config else None)
-        return options
+    return COMMAND.parse(arguments, _read)
 
 
-def _renamed(argument: str) -> str:
-    """An option under today's name, with a warning where it was given under an earlier one."""
-    for before, now in RENAMED.items():
-        old, new = option_name(before), option_name(now)
-        if argument.partition("=")[0] == old:
-            say(f"warning: {old} is now called {new}; the old name works in this release", sys.stderr)
-            return new + argument.removeprefix(old)
-    return argument
-
-
-def _refuse_foreign(rest: list[str]) -> None:
-    """Say what another trainer's option is here.
-
-    Raises:
-        InputError: there is such an option.
-    """
-    for argument in rest:
-        if argument.startswith("--") and (here := foreign_option(argument)):
-            raise InputError(f"{argument.partition('=')[0]} is another trainer's option; here: {here}")
-
-
-def make_parser() -> Parser:
-    """The parser of this command."""
-    parser = new_parser(PROGRAM, "[--config FILE] [options]", DESCRIPTION, CLOSING)
-    parser.add_argument_group("the configuration").add_argument(
-        "--config", metavar="FILE", help="YAML file of the options below, such as configs/training_config.yaml"
-    )
-    add_groups(parser, FORM, VALUES)
-    add_help(parser)
-    return parser
+def _read(values: dict[str, Any]) -> TrainingOptions:
+    config = Path(values.pop("config")) if "config" in values else None
+    options = training_options({name: _value(name, value) for name, value in values.items()}, config, option_name)
+    read_accelerate_config(Path(options.accelerate_config) if options.accelerate_config else None)
+    return options
 
 
 def _value(name: str, value: Any) -> Any:
@@ -138,7 +113,7 @@ def _value(name: str, value: Any) -> Any:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the training flow; exit code 0 and where the character lies as the last line, or 1 and the error in one."""
-    options = parse(sys.argv[1:] if arguments is None else arguments)
+    options = parse(arguments)
     to_go_on = "--resume-from-checkpoint latest goes on from the last checkpoint"
     is_local = options.get_profile().is_local
     run(Run("flows.training:train_lora", ("", options), to_go_on, lambda: check(options), is_local))
