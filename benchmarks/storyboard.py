@@ -41,7 +41,7 @@ from models.diffusion.painter import paint
 from models.diffusion.requests import ControlPicture, PainterSetup, PaintRequest, sampling
 from models.diffusion.weights import torch_dtype
 from models.frames.generate import FrameJob, generate, near_copies, seed_of
-from models.frames.studio import Studio
+from models.frames.render_config import RenderConfig
 from models.lora.publishing.export import write_diffusers_file
 from models.preflight.checks import choose_batch_size, choose_low_memory, choose_precision
 from models.profiles import STEPPE, Profile
@@ -113,7 +113,7 @@ class Ours:
         def frame(number: int, reference: FrameResult | None) -> FrameResult:
             earlier = () if reference is None else (reference.file,)
             own = studio.for_one() if reference is None else studio
-            job = FrameJob(studio=own, prompt=self._prompt(number), reference=reference, earlier=earlier)
+            job = FrameJob(render_config=own, prompt=self._prompt(number), reference=reference, earlier=earlier)
             result = generate(job)
             place_frame(board, result)
             return result
@@ -156,9 +156,9 @@ class Ours:
         prompt = f"{profile.trigger} {action}, {profile.style}"
         return FramePrompt(scene=scene, prompt=prompt, negative_prompt=profile.negative_prompt, tokens=77)
 
-    def _studio(self, store: Path, steps: int) -> Studio:
+    def _studio(self, store: Path, steps: int) -> RenderConfig:
         profile = self.profile
-        return Studio(
+        return RenderConfig(
             setup=self.setup,
             weights=Weights(base="random", controlnet="random", clip="random", adapter="random"),
             pipeline="reference_guided",

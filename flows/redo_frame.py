@@ -60,9 +60,9 @@ def redo_frame(
     redo = find_frame(board, frame, options)
     check(redo.painting)
     adapters = fetch_weights(redo.painting)
-    studio = load_models(redo.painting, adapters, str(flow_run.id))
-    job = prepare(redo, studio)
-    paint = generate_frame.with_options(retries=studio.attempts - 1 + SPARE_RETRIES)
+    render_config = load_models(redo.painting, adapters, str(flow_run.id))
+    job = prepare(redo, render_config)
+    paint = generate_frame.with_options(retries=render_config.attempts - 1 + SPARE_RETRIES)
     with tempfile.TemporaryDirectory() as scratch:  # the board is changed when all else is done
         result: FrameResult = paint(job, Path(scratch))
     report = put_on_board(redo, job, result)

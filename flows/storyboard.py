@@ -39,7 +39,7 @@ from models.board.report import Run, build_report, outcome
 from models.forms.form import UNSET
 from models.forms.storyboard import StoryboardForm
 from models.frames.generate import FrameJob
-from models.frames.studio import Studio, read_sketches
+from models.frames.render_config import RenderConfig, read_sketches
 from models.preflight.devices import device_name
 from models.records import MAX_FRAMES, STORY_MAX_CHARACTERS, FramePrompt, FrameResult, Sketch
 from models.review.answers import starting_from
@@ -92,15 +92,15 @@ def storyboard(
         with clock.stage("prompts"):
             prompts = refine_prompts(breakdown, options, board)
         with clock.stage("weights and models"):
-            studio = loaded(loading or start_loading(options))
+            render_config = loaded(loading or start_loading(options))
 
         def paint() -> list[FrameResult]:
             with clock.stage("frames"):
                 anew = options.refresh and not review.memory.painted
-                return paint_frames(studio, review.reword(prompts, board), options, board, review.seeds, anew)
+                return paint_frames(render_config, review.reword(prompts, board), options, board, review.seeds, anew)
 
         def run() -> Run:
-            return describe_run(studio, clock, review.memory.started)
+            return describe_run(render_config, clock, review.memory.started)
 
         results = paint()
         while review.is_open("frames"):
@@ -117,21 +117,21 @@ def start_loading(options: StoryboardOptions) -> tuple[PrefectFuture[Any], Prefe
     return fetching, load_models.submit(options, fetching, str(flow_run.id), return_state=False)
 
 
-def loaded(loading: tuple[PrefectFuture[Any], PrefectFuture[Any]]) -> Studio:
-    """The studio, once the models are loaded."""
-    fetching, studio = loading
+def loaded(loading: tuple[PrefectFuture[Any], PrefectFuture[Any]]) -> RenderConfig:
+    """The render_config, once the models are loaded."""
+    fetching, render_config = loading
     fetching.result()  # where it failed this tells why; what waited for it only tells that it never began
-    found: Studio = studio.result()
+    found: RenderConfig = render_config.result()
     return found
 
 
-def describe_run(studio: Studio, clock: Clock, started: datetime) -> Run:
+def describe_run(render_config: RenderConfig, clock: Clock, started: datetime) -> Run:
     """The circumstances of the run, for its report."""
     return Run(
-        studio=studio,
-        weights=studio.weights,
-        device=device_name(studio.setup.device),
-        precision=studio.setup.precision,
+        render_config=render_config,
+        weights=render_config.weights,
+        device=device_name(render_config.setup.device),
+        precision=render_config.setup.precision,
         seconds=clock.seconds,
         started=started,
         finished=datetime.now().astimezone(),
@@ -139,7 +139,7 @@ def describe_run(studio: Studio, clock: Clock, started: datetime) -> Run:
 
 
 def paint_frames(
-    studio: Studio,
+    render_config: RenderConfig,
     prompts: list[FramePrompt],
     options: StoryboardOptions,
     board: Path,
@@ -149,29 +149,29 @@ def paint_frames(
     """Frame 1, then all others together, then again those that came out as a copy of an earlier one.
 
     Args:
-        studio: how they are painted.
+        render_config: how they are painted.
         prompts: one for each frame.
         options: the run's, for its sketches.
         board: the run's directory.
         seeds: first seeds of the frames that do not start from the base seed's.
         anew: forget the candidates in the store first.
     """
-    frame = generate_frame.with_options(retries=studio.attempts - 1 + SPARE_RETRIES)
+    frame = generate_frame.with_options(retries=render_config.attempts - 1 + SPARE_RETRIES)
     sketches: dict[int, Sketch] = read_sketches(options)
 
-    def job(prompt: FramePrompt, reference: FrameResult | None, studio: Studio = studio, **more: Any) -> FrameJob:
-        own = starting_from(studio, prompt.number, seeds.get(prompt.number))
-        sketch = sketches.get(prompt.number)
-        return FrameJob(
-            **{"studio": own, "prompt": prompt, "reference": reference, "sketch": sketch, "repaint": anew, **more}
-        )
+    def job(prompt: FramePrompt, reference: FrameResult | None, config: RenderConfig, **more: Any) -> FrameJob:
+        own = starting_from(config, prompt.number, seeds.get(prompt.number))
+        more = {"sketch": sketches.get(prompt.number), "repaint": anew, **more}
+        return FrameJob(render_config=own, prompt=prompt, reference=reference, **more)
 
-    with stopping(studio.run):
-        first = frame(job(prompts[0], None, studio.for_one()), board)
-        later = [frame.submit(job(prompt, first, earlier=(first.file,)), board) for prompt in prompts[1:]]
+    with stopping(render_config.run):
+        first = frame(job(prompts[0], None, render_config.for_one()), board)
+        later = [
+            frame.submit(job(prompt, first, render_config, earlier=(first.file,)), board) for prompt in prompts[1:]
+        ]
         results = [first, *(future.result() for future in later)]
         for number, earlier in find_near_copies(results).items():
-            again = job(prompts[number - 1], first, studio.for_one(), earlier=earlier, repaint=False)
+            again = job(prompts[number - 1], first, render_config.for_one(), earlier=earlier, repaint=False)
             results[number - 1] = frame(again, board)
     return results
 

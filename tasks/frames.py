@@ -28,7 +28,7 @@ def stop_painting(run: str) -> None:
 
 
 def _go_on(job: FrameJob) -> None:
-    if job.studio.run in _STOPPED:
+    if job.render_config.run in _STOPPED:
         raise RunStopped(f"frame {job.number}: the run was stopped; run it again to go on")
 
 

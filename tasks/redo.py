@@ -17,7 +17,7 @@ from models.board.pages import CONTACT_SHEET, report_markdown
 from models.board.report import Report
 from models.errors import InputError
 from models.frames.generate import FrameJob
-from models.frames.studio import Studio
+from models.frames.render_config import RenderConfig
 from models.records import FrameResult
 from models.redo.plan import Redo, RedoOptions, plan_redo, prepare_frame
 from models.redo.replace import redo_lines, replace_frame
@@ -39,13 +39,13 @@ def find_frame(board: str, number: int, wanted: RedoOptions) -> Redo:
 
 
 @task(name="prompt", **RETRYING)
-def prepare(redo: Redo, studio: Studio) -> FrameJob:
+def prepare(redo: Redo, render_config: RenderConfig) -> FrameJob:
     """The frame as a job, once it is certain that the models are still those of the board.
 
     Raises:
         InputError: they are not, or the prompt is too long.
     """
-    job = prepare_frame(redo, studio)
+    job = prepare_frame(redo, render_config)
     for doubt in redo.doubts:
         get_run_logger().warning("%s", doubt)
     trigger = redo.painting.get_profile().trigger

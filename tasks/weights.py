@@ -10,8 +10,8 @@ from prefect.logging import get_run_logger
 
 from models.diffusion.requests import PainterSetup
 from models.errors import StoryboardError
-from models.frames.studio import Studio, set_up
-from models.loras import fingerprint_of, shown_source, wanted_loras
+from models.frames.render_config import RenderConfig, loras_of, make_render_config
+from models.loras import fingerprint_of, shown_source
 from models.preflight.checks import choose_batch_size, choose_device, choose_low_memory, choose_precision
 from models.preflight.components import fingerprints_here
 from models.records import Adapter, Weights
@@ -33,9 +33,7 @@ def fetch_weights(options: StoryboardOptions) -> list[Adapter]:
         StorageError, WeightsInvalid: see `models.errors`.
     """
     cache, adapters = Path(options.output_dir) / CHECKPOINTS, []
-    for lora in wanted_loras(
-        options.lora_path or options.get_profile().adapter, options.lora_scale, options.more_loras
-    ):
+    for lora in loras_of(options):
         found = fetch_adapter(lora.source, cache_dir=cache, keys=Keys(), progress=InQuarters("LoRA"))
         get_run_logger().info("LoRA %s, fingerprint %s", found.source, found.fingerprint[:12])
         adapters.append(
@@ -67,7 +65,7 @@ def find_weights(options: StoryboardOptions) -> Weights | None:
 
 
 @task(name="load models", **RETRYING)
-def load_models(options: StoryboardOptions, adapters: list[Adapter], run: str) -> Studio:
+def load_models(options: StoryboardOptions, adapters: list[Adapter], run: str) -> RenderConfig:
     """Base, LoRAs, ControlNet and CLIP on the device; what is loaded already stays.
 
     Raises:
@@ -97,4 +95,4 @@ def load_models(options: StoryboardOptions, adapters: list[Adapter], run: str) -
     weights = Weights(**told.result(), adapter=fingerprint_of(adapters))
     spared = ", text encoders and CLIP in main memory" if setup.low_memory else ""
     get_run_logger().info("models of %s on %s in %s%s", setup.profile.name, setup.device, setup.precision, spared)
-    return set_up(options, setup, weights, loras=loras, store=Store.within(options.output_dir), run=run)
+    return make_render_config(options, setup, weights, loras=loras, store=Store.within(options.output_dir), run=run)

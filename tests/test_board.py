@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from written_boards import studio_of
+from written_boards import render_config_of
 
 from models.board.directory import create_board, frame_name, is_finished, place_frame, write_json
 from models.board.pages import report_markdown
@@ -67,7 +67,7 @@ BARS = {"threshold": 0.5, "prompt_threshold": 0.2}
 def report(results: Sequence[FrameResult], options: StoryboardOptions | None = None) -> Report:
     chosen = options or StoryboardOptions.model_validate(BARS)
     run = Run(
-        studio=studio_of(chosen),
+        render_config=render_config_of(chosen),
         weights=Weights(base="b" * 64, controlnet="c" * 64, clip="d" * 64, adapter=None),
         device="cpu",
         precision="fp32",

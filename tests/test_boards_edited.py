@@ -71,9 +71,9 @@ REPORT: dict[str, tuple[Change, str]] = {
     "a negative seed": (lambda report: report["options"].update(seed=-1), "options.seed: Input should be greater"),
     "a wrong type": (second(lambda frame: frame.update(candidates={})), "frames.1.candidates: Input should be"),
     "an unknown key": (lambda report: report.update(colour="red"), "colour: Extra inputs are not permitted"),
-    "the studio": (
-        lambda report: report["studio"].update(steps="many"),
-        "studio.steps: Input should be a",
+    "the render_config": (
+        lambda report: report["render_config"].update(steps="many"),
+        "render_config.steps: Input should be a",
     ),
     "a take that leads elsewhere": (
         second(lambda frame: frame["takes"].append(take(frame, "../../elsewhere.png"))),
@@ -159,7 +159,7 @@ def test_pictures_that_changed_places_in_the_report_too_are_known_by_their_recip
 
 
 def test_settings_that_are_not_those_of_the_pictures_are_refused(board: Path) -> None:
-    edit(board / "report.json", lambda report: report["studio"].update(steps=3, guidance=1.0))
+    edit(board / "report.json", lambda report: report["render_config"].update(steps=3, guidance=1.0))
     with pytest.raises(InputError, match=r"frame_001\.png: its steps is 25, the report says 3"):
         plan_redo(board, 1, RedoOptions())
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from test_redo_settings import job_of
 from waiting import until
-from written_boards import WEIGHTS, noise, studio_of, write_board
+from written_boards import WEIGHTS, noise, render_config_of, write_board
 
 from models.board.finished import changing
 from models.errors import InputError
@@ -42,13 +42,13 @@ def test_the_second_waits_and_is_told_who_holds_the_board(tmp_path: Path, caplog
 def test_a_second_redo_with_the_same_seed_says_that_the_first_was_quicker(tmp_path: Path) -> None:
     board = write_board(tmp_path)
     redo = plan_redo(board, 2, RedoOptions())
-    job = prepare_frame(redo, studio_of(redo.painting, WEIGHTS))
+    job = prepare_frame(redo, render_config_of(redo.painting, WEIGHTS))
     request = _request(job, 0)
     data = png_bytes(noise(request.seed, request.size), _recipe(job, request))
     scores = Scores(consistency=0.9, prompt=0.9)
-    Store(job.studio.store).put_picture(_key(job, 0), data, seed=request.seed, scores=scores, run="second")
+    Store(job.render_config.store).put_picture(_key(job, 0), data, seed=request.seed, scores=scores, run="second")
     result = generate(job)
     assert replace_frame(redo, job, result).frames[1].seed == 2052
     with pytest.raises(InputError, match=r"^frame 2: another redo gave it this very picture meanwhile, of seed 2052"):
         replace_frame(redo, job, result)
-    assert job_of(board, 2).studio.base_seed == 62
+    assert job_of(board, 2).render_config.base_seed == 62

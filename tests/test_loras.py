@@ -63,8 +63,8 @@ def test_strengths_and_order_are_part_of_what_tells_loras_apart() -> None:
 
 def loras_of(ran: Ran) -> tuple[LoraUse, ...]:
     """What the report says of the LoRAs."""
-    assert ran.report.studio is not None
-    return ran.report.studio.loras
+    assert ran.report.render_config is not None
+    return ran.report.render_config.loras
 
 
 def test_strength_and_further_loras_decide_what_is_painted_and_are_told(stage: Stage, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from written_boards import WEIGHTS, edit, noise, studio_of, write_board
+from written_boards import WEIGHTS, edit, noise, render_config_of, write_board
 
 from models.errors import InputError
 from models.frames.generate import FrameJob, generate
@@ -19,7 +19,7 @@ from models.redo.plan import RedoOptions, plan_redo, prepare_frame
 def job_of(board: Path, number: int, weights: Weights = WEIGHTS, **wanted: Any) -> FrameJob:
     """The frame's job, as the flow prepares it."""
     redo = plan_redo(board, number, RedoOptions(**wanted))
-    return prepare_frame(redo, studio_of(redo.painting, weights))
+    return prepare_frame(redo, render_config_of(redo.painting, weights))
 
 
 def untouched(board: Path, number: int) -> FrameResult:
@@ -32,7 +32,7 @@ def forget_record(board: Path) -> None:
     """Make the report what an earlier version wrote."""
 
     def change(report: Any) -> None:
-        del report["studio"]
+        del report["render_config"]
         for frame in report["frames"]:
             del frame["sketch"], frame["sketch_sha256"]
 
@@ -79,8 +79,8 @@ def test_a_frame_with_its_own_seed_is_the_same_bytes(
 
 
 def test_the_steps_of_a_fast_board_are_reduced_once(tmp_path: Path) -> None:
-    studio = job_of(write_board(tmp_path, profile="sdxl", speed="fast"), 2).studio
-    assert (studio.steps, studio.sampler, studio.setup.speed) == (20, "DPM++ 2M", "fast")
+    render_config = job_of(write_board(tmp_path, profile="sdxl", speed="fast"), 2).render_config
+    assert (render_config.steps, render_config.sampler, render_config.setup.speed) == (20, "DPM++ 2M", "fast")
 
 
 def test_a_sketch_that_changed_since_is_refused_and_taken_when_it_is_named(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_loras_are_looked_for_where_they_were(
     ]
 
     def change(report: Any) -> None:
-        report["studio"]["setup"].update(adapter=adapters[0] if adapters else None, more_adapters=adapters[1:])
+        report["render_config"]["setup"].update(adapter=adapters[0] if adapters else None, more_adapters=adapters[1:])
 
     edit(board / "report.json", change)
     painting = plan_redo(board, 2, RedoOptions()).painting
@@ -179,14 +179,14 @@ def test_a_board_of_an_earlier_version_doubts_its_sketch(tmp_path: Path) -> None
 def test_a_board_of_an_earlier_version_that_never_says_how_edges_act_is_refused(tmp_path: Path) -> None:
     given = {"sketches": {2: drawn(tmp_path), 3: drawn(tmp_path)}}
     board = write_board(tmp_path / "outputs", **given)
-    assert job_of(board, 3, sketch="none").studio.control_scale == PROFILES["steppe"].control_scale
+    assert job_of(board, 3, sketch="none").render_config.control_scale == PROFILES["steppe"].control_scale
     forget_record(board)
     with pytest.raises(InputError, match=r"^frame 3: the board is of an earlier version and no picture of it says "):
         job_of(board, 3, sketch="none")
     assert job_of(board, 3).sketch is not None
     told = write_board(tmp_path / "told", control_scale=0.2, control_end=0.5, **given)
     forget_record(told)
-    assert job_of(told, 3, sketch="none").studio.control_end == 0.5
+    assert job_of(told, 3, sketch="none").render_config.control_end == 0.5
 
 
 def test_a_frame_whose_sketch_was_taken_away_does_not_get_it_back(tmp_path: Path) -> None:
@@ -208,9 +208,9 @@ def test_the_kind_of_device_is_the_boards(tmp_path: Path, told: str, device: str
     def change(report: Any) -> None:
         report["device"] = told
         if told.startswith("cuda"):
-            report["studio"]["setup"]["device"] = told
+            report["render_config"]["setup"]["device"] = told
         else:
-            del report["studio"]
+            del report["render_config"]
 
     edit(board / "report.json", change)
     assert plan_redo(board, 2, RedoOptions()).painting.device == device

@@ -12,7 +12,7 @@ import tiny_loras
 from prefect.logging import disable_run_logger
 from tiny_loras import Tensors
 from tiny_publication import halved
-from written_boards import STORY, WEIGHTS, options_of, studio_of, write_board
+from written_boards import STORY, WEIGHTS, options_of, render_config_of, write_board
 
 from models.book.stories import open_book
 from models.diffusion.weights import fingerprints
@@ -94,7 +94,7 @@ def test_a_lora_that_was_trained_anew_behind_the_same_path_is_another(tmp_path: 
 def test_what_is_asked_before_a_board_is_what_is_told_after_it(tmp_path: Path, given: dict[str, str]) -> None:
     options = options_of(tmp_path, **given)
     found = fingerprints_here(options)
-    assert found == fingerprints(studio_of(options).setup)
+    assert found == fingerprints(render_config_of(options).setup)
     assert found is not None
     assert (found["controlnet"] is None) == ("pipeline" in given)
 

@@ -19,7 +19,7 @@ from models.diffusion.requests import PainterSetup
 from models.frames import generate
 from models.frames.generate import FrameJob
 from models.frames.recipe import png_bytes
-from models.frames.studio import Studio, read_sketches, set_up
+from models.frames.render_config import RenderConfig, make_render_config, read_sketches
 from models.records import FramePrompt, FrameResult, Scene, SceneBreakdown, Scores, Story, Weights
 from models.settings import StoryboardOptions
 from models.storage.content_store import Store
@@ -36,7 +36,7 @@ def options_of(output: Path, **given: Any) -> StoryboardOptions:
     return StoryboardOptions.model_validate({**plain, **given})
 
 
-def studio_of(options: StoryboardOptions, weights: Weights = WEIGHTS) -> Studio:
+def render_config_of(options: StoryboardOptions, weights: Weights = WEIGHTS) -> RenderConfig:
     """How these options paint on a CPU."""
     guided = options.pipeline == "reference_guided"
     setup = PainterSetup(
@@ -48,7 +48,7 @@ def studio_of(options: StoryboardOptions, weights: Weights = WEIGHTS) -> Studio:
         batch_size=1,
         speed=options.speed,
     )
-    return set_up(options, setup, weights, store=Store.within(options.output_dir), run="first")
+    return make_render_config(options, setup, weights, store=Store.within(options.output_dir), run="first")
 
 
 def noise(seed: int, size: int) -> Image.Image:
@@ -59,16 +59,28 @@ def noise(seed: int, size: int) -> Image.Image:
 def write_board(output: Path, *, story: str = STORY, weights: Weights = WEIGHTS, **given: Any) -> Path:
     """A board of these options, as the flow would have left it."""
     options = options_of(output, **given)
-    studio, sketches = studio_of(options, weights), read_sketches(options)
+    render_config, sketches = render_config_of(options, weights), read_sketches(options)
     board, done = create_board(output), list[FrameResult]()
     for number in range(1, options.frames + 1):
         prompt = FramePrompt(scene=_scene(number), prompt=f"aldar {number}", negative_prompt="", tokens=9)
         reference = done[0] if done else None
-        done.append(_painted(FrameJob(studio=studio, prompt=prompt, reference=reference, sketch=sketches.get(number))))
+        done.append(
+            _painted(
+                FrameJob(render_config=render_config, prompt=prompt, reference=reference, sketch=sketches.get(number))
+            )
+        )
         place_frame(board, done[-1])
     scenes = tuple(result.prompt.scene for result in done)
     breakdown = SceneBreakdown(story=Story(text=story), writer="offline/1", title="The khan", cast=(), scenes=scenes)
-    run = Run(studio=studio, weights=weights, device="cpu", precision="fp32", seconds={}, started=NOON, finished=NOON)
+    run = Run(
+        render_config=render_config,
+        weights=weights,
+        device="cpu",
+        precision="fp32",
+        seconds={},
+        started=NOON,
+        finished=NOON,
+    )
     report = build_report(breakdown, done, options, run)
     write_json(board, SCENES_FILE, breakdown)
     write_json(board, PROMPTS_FILE, [result.prompt for result in done])
@@ -85,8 +97,8 @@ def _painted(job: FrameJob) -> FrameResult:
     request = generate._request(job, 0)
     data = png_bytes(noise(request.seed, request.size), generate._recipe(job, request))
     scores = SCORES.model_copy(update={"consistency": None}) if job.number == 1 else SCORES
-    store = Store(job.studio.store)
-    store.put_picture(generate._key(job, 0), data, seed=request.seed, scores=scores, run=job.studio.run)
+    store = Store(job.render_config.store)
+    store.put_picture(generate._key(job, 0), data, seed=request.seed, scores=scores, run=job.render_config.run)
     return generate.generate(job)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from models.board.directory import frame_name
 from models.board.report import FrameReport, Report, totals
 from models.frames.recipe import Recipe
-from models.frames.studio import Manner
+from models.frames.render_config import RenderSettings
 from models.records import FramePrompt
 
 TAKES = "takes"
@@ -88,14 +88,14 @@ def find_prompt_faults(prompts: Sequence[FramePrompt], report: Report) -> Iterat
             yield f"prompt {frame.number} is not the one in the report"
 
 
-def find_recipe_faults(frame: FrameReport, recipe: Recipe, manner: Manner) -> Iterator[str]:
+def find_recipe_faults(frame: FrameReport, recipe: Recipe, settings: RenderSettings) -> Iterator[str]:
     """What the recipe in a frame's picture contradicts the report in."""
     told = {
         "frame": frame.number,
         "seed": frame.seed,
         "prompt": frame.prompt,
         "negative_prompt": frame.negative_prompt,
-        **{name: getattr(manner, name) for name in ("size", "steps", "sampler", "guidance")},
+        **{name: getattr(settings, name) for name in ("size", "steps", "sampler", "guidance")},
     }
     for name, value in told.items():
         if getattr(recipe, name) != value:
@@ -103,8 +103,8 @@ def find_recipe_faults(frame: FrameReport, recipe: Recipe, manner: Manner) -> It
     lines = recipe.control
     if lines is not None and lines.kind == "reference":
         for name, acted, value in (
-            ("control_scale", lines.scale, manner.control_scale),
-            ("control_end", lines.end, manner.control_end),
+            ("control_scale", lines.scale, settings.control_scale),
+            ("control_end", lines.end, settings.control_end),
         ):
             if acted != value:
                 yield f"its {name} is {acted}, the report says {value}"

@@ -94,7 +94,8 @@ def _facts(report: Report, board: Path) -> Iterator[str]:
     yield f"\n- **Files:** {code(str(board.absolute()))}"
     pipeline = report.pipeline.replace("_", " ")
     yield f"- **Profile:** {escape(report.profile)}, {pipeline}, on {escape(report.device)} in {report.precision}"
-    yield from (f"- **LoRA:** {escape(str(lora))}" for lora in (report.studio.loras if report.studio else ()))
+    loras = report.render_config.loras if report.render_config else ()
+    yield from (f"- **LoRA:** {escape(str(lora))}" for lora in loras)
     yield f"- **Writer:** {escape(report.writer)}"
     yield from (f"- **Warning:** {escape(warning)}" for warning in report.warnings)
     yield f"- **Base seed:** {report.base_seed}"

@@ -11,13 +11,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from models.board.directory import frame_name
 from models.board.story_warnings import find_warnings
 from models.frames.recipe import DISTRIBUTION
+from models.frames.render_config import RenderConfig
 from models.frames.setting_warnings import find_setting_warnings
-from models.frames.studio import Studio
 from models.records import Candidate, FrameResult, Record, Scene, SceneBreakdown, Scores, Weights
 from models.settings import Pipeline, StoryboardOptions
 
@@ -28,7 +28,7 @@ MOST_ATTEMPTS = 10  # what StoryboardOptions.attempts allows
 class Run(Record):
     """The circumstances of a run."""
 
-    studio: Studio
+    render_config: RenderConfig
     weights: Weights
     device: str
     """"cpu", or the GPU's name."""
@@ -115,8 +115,9 @@ class Report(Record):
     frames: tuple[FrameReport, ...]
     options: StoryboardOptions
     """As they were given; null means what the profile or the machine suggests."""
-    studio: Studio | None = None
-    """What was decided once for all frames, by which one is redone; null on boards made before it was kept."""
+    render_config: RenderConfig | None = Field(None, validation_alias=AliasChoices("render_config", "studio"))
+    """What was decided once for all frames, by which one is redone; null on boards made before it was kept. Earlier
+    versions called it studio."""
     weights: Weights
     versions: dict[str, str | None]
     """Of python and the packages that matter; null for one that is not installed."""
@@ -153,8 +154,8 @@ def build_report(
         pipeline=options.pipeline,
         profile=profile.name,
         writer=breakdown.writer,
-        threshold=profile.consistency_threshold if options.threshold is None else options.threshold,
-        prompt_threshold=profile.prompt_threshold if options.prompt_threshold is None else options.prompt_threshold,
+        threshold=run.render_config.consistency_threshold,
+        prompt_threshold=run.render_config.prompt_threshold,
         options=StoryboardOptions.model_validate(options.model_dump(include=set(StoryboardOptions.model_fields))),
         warnings=(*find_setting_warnings(options), *find_warnings(breakdown)),
         versions=_versions(),

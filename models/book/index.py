@@ -28,7 +28,7 @@ from models.board.markdown import code, escape
 from models.board.pages import CONTACT_SHEET
 from models.board.report import Report
 from models.errors import StoryboardError
-from models.frames.studio import manner_of
+from models.frames.render_config import render_settings
 from models.records import Record, Weights
 from models.settings import StoryboardOptions
 from models.storage.content_store import content_key
@@ -140,8 +140,8 @@ def _painted_with(weights: Weights | None, report: Report, folder: Path) -> bool
     if weights is None:
         return False
     changed = report.weights.unlike(weights)
-    if report.studio is not None and not changed:
-        before, now = report.studio.manner(), manner_of(report.options).manner()
+    if report.render_config is not None and not changed:
+        before, now = report.render_config.settings(), render_settings(report.options).settings()
         changed = ", ".join(name for name, value in before.items() if value != now[name])
     if changed:
         logger.info("%s does not count, for it was painted otherwise (%s changed since)", folder, changed)

@@ -18,7 +18,7 @@ from models.diffusion.compute import compute
 from models.diffusion.requests import ControlPicture, PaintRequest
 from models.errors import FrameRejected
 from models.frames.recipe import Control, PaintedLora, Recipe, png_bytes
-from models.frames.studio import Studio
+from models.frames.render_config import RenderConfig
 from models.records import Candidate, FramePrompt, FrameResult, Record, Scores, Sketch
 from models.storage.content_store import PICTURES, Painted, Store, content_key
 from models.vision.gate import best, judge
@@ -32,7 +32,7 @@ Progress = Callable[[float], None]
 class FrameJob(Record):
     """Everything that one frame needs."""
 
-    studio: Studio
+    render_config: RenderConfig
     prompt: FramePrompt
     reference: FrameResult | None
     """Frame 1, or None where this is frame 1."""
@@ -64,23 +64,23 @@ def generate(job: FrameJob, on_progress: Progress | None = None) -> FrameResult:
         FrameRejected: retryable: what was painted now did not pass, and attempts are left. Call again.
         PaintError, ScoreUnavailable, ModelError, StorageError: see `models.errors`.
     """
-    store = Store(job.studio.store)
+    store = Store(job.render_config.store)
     takes = list(_stored_takes(job, store))
-    if not any(take.candidate.accepted for take in takes) and len(takes) < job.studio.attempts:
+    if not any(take.candidate.accepted for take in takes) and len(takes) < job.render_config.attempts:
         takes.append(_paint_take(job, len(takes), store, on_progress))
     last = takes[-1].candidate
-    if last.accepted or len(takes) == job.studio.attempts:
+    if last.accepted or len(takes) == job.render_config.attempts:
         return _result(job, takes)
     raise FrameRejected(
-        f"frame {job.number}, attempt {last.attempt + 1} of {job.studio.attempts}, seed {last.seed}: "
+        f"frame {job.number}, attempt {last.attempt + 1} of {job.render_config.attempts}, seed {last.seed}: "
         + "; ".join(last.reasons)
     )
 
 
 def forget(job: FrameJob) -> None:
     """Drop the frame's stored candidates, so that all of them are painted anew."""
-    store = Store(job.studio.store)
-    for attempt in range(job.studio.attempts):
+    store = Store(job.render_config.store)
+    for attempt in range(job.render_config.attempts):
         store.forget(PICTURES, _key(job, attempt))
 
 
@@ -105,7 +105,7 @@ class _Take(NamedTuple):
 
 def _stored_takes(job: FrameJob, store: Store) -> Iterator[_Take]:
     """The frame's candidates that are in the store, from the first attempt on, up to the first that passes."""
-    for attempt in range(job.studio.attempts):
+    for attempt in range(job.render_config.attempts):
         painted = store.get_picture(_key(job, attempt))
         if painted is None:
             return
@@ -119,10 +119,10 @@ def _paint_take(job: FrameJob, attempt: int, store: Store, on_progress: Progress
     from models.diffusion.batcher import paint_together
 
     request = _request(job, attempt)
-    painting = paint_together(job.studio.setup, request, on_progress)
+    painting = paint_together(job.render_config.setup, request, on_progress)
     scores = _measure(job, painting.image, painting.finite)
     data = png_bytes(painting.image, _recipe(job, request))
-    painted = store.put_picture(_key(job, attempt), data, seed=request.seed, scores=scores, run=job.studio.run)
+    painted = store.put_picture(_key(job, attempt), data, seed=request.seed, scores=scores, run=job.render_config.run)
     return _Take(_verdict(job, attempt, painted), painted.run)
 
 
@@ -131,7 +131,7 @@ def _measure(job: FrameJob, image: Image.Image, finite: bool) -> Scores:
     from models.vision.anomalies import find_flaws
     from models.vision.clip import load_scorer
 
-    setup = job.studio.setup
+    setup = job.render_config.setup
     reference = None if job.reference is None else _open(job.reference.file)
 
     def measured() -> Scores:
@@ -151,10 +151,8 @@ def _verdict(job: FrameJob, attempt: int, painted: Painted) -> Candidate:
     if not scores.anomalies:
         copies = find_copies(_open(painted.file), [_open(file) for file in job.earlier])
         scores = scores.model_copy(update={"anomalies": copies})
-    studio = job.studio
-    accepted, reasons = judge(
-        scores, consistency_threshold=studio.consistency_threshold, prompt_threshold=studio.prompt_threshold
-    )
+    render_config = job.render_config
+    accepted, reasons = judge(scores, **render_config.thresholds)
     return Candidate(
         attempt=attempt,
         seed=painted.seed,
@@ -177,14 +175,14 @@ def _result(job: FrameJob, takes: list[_Take]) -> FrameResult:
         attempts=len(candidates),
         accepted=chosen.accepted,
         candidates=candidates,
-        painted=sum(take.run == job.studio.run for take in takes),
+        painted=sum(take.run == job.render_config.run for take in takes),
         sketch=job.sketch,
     )
 
 
 def _key(job: FrameJob, attempt: int) -> str:
     """The store's key of a candidate: everything that decides its pixels and scores, and nothing else."""
-    studio = job.studio
+    render_config = job.render_config
     return content_key(
         PICTURES,
         version=VERSION,
@@ -192,37 +190,37 @@ def _key(job: FrameJob, attempt: int) -> str:
         control=_control_sha256(job),
         reference=None if job.reference is None else job.reference.sha256,
         frame=job.number,
-        profile=studio.setup.profile.name,
-        weights=studio.weights,
-        precision=studio.setup.precision,
-        device=studio.setup.device.partition(":")[0],
-        plain=studio.setup.speed == "plain",
+        profile=render_config.setup.profile.name,
+        weights=render_config.weights,
+        precision=render_config.setup.precision,
+        device=render_config.setup.device.partition(":")[0],
+        plain=render_config.setup.speed == "plain",
     )
 
 
 def _request(job: FrameJob, attempt: int) -> PaintRequest:
-    studio = job.studio
+    render_config = job.render_config
     return PaintRequest(
         prompt=job.prompt.prompt,
         negative_prompt=job.prompt.negative_prompt,
-        seed=seed_of(studio.base_seed, job.number, attempt),
-        size=studio.size,
-        steps=studio.steps,
-        sampler=studio.sampler,
-        guidance=studio.guidance,
+        seed=seed_of(render_config.base_seed, job.number, attempt),
+        size=render_config.size,
+        steps=render_config.steps,
+        sampler=render_config.sampler,
+        guidance=render_config.guidance,
         control=_control(job),
     )
 
 
 def _control(job: FrameJob) -> ControlPicture | None:
     """A sketch at full strength; else frame 1's edges, weakly and in the first steps; else nothing."""
-    if job.studio.pipeline == "simplified":
+    if job.render_config.pipeline == "simplified":
         return None
     if job.sketch is not None:
         return ControlPicture(file=job.sketch.file, scale=1.0, end=1.0, kind="sketch")
     if job.reference is None:
         return None
-    scale, end = job.studio.control_scale, job.studio.control_end
+    scale, end = job.render_config.control_scale, job.render_config.control_end
     return ControlPicture(file=job.reference.file, scale=scale, end=end, kind="reference")
 
 
@@ -236,12 +234,12 @@ def _recipe(job: FrameJob, request: PaintRequest) -> Recipe:
     control = request.control
     return Recipe(
         **request.model_dump(exclude={"control"}),
-        profile=job.studio.setup.profile.name,
-        base=job.studio.weights.base,
-        adapter=job.studio.weights.adapter,
+        profile=job.render_config.setup.profile.name,
+        base=job.render_config.weights.base,
+        adapter=job.render_config.weights.adapter,
         loras=tuple(
             PaintedLora(name=PurePath(lora.source).stem, fingerprint=lora.fingerprint, strength=lora.strength)
-            for lora in job.studio.setup.adapters
+            for lora in job.render_config.setup.adapters
         ),
         control=None if control is None else Control(**control.model_dump(exclude={"file"})),
         frame=job.number,

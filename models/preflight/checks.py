@@ -16,8 +16,8 @@ from importlib import metadata
 from pathlib import Path
 
 from models.errors import ChecksFailed, StoryboardError
+from models.frames.render_config import loras_of
 from models.language.endpoint import find_writer_problem
-from models.loras import wanted_loras
 from models.preflight.components import find_component_problems, find_room_problems
 from models.preflight.devices import (
     choose_batch_size,
@@ -156,9 +156,7 @@ def _writer_problems(options: StoryboardOptions, keys: Keys) -> Iterator[str]:
 def _adapter_problems(options: StoryboardOptions, keys: Keys) -> Iterator[str]:
     from models.diffusion.adapter_fit import judge  # what reads headers takes a moment to import
 
-    for lora in wanted_loras(
-        options.lora_path or options.get_profile().adapter, options.lora_scale, options.more_loras
-    ):
+    for lora in loras_of(options):
         try:
             if is_s3(lora.source):
                 yield from _s3_problems(lora.source, keys)

@@ -15,6 +15,7 @@ from models.bases.hub import is_offline
 from models.bases.layouts import MODEL_INDEX, PICKLE
 from models.diffusion.requests import sampling
 from models.errors import StoryboardError
+from models.frames.render_config import render_settings
 from models.profiles import ROOT
 from models.settings import StoryboardOptions
 from models.sources import SINGLE, Component
@@ -151,7 +152,7 @@ def find_room_problems(options: StoryboardOptions) -> Iterator[str]:
     """Disks that are too full for what a storyboard writes on them, one line each."""
     from models.board.contact_sheet import most_bytes  # Pillow, which nothing else here needs
 
-    side = options.size or options.get_profile().native_size
+    side = render_settings(options).size
     # A PNG is at most about as large as its raw pixels; every attempt is kept, and the chosen one once more.
     pictures = Need("pictures", options.frames * (options.attempts + 1) * side * side * 3, Path(options.output_dir))
     sheet = Need("contact sheet", most_bytes(options.frames, side), Path(options.output_dir))

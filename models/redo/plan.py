@@ -21,7 +21,7 @@ from models.board.report import FrameReport, Report
 from models.errors import InputError
 from models.frames.generate import FrameJob, seed_of
 from models.frames.recipe import Recipe, read_recipe
-from models.frames.studio import Manner, Studio, read_sketches
+from models.frames.render_config import RenderConfig, RenderSettings, read_sketches
 from models.language.prompts import MAX_TOKENS, token_counter
 from models.records import Adapter, Candidate, FramePrompt, FrameResult, Record, Sketch, Weights
 from models.settings import DEVICES, StoryboardOptions
@@ -63,7 +63,7 @@ class Redo(Record):
     """Of the first attempt."""
     painting: StoryboardOptions
     """Options under which the board's models are found again."""
-    manner: Manner
+    settings: RenderSettings
     """How the board's frames were painted."""
     sketch_sha256: str | None = None
     """What the sketch must be that led the frame, where no other is asked for."""
@@ -90,8 +90,8 @@ def plan_redo(folder: str | Path, number: int, wanted: RedoOptions) -> Redo:
     frame = board.report.frames[number - 1]
     recipe = read_recipe(Path(board.folder) / frame.file)
     painting = _painting(board, frame, recipe, wanted)
-    manner = _manner(board, frame, recipe, number in painting.sketches)
-    for fault in find_recipe_faults(frame, recipe, manner):
+    settings = _settings(board, frame, recipe, number in painting.sketches)
+    for fault in find_recipe_faults(frame, recipe, settings):
         raise InputError(f"{Path(board.folder) / frame.file}: {fault}; one of the two was changed by hand: {AGAIN}")
     return Redo(
         board=board,
@@ -99,7 +99,7 @@ def plan_redo(folder: str | Path, number: int, wanted: RedoOptions) -> Redo:
         words=wanted.prompt,
         seed=_first_seed(frame, wanted),
         painting=painting,
-        manner=manner,
+        settings=settings,
         sketch_sha256=None if wanted.sketch else frame.sketch_sha256,
         doubts=_doubts(frame, painting, wanted),
     )
@@ -133,16 +133,16 @@ def _painting(board: Board, frame: FrameReport, recipe: Recipe, wanted: RedoOpti
 
 def _device(report: Report) -> str:
     """The kind of device that painted the board: pictures of another kind differ by rounding."""
-    if report.studio is not None:
-        return report.studio.setup.device.partition(":")[0]
+    if report.render_config is not None:
+        return report.render_config.setup.device.partition(":")[0]
     return report.device if report.device in ("cpu", "mps") else "cuda"
 
 
 def _loras(report: Report) -> dict[str, Any]:
     """Where the LoRAs lie that were named by a path: a relative one means nothing in another folder."""
-    if report.studio is None:
+    if report.render_config is None:
         return {}
-    found, given = report.studio.setup.adapters, report.options
+    found, given = report.render_config.setup.adapters, report.options
     character, more = found[: len(found) - len(given.more_loras)], found[len(found) - len(given.more_loras) :]
     places: dict[str, Any] = {"more_loras": [f"{_place(adapter)}={adapter.strength!r}" for adapter in more]}
     if character and given.lora_path is not None:
@@ -152,9 +152,9 @@ def _loras(report: Report) -> dict[str, Any]:
 
 def _models(report: Report) -> dict[str, str]:
     """Where the models lie that were named by a path in place of the profile's own."""
-    if report.studio is None:
+    if report.render_config is None:
         return {}
-    profile, given = report.studio.setup.profile, report.options
+    profile, given = report.render_config.setup.profile, report.options
     named = {"base": profile.base, "controlnet": profile.controlnet, "clip": profile.clip, "vae": profile.vae}
     return {
         name: part.source
@@ -179,11 +179,11 @@ def _sketches(frame: FrameReport, recipe: Recipe, given: StoryboardOptions, want
     return {} if sketch == NO_SKETCH else {frame.number: sketch}
 
 
-def _manner(board: Board, frame: FrameReport, recipe: Recipe, has_sketch: bool) -> Manner:
+def _settings(board: Board, frame: FrameReport, recipe: Recipe, has_sketch: bool) -> RenderSettings:
     """How the board's frames were painted: as its report says, or where it is older, as the pictures themselves say."""
     report, given = board.report, board.report.options
-    if report.studio is not None:
-        return Manner(**report.studio.manner())
+    if report.render_config is not None:
+        return RenderSettings(**report.render_config.settings())
     recipes = (read_recipe(Path(board.folder) / other.file) for other in report.frames)
     edges = next((other.control for other in recipes if other.control and other.control.kind == "reference"), None)
     guided = report.pipeline == "reference_guided" and frame.number > 1 and not has_sketch
@@ -194,7 +194,7 @@ def _manner(board: Board, frame: FrameReport, recipe: Recipe, has_sketch: bool) 
             f"frame {frame.number}: the board is of an earlier version and no picture of it says how strongly "
             "frame 1's edges act; give the frame a sketch, or make the storyboard again"
         )
-    return Manner(
+    return RenderSettings(
         pipeline=report.pipeline,
         size=recipe.size,
         steps=recipe.steps,
@@ -224,20 +224,20 @@ def _doubts(frame: FrameReport, painting: StoryboardOptions, wanted: RedoOptions
     return (f"Frame {frame.number} is led by {sketch} as it is now: the board does not say what it was before.",)
 
 
-def prepare_frame(redo: Redo, studio: Studio) -> FrameJob:
-    """The frame as a job of the studio.
+def prepare_frame(redo: Redo, render_config: RenderConfig) -> FrameJob:
+    """The frame as a job of the render_config.
 
     Raises:
         InputError: the models are not those of the board, or the prompt is too long.
         ObjectNotFound, StorageError: the sketch is gone or cannot be read.
     """
-    _refuse_other_weights(redo.board.report.weights, studio.weights)
+    _refuse_other_weights(redo.board.report.weights, render_config.weights)
     folder, number = Path(redo.board.folder), redo.number
     sketch = read_sketches(redo.painting).get(number)
     _refuse_other_sketch(redo, sketch)
-    own = {**redo.manner.manner(), "base_seed": redo.seed - seed_of(0, number, 0)}
+    own = {**redo.settings.settings(), "base_seed": redo.seed - seed_of(0, number, 0)}
     return FrameJob(
-        studio=studio.for_one().model_copy(update=own),
+        render_config=render_config.for_one().model_copy(update=own),
         prompt=_prompt(redo),
         reference=None if number == 1 else _reference(redo.board),
         sketch=sketch,

@@ -15,7 +15,7 @@ from models.board.pages import write_sheet
 from models.board.report import FrameReport, Report, Take, report_frame, show_score, with_frames
 from models.errors import InputError
 from models.frames.generate import FrameJob
-from models.frames.studio import Studio
+from models.frames.render_config import RenderConfig
 from models.records import FrameResult, Scores
 from models.redo.plan import Redo
 from models.storage.files import copy_atomically
@@ -97,15 +97,13 @@ def _judge_again(frame: FrameReport, board: Board, job: FrameJob) -> FrameReport
     """
     from models.vision.anomalies import find_copies, find_flaws
 
-    folder, studio = Path(board.folder), job.studio
+    folder, render_config = Path(board.folder), job.render_config
     image = _open(folder / frame.file)
     earlier = [_open(folder / before.file) for before in board.report.frames[: frame.number - 1]]
-    similarity = frame.consistency_score if job.number > 1 else _image_similarity(image, earlier[0], studio)
+    similarity = frame.consistency_score if job.number > 1 else _image_similarity(image, earlier[0], render_config)
     flaws = find_flaws(image, finite=True) or find_copies(image, earlier)
     scores = Scores(consistency=similarity, prompt=frame.prompt_score, anomalies=flaws)
-    accepted, reasons = judge(
-        scores, consistency_threshold=studio.consistency_threshold, prompt_threshold=studio.prompt_threshold
-    )
+    accepted, reasons = judge(scores, **render_config.thresholds)
     verdict = {"scores": scores, "accepted": accepted, "reasons": reasons}
     candidates = tuple(
         candidate.model_copy(update=verdict) if candidate.sha256 == frame.sha256 else candidate
@@ -115,10 +113,10 @@ def _judge_again(frame: FrameReport, board: Board, job: FrameJob) -> FrameReport
     return frame.model_copy(update=changes)
 
 
-def _image_similarity(image: Image.Image, reference: Image.Image, studio: Studio) -> float:
+def _image_similarity(image: Image.Image, reference: Image.Image, render_config: RenderConfig) -> float:
     from models.vision.clip import load_scorer
 
-    return load_scorer(studio.setup.profile, studio.setup.scoring_device).similarity(image, reference)
+    return load_scorer(render_config.setup.profile, render_config.setup.scoring_device).similarity(image, reference)
 
 
 def redo_lines(report: Report, number: int) -> Iterator[str]:

@@ -18,7 +18,7 @@ from models.board.directory import create_board, forget_stop
 from models.board.markdown import escape
 from models.errors import InputError
 from models.frames.generate import seed_of
-from models.frames.studio import Studio
+from models.frames.render_config import RenderConfig
 from models.language.prompts import MAX_TOKENS
 from models.records import MAX_FRAMES, FramePrompt, FrameResult, Record, SceneBreakdown
 from models.review.scene_changes import scenes_markdown
@@ -188,9 +188,11 @@ def reword(
     return [words(prompt) for prompt in prompts]
 
 
-def starting_from(studio: Studio, number: int, seed: int | None) -> Studio:
-    """The studio, in which the first attempt at this frame has this seed."""
-    return studio if seed is None else studio.model_copy(update={"base_seed": seed - seed_of(0, number, 0)})
+def starting_from(render_config: RenderConfig, number: int, seed: int | None) -> RenderConfig:
+    """The render config, in which the first attempt at this frame has this seed."""
+    if seed is None:
+        return render_config
+    return render_config.model_copy(update={"base_seed": seed - seed_of(0, number, 0)})
 
 
 # --- what people read

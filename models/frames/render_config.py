@@ -7,13 +7,14 @@ from typing import Any
 
 from models.bases.schedules import Sampler
 from models.diffusion.requests import PainterSetup, sampling
+from models.loras import WantedLora, wanted_loras
 from models.records import LoraUse, Record, Sketch, Weights
 from models.settings import Pipeline, StoryboardOptions
 from models.storage.content_store import Store
 from models.storage.files import sha256_of
 
 
-class Manner(Record):
+class RenderSettings(Record):
     """The settings by which all frames of a board are painted and judged, whatever paints them."""
 
     pipeline: Pipeline
@@ -27,12 +28,20 @@ class Manner(Record):
     consistency_threshold: float
     prompt_threshold: float
 
-    def manner(self) -> dict[str, Any]:
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """What the gate goes by."""
+        return {
+            "consistency_threshold": self.consistency_threshold,
+            "prompt_threshold": self.prompt_threshold,
+        }
+
+    def settings(self) -> dict[str, Any]:
         """These settings alone, by name."""
-        return {name: getattr(self, name) for name in Manner.model_fields}
+        return {name: getattr(self, name) for name in RenderSettings.model_fields}
 
 
-class Studio(Manner):
+class RenderConfig(RenderSettings):
     """How all frames of a run are painted and judged; nothing in it is left to be decided.
 
     A board's report keeps it, and so what is added to it or to its parts needs a default.
@@ -49,12 +58,12 @@ class Studio(Manner):
     run: str
     """Name of this run, by which the report tells what it painted from what it found."""
 
-    def for_one(self) -> Studio:
+    def for_one(self) -> RenderConfig:
         """The same for a frame that is painted by itself: it does not wait for others to share its batch with."""
         return self.model_copy(update={"setup": self.setup.model_copy(update={"batch_size": 1})})
 
 
-def set_up(
+def make_render_config(
     options: StoryboardOptions,
     setup: PainterSetup,
     weights: Weights,
@@ -62,10 +71,10 @@ def set_up(
     loras: tuple[LoraUse, ...] = (),
     store: Store,
     run: str,
-) -> Studio:
-    """The studio of these options, with the profile's value wherever an option is unset."""
-    return Studio(
-        **manner_of(options).manner(),
+) -> RenderConfig:
+    """The render_config of these options, with the profile's value wherever an option is unset."""
+    return RenderConfig(
+        **render_settings(options).settings(),
         setup=setup,
         weights=weights,
         loras=loras,
@@ -76,7 +85,7 @@ def set_up(
     )
 
 
-def manner_of(options: StoryboardOptions) -> Manner:
+def render_settings(options: StoryboardOptions) -> RenderSettings:
     """How these options paint now: the profile's value wherever one is unset."""
     profile = options.get_profile()
     chosen_sampling = sampling(options.speed, options.steps or profile.steps)
@@ -84,7 +93,7 @@ def manner_of(options: StoryboardOptions) -> Manner:
     def chosen(given: float | None, suggested: float) -> float:
         return suggested if given is None else given
 
-    return Manner(
+    return RenderSettings(
         pipeline=options.pipeline,
         size=options.size or profile.native_size,
         steps=chosen_sampling.steps,
@@ -95,6 +104,12 @@ def manner_of(options: StoryboardOptions) -> Manner:
         consistency_threshold=chosen(options.threshold, profile.consistency_threshold),
         prompt_threshold=chosen(options.prompt_threshold, profile.prompt_threshold),
     )
+
+
+def loras_of(options: StoryboardOptions) -> list[WantedLora]:
+    """The LoRAs that these options paint with, the character's first: the profile's own where none is named."""
+    character = options.lora_path or options.get_profile().adapter
+    return wanted_loras(character, options.lora_scale, options.more_loras)
 
 
 def read_sketches(options: StoryboardOptions) -> dict[int, Sketch]:
