@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 WORKERS := 2
-test-service: WORKERS := 4
+test-service: WORKERS := 3
 SIDE_BY_SIDE = --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Nothing is told to anybody.
@@ -29,12 +29,13 @@ up: $(INSTALLED)  ## Prefect server, work pool, all deployments and a worker; Ct
 	@$(BIN)/python -m deployments.up $(ARGS)
 
 test: $(INSTALLED_DEV)  ## All tests that need no service, two files at a time: make test [WORKERS=8]
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'not gpu and not service'
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'not gpu and not service and not benchmark'
 
-test-service: $(INSTALLED_DEV)  ## Tests with servers and workers, PostgreSQL and Chromium, which mostly wait: four files at a time
+test-service: $(INSTALLED_DEV)  ## Tests with servers and workers, PostgreSQL and Chromium, three files at a time
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m service
 
-test-all: test test-service  ## Both
+test-all: test test-service  ## Both, and the benchmarks at a small size
+	$(BIN)/python -m pytest -m benchmark
 
 test-foreign: $(INSTALLED_DEV)  ## What strangers bring: LoRAs, bases, hubs, buckets, pictures, settings, writers
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/test_foreign_*.py

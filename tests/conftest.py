@@ -73,6 +73,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.stem in SERVICES:
             item.add_marker("service")
+        if item.path.stem == "test_benchmarks":
+            item.add_marker("benchmark")
     items.sort(key=lambda item: SERVICES.index(item.path.stem) if item.path.stem in SERVICES else len(SERVICES))
 
 
