@@ -24,6 +24,8 @@ RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 PRINTABLE = "printable"
 """Mark of a factory that makes `_Printable` records."""
 ENGINE_LOGGER = "prefect.engine"
+QUEUES = ("EventsWorker", "APILogWorker")
+"""Prefect's queues to its server. They warn that they aren't empty after the process has said its last line."""
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
@@ -151,6 +153,8 @@ def prepare_logs() -> None:
         logging.setLogRecordFactory(_printing(logging.getLogRecordFactory()))
     Console.on_broken_pipe = _say_no_more  # type: ignore[assignment, method-assign]
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells every request
+    for name in QUEUES:
+        logging.getLogger(name).setLevel(logging.ERROR)
     for name in (*RUN_LOGGERS, ENGINE_LOGGER):
         logger = logging.getLogger(name)
         for own in (_is_told, _without_traceback):

@@ -1,10 +1,14 @@
-"""A run goes on where nobody reads its log any more."""
+"""A run goes on where nobody reads its log any more, and its last line is the last."""
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import suppress
 
+import pytest
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
 from rich.console import Console
 
 from flows.logs import prepare_logs
@@ -21,3 +25,9 @@ def test_a_console_that_nobody_reads_does_not_end_the_process() -> None:
     assert console.quiet
     with suppress(BrokenPipeError):
         unread.close()
+
+
+@pytest.mark.parametrize("queue", [EventsWorker, APILogWorker])
+def test_prefects_queues_say_nothing_after_the_last_line(queue: type) -> None:
+    prepare_logs()
+    assert not logging.getLogger(queue.__name__).isEnabledFor(logging.WARNING)
