@@ -23,6 +23,8 @@ from models.settings import explain, suggest
 
 LONGEST = 110
 """Columns of the terminal that the help makes use of."""
+PROSE = 88
+"""Characters in a line that is read from its beginning to its end."""
 KINDS = {"integer": "N", "number": "X", "string": "TEXT", "array": "TEXT"}
 """What stands for a value in the help, where it has no name of its own."""
 Result = TypeVar("Result")
@@ -91,7 +93,7 @@ class Command:
             prog=f"python -m {self.module}",
             usage=f"%(prog)s {self.usage}",
             description=textwrap.fill(self.description, width()),
-            epilog=self.closing,
+            epilog=wrapped(self.closing),
             formatter_class=Help,
             allow_abbrev=False,
             add_help=False,
@@ -185,6 +187,13 @@ class Help(argparse.RawDescriptionHelpFormatter):
 def width() -> int:
     """Characters in a line of the help."""
     return min(shutil.get_terminal_size().columns, LONGEST) - 2
+
+
+def wrapped(text: str) -> str:
+    """The text in lines that fit the terminal; examples stay as they are, so that they can be copied."""
+    line = min(width(), PROSE)
+    parts = (part if part.startswith("examples:") else textwrap.fill(part, line) for part in text.split("\n\n"))
+    return "\n\n".join(parts)
 
 
 def option_name(field: str) -> str:
