@@ -12,24 +12,23 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import yaml
 from prefect.automations import AutomationCore
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.gpus import visible_gpus
 from deployments.pool import POOL, POOL_DESCRIPTION, POOL_TYPE, QUEUES, job_template, watchdog
 from flows.commands.command import Command
+from flows.commands.server_answers import explaining, require_answer
 from flows.terminal import FAILURE, say, stop
 from models.errors import InputError, StoryboardError
 from models.forms.form import Form, Group
 from models.profiles import ROOT
-from models.secrets.addresses import without_credentials
 
 OF_EACH_SCHEDULE = {"id", "created", "updated"}
 MOST_SLOTS = 64
@@ -46,30 +45,21 @@ def bootstrap(slots: int | None = None) -> Iterator[str]:
         slots: how many runs the pool may have at once. Unset: what it has; a new one gets a slot for each GPU here.
 
     Raises:
-        InputError: the server can't be reached, or refuses the password.
+        InputError: no Prefect server answers, or it refuses the password.
         StoryboardError: prefect.yaml can't be deployed.
     """
-    url = get_current_settings().api.url
-    if url is None:
+    settings = get_current_settings()
+    if settings.api.url is None:
         raise InputError(
             "PREFECT_API_URL is not set: start a server with make up, or name yours: "
             "export PREFECT_API_URL=http://127.0.0.1:4200/api"
         )
-    shown = without_credentials(url)
-    try:
-        with get_client(sync_client=True) as client:
-            yield f"work pool {POOL}: {_put_pool(client, slots)}"
-            yield from (f"queue {name}: {done}" for name, done in _put_queues(client))
-            yield f"automation {watchdog().name!r}: {_put_automation(client, watchdog())}"
-            yield from (f"deployment {name}: {done}" for name, done in _deploy(client))
-    except PrefectHTTPStatusError as error:
-        if error.response.status_code != httpx.codes.UNAUTHORIZED:
-            raise
-        raise InputError(f"{shown} wants another password: set PREFECT_API_AUTH_STRING to the server's") from None
-    except httpx.TransportError as error:
-        raise InputError(
-            f"no Prefect server answers at {shown} ({type(error).__name__}): start it, or name another"
-        ) from None
+    require_answer(settings, "or name another")
+    with explaining(), get_client(sync_client=True) as client:
+        yield f"work pool {POOL}: {_put_pool(client, slots)}"
+        yield from (f"queue {name}: {done}" for name, done in _put_queues(client))
+        yield f"automation {watchdog().name!r}: {_put_automation(client, watchdog())}"
+        yield from (f"deployment {name}: {done}" for name, done in _deploy(client))
 
 
 def _put_pool(client: SyncPrefectClient, slots: int | None) -> str:

@@ -12,8 +12,6 @@ import signal
 import socket
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from deployments.gpus import visible_gpus
 from deployments.processes import Family
 from flows.commands.command import Command
+from flows.commands.server_answers import TO_START, answers
 from flows.proxies import leave_out_loopback
 from flows.terminal import FAILURE, last_words, say, stop
 from models.errors import InputError, StoryboardError
@@ -31,8 +30,6 @@ from models.forms.form import Form, Group
 
 HOST, PORT = "127.0.0.1", 4200
 LOGS = Path("outputs/service")
-PATIENCE = 180.0
-"""Seconds that the server has to answer: the first start makes a database."""
 STORY = "Aldar Köse outwits the khan"
 QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 LIVE_LOGS = {"PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true", "PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED": "true"}
@@ -133,17 +130,9 @@ def _is_taken(port: int) -> bool:
 
 
 def _wait_until_it_answers(family: Family, port: int) -> None:
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline and not family.ended():
-        try:
-            direct.open(f"http://{HOST}:{port}/api/health", timeout=5).close()
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-        else:
-            return
-    reason = "ended" if family.ended() else f"did not answer within {PATIENCE:.0f} s"
-    raise StoryboardError(f"the server {reason}: {_last_words('server')}")
+    if not answers(f"http://{HOST}:{port}/api", lambda: not family.ended()):
+        reason = "ended" if family.ended() else f"did not answer within {TO_START:.0f} s"
+        raise StoryboardError(f"the server {reason}: {_last_words('server')}")
 
 
 def _greet(port: int) -> None:

@@ -223,7 +223,7 @@ def test_wrong_options_are_told_in_one_line(
     ("url", "message"),
     [
         (None, "PREFECT_API_URL is not set: start a server with make up, or name yours: "),
-        ("http://127.0.0.1:9/api", "no Prefect server answers at http://127.0.0.1:9/api (ConnectError): start it"),
+        ("http://127.0.0.1:9/api", "no Prefect server answers at http://127.0.0.1:9/api, which "),
     ],
 )
 def test_without_a_server_it_says_so(url: str | None, message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,8 +21,9 @@ from waiting import until
 
 from deployments import up
 from deployments.processes import alive
+from flows.commands.server_answers import require_answer
 from flows.commands.server_process import take_database
-from flows.commands.starting import require_answer, require_usable_network
+from flows.commands.starting import require_usable_network
 from flows.proxies import leave_out_loopback
 from models.errors import InputError
 from models.profiles import ROOT

@@ -231,7 +231,9 @@ def test_bootstrapping_puts_right_what_was_changed_and_nothing_else(service: Ser
 def test_a_wrong_password_is_told_in_one_line(service: Service) -> None:
     refused = service.command("deployments.bootstrap", PREFECT_API_AUTH_STRING="somebody:else")
     assert refused.returncode == 1
-    assert refused.stderr.splitlines()[-1].startswith(f"error: http://127.0.0.1:{service.port}/api wants another pass")
+    address = f"http://127.0.0.1:{service.port}/api"
+    last = refused.stderr.splitlines()[-1]
+    assert last.startswith(f"error: {address}, which PREFECT_API_URL names, wants another password: ")
 
 
 def test_a_taken_port_is_told_in_one_line(service: Service) -> None:

@@ -56,7 +56,8 @@ def run(wanted: Run) -> None:
 
 
 def _location(wanted: Run) -> str:
-    from flows.commands.starting import explaining, start  # noqa: PLC0415
+    from flows.commands.server_answers import explaining  # noqa: PLC0415
+    from flows.commands.starting import start  # noqa: PLC0415
 
     with explaining():
         start(wanted.check)

@@ -7,8 +7,8 @@ import os
 import ssl
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, suppress
+from collections.abc import Callable
+from contextlib import redirect_stderr, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import httpx
 from pydantic import ValidationError
 
-from models.errors import InputError, StoryboardError
-from models.secrets.addresses import without_credentials
+from flows.commands.server_answers import require_answer
+from models.errors import InputError
 from models.settings import explain
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "PREFECT_API_SSL_CERT_FILE")
 """Variables that name certificates which the clients of Prefect and OpenAI read."""
-PATIENCE = 10.0
-"""Seconds that a named server has to answer."""
 
 
 def start(check: Callable[[], None]) -> None:
@@ -55,17 +53,6 @@ def start(check: Callable[[], None]) -> None:
         check()
         _import_what_paints()
         server.use()
-
-
-@contextmanager
-def explaining() -> Iterator[None]:
-    """One line in place of a page, where the Prefect server stops answering."""
-    try:
-        yield
-    except httpx.TransportError as error:
-        raise StoryboardError(
-            f"the Prefect server stopped answering ({type(error).__name__}): see what became of it, and run again"
-        ) from error
 
 
 def require_usable_network() -> None:
@@ -121,43 +108,6 @@ def _require_writable(home: Path) -> None:
         raise InputError(
             f"{home} can't be written, where Prefect keeps its results: {reason}; set PREFECT_HOME to a folder that can"
         ) from None
-
-
-def require_answer(settings: Settings) -> None:
-    """Refuse a named server that does not answer as one.
-
-    Raises:
-        InputError: it is out of reach, wants another password, or is no Prefect server.
-    """
-    url = settings.api.url or ""
-    shown = f"{without_credentials(url)}, which {_named_by(settings)} names"
-    try:
-        answer = httpx.get(f"{url.rstrip('/')}/admin/version", auth=_password(settings), timeout=PATIENCE)
-        if answer.status_code == httpx.codes.UNAUTHORIZED:
-            raise InputError(f"{shown}, wants another password: set PREFECT_API_AUTH_STRING to the server's")
-        if answer.is_server_error or not isinstance(answer.json(), str):
-            raise ValueError(f"status {answer.status_code}")
-    except (httpx.TransportError, httpx.InvalidURL) as error:
-        raise InputError(
-            f"no Prefect server answers at {shown} ({type(error).__name__}): start it, name another, or unset that: "
-            "a run then brings a server of its own"
-        ) from None
-    except ValueError:
-        raise InputError(
-            f"what answers at {shown}, is no Prefect server (status {answer.status_code}): an address ends with /api"
-        ) from None
-
-
-def _password(settings: Settings) -> tuple[str, str] | None:
-    secret = settings.api.auth_string
-    name, _, password = (secret.get_secret_value() if secret else "").partition(":")
-    return (name, password) if name else None
-
-
-def _named_by(settings: Settings) -> str:
-    if os.environ.get("PREFECT_API_URL"):
-        return "PREFECT_API_URL"
-    return f"a profile in {settings.profiles_path} or .env"
 
 
 def _import_what_paints() -> None:

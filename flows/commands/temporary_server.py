@@ -13,23 +13,20 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Self
 
-import httpx
 from prefect.context import refresh_global_settings_context
 from prefect.settings import Settings
 
+from flows.commands.server_answers import answers
 from flows.terminal import last_words
 from models.errors import StoryboardError
 
 FOLDER = "temporary"
 """Where the databases are, in PREFECT_HOME."""
-PATIENCE = 180.0
-"""Seconds that the server has to answer: the first start makes a database."""
 TO_END = 5.0
 """Seconds that it has to end by itself."""
 
@@ -76,26 +73,14 @@ class TemporaryServer:
         """
         assert self.process.stdout is not None
         port = self.process.stdout.readline().strip().decode()
-        if not port:
-            raise StoryboardError(f"the temporary Prefect server did not start: {self._last_words()}")
         url = f"http://127.0.0.1:{port}/api"
-        self._wait_until_it_answers(url)
+        if not (port and answers(url, lambda: self.process.poll() is None)):
+            raise StoryboardError(f"the temporary Prefect server did not start: {self._last_words()}")
         os.environ["PREFECT_API_URL"] = url
         if self.password is not None:
             os.environ["PREFECT_API_AUTH_STRING"] = self.password.get_secret_value()
         refresh_global_settings_context()
         logging.getLogger("prefect.flow_runs").addFilter(_names_no_page)
-
-    def _wait_until_it_answers(self, url: str) -> None:
-        deadline = time.monotonic() + PATIENCE
-        with httpx.Client(trust_env=False) as client:
-            while time.monotonic() < deadline and self.process.poll() is None:
-                try:
-                    if client.get(f"{url}/health").is_success:
-                        return
-                except httpx.TransportError:
-                    time.sleep(0.1)
-        raise StoryboardError(f"the temporary Prefect server did not start: {self._last_words()}")
 
     def end(self) -> None:
         """Close its pipe, and wait until it has ended."""
