@@ -16,9 +16,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO
+
+import psutil
 
 FOR_RUNS, FOR_THE_REST = 20.0, 5.0
 """Seconds that runs have to note how they ended, and that a worker or a server has to end by itself."""
@@ -108,23 +111,23 @@ def _signal(pids: set[int], number: signal.Signals) -> None:
 
 def descendants(roots: Iterable[int]) -> set[int]:
     """Children of these processes that are alive, and theirs."""
-    parents, found = _parents(), set(roots)
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return (found - set(roots)) & set(parents)
+    found: set[int] = set()
+    for root in roots:
+        with suppress(psutil.NoSuchProcess):
+            found |= {child.pid for child in psutil.Process(root).children(recursive=True)}
+    return alive(found.difference(roots))
 
 
 def alive(pids: Iterable[int]) -> set[int]:
-    """Those of them that have not ended."""
-    return set(pids) & set(_parents())
+    """Those of them that have not ended; one that waits to be collected has."""
+    return {pid for pid in pids if _is_alive(pid)}
 
 
-def _parents() -> dict[int, int]:
-    """Parent of every process of this machine that has not ended; one that waits to be collected has."""
-    listing = subprocess.Popen(["ps", "-A", "-o", "pid=,ppid=,stat="], stdout=subprocess.PIPE, text=True)  # noqa: S607
-    lines = listing.communicate()[0].splitlines()
-    rows = [line.split() for line in lines]
-    return {int(pid): int(parent) for pid, parent, state, *_ in rows if "Z" not in state and int(pid) != listing.pid}
+def _is_alive(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def main() -> None:
