@@ -65,7 +65,7 @@ class Command:
     without: tuple[str, ...] = ()
     """Fields of the records that are no options here."""
     explain_foreign: Callable[[str], str | None] = lambda _: None
-    """What another program's option is here; None where it is not known."""
+    """What another trainer's option is here; None where it is not known."""
 
     def parse(self, arguments: list[str] | None, read: Callable[[dict[str, Any]], Result]) -> Result:
         """What `read` makes of the values that were given, by option or argument.
