@@ -15,7 +15,7 @@ import pytest
 
 from models.errors import ChecksFailed, StoryboardError, WriterUnavailable
 from models.secrets import redaction
-from models.secrets.keys import Keys, find_key_problem
+from models.secrets.keys import Keys, find_key_problem, learn_environment
 from models.secrets.redaction import learn, learn_all, redact
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -198,3 +198,29 @@ def test_a_record_that_holds_no_secret_is_left_as_it_is() -> None:
     learn(KEY)
     made = redaction._redacting(logging.LogRecord)("aldar", 20, "file.py", 1, "%s camels, %r", (2, "a yurt"), None)
     assert (made.msg, made.args) == ("%s camels, %r", (2, "a yurt"))
+
+
+def test_keys_in_the_files_of_aws_and_the_hub_are_learnt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    credentials, token = tmp_path / "credentials", tmp_path / "hub" / "token"
+    credentials.write_text(
+        "[default]\naws_access_key_id = AKIACANARY8Wq7\naws_secret_access_key = a/Canary%9Wq7\n[other]\n"
+        "aws_session_token = Canary10Wq7==\nregion = eu-central-1\n"
+    )
+    token.parent.mkdir()
+    token.write_text("hf_Canary11Wq7\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(credentials))
+    monkeypatch.setenv("HF_HOME", str(token.parent))
+    learn_environment()
+    told = redact("AKIACANARY8Wq7 a/Canary%9Wq7 Canary10Wq7== hf_Canary11Wq7 eu-central-1")
+    assert told == "*** *** *** *** eu-central-1"
+
+
+@pytest.mark.parametrize("content", [b"no ini", b"[default\nx", b"\xff\xfe", b""])
+def test_files_that_cannot_be_read_are_left_to_who_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    (tmp_path / "token").write_bytes(content)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "token"))
+    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "token"))
+    learn_environment()
+    assert redact("a tale of Aldar Köse") == "a tale of Aldar Köse"

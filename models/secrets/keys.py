@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from configparser import ConfigParser
+from configparser import Error as ConfigParserError
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 from dotenv import dotenv_values
@@ -66,10 +69,25 @@ class Keys(BaseSettings):
 
 
 def learn_environment() -> None:
-    """Let the filter learn the secrets of this process's environment, and of `.env`."""
+    """Let the filter learn the secrets of this process's environment, of `.env`, and of AWS's and the hub's files."""
     learn_all(os.environ)
     with suppress(OSError, UnicodeDecodeError):  # the check of names tells about a file that can't be read
         learn_all(dotenv_values(ENV_FILE))
+    # Files that boto3 and the hub's library read by themselves; what is wrong with one, they tell.
+    profiles = ConfigParser(interpolation=None, strict=False)
+    with suppress(OSError, UnicodeDecodeError, ConfigParserError):
+        profiles.read(Path(os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")).expanduser(), "utf-8")
+        for profile in profiles.values():
+            learn_all(profile)
+    with suppress(OSError, UnicodeDecodeError):
+        learn(_hub_token_file().read_text("utf-8").strip())
+
+
+def _hub_token_file() -> Path:
+    """Where `hf auth login` keeps the token."""
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    home = os.environ.get("HF_HOME", f"{cache}/huggingface")
+    return Path(os.environ.get("HF_TOKEN_PATH", f"{home}/token")).expanduser()
 
 
 def find_key_problem(keys: Keys, names: Iterable[str]) -> str | None:
