@@ -196,6 +196,13 @@ def test_the_report_comes_back_from_its_file(tmp_path: Path) -> None:
     assert made.versions["pillow"]
 
 
+def test_a_report_of_an_earlier_version_is_read() -> None:
+    told = report([result(1, None), result(2, 0.7)])
+    earlier = json.loads(told.model_dump_json())
+    earlier["studio"] = earlier.pop("render_config")
+    assert Report.model_validate_json(json.dumps(earlier)) == told
+
+
 def test_options_of_a_command_are_reported_without_what_is_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     class Command(StoryboardOptions):
         openai_api_key: str = "sk-secret"
