@@ -170,6 +170,20 @@ def listing_nothing() -> Rule:
     return lambda environ, start: refuse(environ, start) if "list-type" in environ["QUERY_STRING"] else None
 
 
+def naming_etags(server: S3Server, etag: str) -> Rule:
+    """A rule by which every answer names this ETag, which is no MD5 and which no condition in a request fulfils."""
+
+    def rule(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+            named = [(name, f'"{etag}"' if name.lower() == "etag" else value) for name, value in headers]
+            return start_response(status, named, *more)
+
+        answered: Iterable[bytes] = server.moto(environ, start)
+        return answered
+
+    return rule
+
+
 def change_bytes(server: S3Server, change: Callable[[bytes], Iterable[bytes]]) -> Rule:
     """A rule that lets objects through with other bytes, their headers unchanged."""
 

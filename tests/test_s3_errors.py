@@ -189,6 +189,17 @@ def encrypt(server: S3Server, bucket: str) -> Any:
     return stored
 
 
+def test_a_large_object_whose_etag_the_server_refuses_is_fetched_in_one_piece(
+    server: S3Server, fetch: Fetch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bucket, files = server.make_bucket(), adapter(9 * 2**20)
+    server.put(bucket, "lora", files)
+    server.rule = s3_server.naming_etags(server, "CPDHgfi=")
+    found = fetch(f"s3://{bucket}/lora")
+    assert "fetched anew in one piece: its ETag changed or is refused" in caplog.text
+    assert {name: (Path(found.path) / name).read_bytes() for name in files} == files
+
+
 def test_an_object_replaced_after_it_was_listed_is_not_taken_for_it(
     server: S3Server, fetch: Fetch, source: str
 ) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 from pydantic import BaseModel, ValidationError
+from s3transfer.exceptions import S3DownloadFailedError
 
 from models.errors import InputError, ObjectNotFound, WeightsInvalid
 from models.s3.checksums import ALGORITHMS, etag_of, stored_checksum_of, usual_layouts
@@ -187,9 +188,22 @@ class Bucket:
             raise WeightsInvalid(f"{self.location}: {MANIFEST}: {where}: {error.errors()[0]['msg']}") from None
 
     def download(self, file: RemoteFile, path: Path, counter: Counter) -> None:
-        """Fetch the object's bytes in parallel ranges."""
+        """Fetch the object's bytes in parallel ranges, or by one request where the server refuses its own ETag.
+
+        Each range is asked for under the condition that the ETag is still the same. One answer needs no condition: it
+        is of one object, and `matches` compares it with the one that was listed.
+        """
+        bucket = self.location.bucket
         with path.open("wb") as output:
-            self._client.download_fileobj(self.location.bucket, file.key, output, Config=PARALLEL, Callback=counter.add)
+            try:
+                self._client.download_fileobj(bucket, file.key, output, Config=PARALLEL, Callback=counter.add)
+            except S3DownloadFailedError:
+                told = "is fetched anew in one piece: its ETag changed or is refused"
+                log.warning("%s: %s %s", self.location, file.name, told)
+                output.seek(0)
+                output.truncate()
+                for chunk in self._client.get_object(Bucket=bucket, Key=file.key)["Body"].iter_chunks(MIB):
+                    output.write(chunk)
             flush_to_disk(output)
 
     def matches(self, file: RemoteFile, path: Path, promised: ManifestEntry | None) -> bool:
