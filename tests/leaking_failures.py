@@ -48,6 +48,12 @@ def _write(reply: Callable[[Any], None] | None, base_url: str = f"{DEAD}/v1", **
 
 
 @failing
+def a_library_that_shows_its_files_of_keys() -> None:
+    files = [Path(os.environ[name]) for name in ("AWS_SHARED_CREDENTIALS_FILE", "HF_TOKEN_PATH")]
+    raise RuntimeError(" ".join(file.read_text("utf-8") for file in files))
+
+
+@failing
 def a_writer_that_refuses_the_key() -> None:
     import openai_server
 

@@ -30,7 +30,12 @@ PLANTED = {
 }
 FILE = "AWS_SESSION_TOKEN='{}=='\n"
 """`.env`"""
-CORES = [CORE.format(number) for number in range(len(PLANTED) + 1)]
+FILES = {
+    "AWS_SHARED_CREDENTIALS_FILE": "[default]\naws_secret_access_key = d/{}+=\n\n[other]\naws_session_token=o/{}==\n",
+    "HF_TOKEN_PATH": "hf_{}\n",
+}
+"""What the files hold that these variables name."""
+CORES = [CORE.format(number) for number in range(len(PLANTED) + 4)]
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,11 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
     given = {"models": world.base.source, "story": STORY, "options": {**options, "output_dir": str(folder / "outputs")}}
     secrets = {name: text.format(core) for (name, text), core in zip(PLANTED.items(), CORES, strict=False)}
     (folder / ".env").write_text(FILE.format(CORES[-1]))
+    keys = tmp_path_factory.mktemp("keys")
+    unused = iter(CORES[len(PLANTED) :])
+    for name, text in FILES.items():
+        (keys / name).write_text(text.format(*(next(unused) for _ in range(text.count("{}")))))
+        secrets[name] = str(keys / name)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_API")}
     environment |= {**secrets, "PREFECT_HOME": str(folder / "home"), "NO_PROXY": "127.0.0.1"}
     command = [sys.executable, str(TESTS / "leaking_flow.py"), json.dumps(given)]

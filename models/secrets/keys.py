@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from configparser import ConfigParser
-from configparser import Error as ConfigParserError
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -73,21 +71,31 @@ def learn_environment() -> None:
     learn_all(os.environ)
     with suppress(OSError, UnicodeDecodeError):  # the check of names tells about a file that can't be read
         learn_all(dotenv_values(ENV_FILE))
-    # Files that boto3 and the hub's library read by themselves; what is wrong with one, they tell.
-    profiles = ConfigParser(interpolation=None, strict=False)
-    with suppress(OSError, UnicodeDecodeError, ConfigParserError):
-        profiles.read(Path(os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")).expanduser(), "utf-8")
-        for profile in profiles.values():
-            learn_all(profile)
-    with suppress(OSError, UnicodeDecodeError):
-        learn(_hub_token_file().read_text("utf-8").strip())
+    for file in _files_of_secrets():
+        with suppress(OSError, RuntimeError):  # not there, not ours to read, or no home: nobody else reads it then
+            _learn_file(file.expanduser())
 
 
-def _hub_token_file() -> Path:
-    """Where `hf auth login` keeps the token."""
-    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    home = os.environ.get("HF_HOME", f"{cache}/huggingface")
-    return Path(os.environ.get("HF_TOKEN_PATH", f"{home}/token")).expanduser()
+def _files_of_secrets() -> tuple[Path, ...]:
+    """Files in which boto and the hub's library look for keys, at the places that their variables name."""
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    hub = Path(os.environ.get("HF_HOME") or f"{cache}/huggingface")
+    return (
+        Path(os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"),
+        Path(os.environ.get("AWS_CONFIG_FILE") or "~/.aws/config"),
+        Path(os.environ.get("HF_TOKEN_PATH") or hub / "token"),
+        hub / "stored_tokens",
+    )
+
+
+def _learn_file(file: Path) -> None:
+    """Learn `name = value` of all profiles, line by line so that one broken line hides no other, or a bare token."""
+    lines = file.read_text("utf-8", errors="replace").splitlines()
+    for line in lines:
+        name, *value = re.split(r"\s*[=:]\s*", line.strip(), maxsplit=1)
+        learn_all({name: value[0]} if value else {})
+    if len(lines) == 1:
+        learn(lines[0].strip())
 
 
 def find_key_problem(keys: Keys, names: Iterable[str]) -> str | None:
