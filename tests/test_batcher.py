@@ -87,9 +87,9 @@ def hold(studio: Studio, pool: ThreadPoolExecutor) -> Future[Painting]:
 
 
 def wait_for_waiting(count: int) -> None:
-    desk = batcher._DESKS["cpu"]
-    with desk.changed:
-        assert desk.changed.wait_for(lambda: len(desk.waiting) == count, TIMEOUT)
+    queue = batcher._QUEUES["cpu"]
+    with queue.changed:
+        assert queue.changed.wait_for(lambda: len(queue.waiting) == count, TIMEOUT)
 
 
 def test_frames_that_wait_together_are_one_batch(studio: Studio, pool: ThreadPoolExecutor) -> None:
@@ -169,23 +169,23 @@ def test_a_stopped_leader_leaves_its_mates_to_the_next(studio: Studio, pool: Thr
         else:
             assert seed_of(future.result(TIMEOUT)) == seed
     assert len(studio.batches) == 2
-    assert batcher._DESKS["cpu"].waiting == []
+    assert batcher._QUEUES["cpu"].waiting == []
 
 
 def test_a_stopped_waiter_is_not_painted(
     studio: Studio, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = hold(studio, pool)
-    desk = batcher._DESKS["cpu"]
+    queue = batcher._QUEUES["cpu"]
 
     def stopped(_ticket: object) -> bool:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(desk, "_takes_the_lead", stopped)
+        patch.setattr(queue, "_takes_the_lead", stopped)
         with pytest.raises(KeyboardInterrupt):
             paint_together(setup(), request(5))
-    assert desk.waiting == []
+    assert queue.waiting == []
     studio.may_paint.set()
     first.result(TIMEOUT)
     assert studio.batches == [[99]]
@@ -242,7 +242,7 @@ def test_threads_get_the_bytes_that_painting_alone_gives(
 def test_two_names_of_the_first_gpu_are_one_desk(studio: Studio) -> None:
     for device in ("cuda", "cuda:0"):
         paint_together(setup(device=device), request(1))
-    assert "cuda" not in batcher._DESKS
+    assert "cuda" not in batcher._QUEUES
 
 
 def test_a_frame_is_handed_over_before_the_others_of_its_batch_are_ready(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import colorsys
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import pytest
 from PIL import Image, ImageChops, features
 
 from models.board import lettering
-from models.board.contact_sheet import CLAY, PAPER, Panel, contact_sheet, thumbnail_data_uri
+from models.board.contact_sheet import CLAY, PAPER, Panel, contact_sheet
 from models.errors import CorruptFile, ObjectNotFound
 
 KAZAKH = "ӘҒҚҢӨҰҮҺІәғқңөұүһі"
@@ -190,17 +188,6 @@ def test_a_missing_or_broken_picture_is_named(tmp_path: Path) -> None:
     two[1].picture.unlink()
     with pytest.raises(ObjectNotFound, match=r"1\.png"):
         contact_sheet(two, "Title")
-
-
-@pytest.mark.parametrize(("size", "side"), [(1024, 256), (100, 100)])
-def test_a_thumbnail_is_a_small_jpeg_in_its_address(size: int, side: int, tmp_path: Path) -> None:
-    uri = thumbnail_data_uri(panels(tmp_path, 1, size)[0].picture)
-    kind, data = uri.split(",")
-    assert kind == "data:image/jpeg;base64"
-    assert len(uri) < 20_000
-    with Image.open(io.BytesIO(base64.b64decode(data))) as image:
-        assert (image.format, image.size) == ("JPEG", (side, side))
-        assert np.abs(np.array(image.getpixel((side - 9, side - 9))) - colour(0)).max() < 12
 
 
 def test_the_fonts_come_with_their_licence() -> None:

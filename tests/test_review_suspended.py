@@ -56,8 +56,10 @@ def test_a_deployments_run_ends_while_it_waits_and_goes_on_in_its_directory(
 ) -> None:
     stage.run()
     written.clear()
-    painted, paint = list[int](), generate._paint_take
-    monkeypatch.setattr(generate, "_paint_take", lambda job, *rest: painted.append(job.number) or paint(job, *rest))
+    painted, paint = list[int](), generate._paint_candidate
+    monkeypatch.setattr(
+        generate, "_paint_candidate", lambda job, *rest: painted.append(job.number) or paint(job, *rest)
+    )
     run = Deployed(client, stage, review="all", refresh=True)
     scenes = run.ask()
     assert (written, len(stage.boards())) == ([STORY], 2)
@@ -90,7 +92,7 @@ def test_after_a_crash_the_approved_scenes_are_painted_and_nobody_is_asked_again
     board = run.ask()
     board.answer(client, redo=[{"frame": 3, "seed": 777}])
     with monkeypatch.context() as broken:
-        broken.setattr(generate, "_paint_take", lambda *_: 1 / 0)
+        broken.setattr(generate, "_paint_candidate", lambda *_: 1 / 0)
         assert run.start().state.is_failed()
     run.start_again()
     last = run.ask()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -246,21 +244,3 @@ def _open(path: Path) -> Image.Image:
         raise ObjectNotFound(f"no picture at {path}") from None
     except (OSError, ValueError, SyntaxError) as error:
         raise CorruptFile(f"{path} is not a readable picture: {error}") from None
-
-
-def thumbnail_data_uri(path: str | Path, side: int = 256) -> str:
-    """The picture as a JPEG in a data: URI, which a dashboard shows without fetching a file.
-
-    Args:
-        path: the picture.
-        side: longest side in pixels; a smaller picture keeps its size.
-
-    Raises:
-        ObjectNotFound: there is no picture.
-        CorruptFile: it cannot be read.
-    """
-    image = _open(Path(path))
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=82, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -100,9 +100,9 @@ def _facts(report: Report, board: Path) -> Iterator[str]:
     yield from (f"- **Warning:** {escape(warning)}" for warning in report.warnings)
     yield f"- **Base seed:** {report.base_seed}"
     average, least = show_score(report.average_consistency), show_score(report.min_consistency)
-    yield f"- **Likeness to frame 1:** {average} on average, {least} at least; asked for {report.threshold:.2f}"
+    yield f"- **Image similarity to frame 1:** {average} on average, {least} at least; asked for {report.threshold:.2f}"
     least = show_score(min(frame.prompt_score for frame in report.frames))
-    yield f"- **Agreement with the prompts:** {least} at least; asked for {report.prompt_threshold:.2f}"
+    yield f"- **Text–image similarity to the prompts:** {least} at least; asked for {report.prompt_threshold:.2f}"
     if report.weak_frames:
         numbers = ", ".join(map(str, report.weak_frames))
         yield (

@@ -58,7 +58,7 @@ class _Ticket:
 
 
 class _BatchQueue:
-    """The waiting frames of one device, and who paints there."""
+    """The frames that wait for one device, and the thread that paints there."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
@@ -117,8 +117,8 @@ class _BatchQueue:
             return self.batch
 
 
-_DESKS: dict[str, _BatchQueue] = {}
-_DESKS_LOCK = threading.Lock()
+_QUEUES: dict[str, _BatchQueue] = {}
+_QUEUES_LOCK = threading.Lock()
 
 
 def paint_together(setup: PainterSetup, request: PaintRequest, on_progress: Progress | None = None) -> Painting:
@@ -136,10 +136,10 @@ def paint_together(setup: PainterSetup, request: PaintRequest, on_progress: Prog
         StoryboardError: what loading or painting this batch raised; the callers of other batches see nothing of it.
     """
     device = setup.device if setup.device != "cuda" else "cuda:0"
-    with _DESKS_LOCK:
-        desk = _DESKS.setdefault(device, _BatchQueue())
+    with _QUEUES_LOCK:
+        queue = _QUEUES.setdefault(device, _BatchQueue())
     ticket = _Ticket(setup, request, on_progress)
-    desk.hand_in(ticket)
+    queue.hand_in(ticket)
     if ticket.error is not None:
         raise ticket.error
     assert ticket.painting is not None

@@ -65,12 +65,12 @@ def generate(job: FrameJob, on_progress: Progress | None = None) -> FrameResult:
         PaintError, ScoreUnavailable, ModelError, StorageError: see `models.errors`.
     """
     store = Store(job.render_config.store)
-    takes = list(_stored_takes(job, store))
-    if not any(take.candidate.accepted for take in takes) and len(takes) < job.render_config.attempts:
-        takes.append(_paint_take(job, len(takes), store, on_progress))
-    last = takes[-1].candidate
-    if last.accepted or len(takes) == job.render_config.attempts:
-        return _result(job, takes)
+    tried = list(_stored_candidates(job, store))
+    if not any(each.candidate.accepted for each in tried) and len(tried) < job.render_config.attempts:
+        tried.append(_paint_candidate(job, len(tried), store, on_progress))
+    last = tried[-1].candidate
+    if last.accepted or len(tried) == job.render_config.attempts:
+        return _result(job, tried)
     raise FrameRejected(
         f"frame {job.number}, attempt {last.attempt + 1} of {job.render_config.attempts}, seed {last.seed}: "
         + "; ".join(last.reasons)
@@ -96,26 +96,26 @@ def near_copies(results: Sequence[FrameResult]) -> dict[int, tuple[str, ...]]:
     return found
 
 
-class _Take(NamedTuple):
+class _PaintedCandidate(NamedTuple):
     """A candidate, and the run that painted it."""
 
     candidate: Candidate
     run: str
 
 
-def _stored_takes(job: FrameJob, store: Store) -> Iterator[_Take]:
+def _stored_candidates(job: FrameJob, store: Store) -> Iterator[_PaintedCandidate]:
     """The frame's candidates that are in the store, from the first attempt on, up to the first that passes."""
     for attempt in range(job.render_config.attempts):
         painted = store.get_picture(_key(job, attempt))
         if painted is None:
             return
-        take = _Take(_verdict(job, attempt, painted), painted.run)
-        yield take
-        if take.candidate.accepted:
+        each = _PaintedCandidate(_verdict(job, attempt, painted), painted.run)
+        yield each
+        if each.candidate.accepted:
             return
 
 
-def _paint_take(job: FrameJob, attempt: int, store: Store, on_progress: Progress | None) -> _Take:
+def _paint_candidate(job: FrameJob, attempt: int, store: Store, on_progress: Progress | None) -> _PaintedCandidate:
     from models.diffusion.batcher import paint_together
 
     request = _request(job, attempt)
@@ -123,7 +123,7 @@ def _paint_take(job: FrameJob, attempt: int, store: Store, on_progress: Progress
     scores = _measure(job, painting.image, painting.finite)
     data = png_bytes(painting.image, _recipe(job, request))
     painted = store.put_picture(_key(job, attempt), data, seed=request.seed, scores=scores, run=job.render_config.run)
-    return _Take(_verdict(job, attempt, painted), painted.run)
+    return _PaintedCandidate(_verdict(job, attempt, painted), painted.run)
 
 
 def _measure(job: FrameJob, image: Image.Image, finite: bool) -> Scores:
@@ -164,8 +164,8 @@ def _verdict(job: FrameJob, attempt: int, painted: Painted) -> Candidate:
     )
 
 
-def _result(job: FrameJob, takes: list[_Take]) -> FrameResult:
-    candidates = tuple(take.candidate for take in takes)
+def _result(job: FrameJob, tried: list[_PaintedCandidate]) -> FrameResult:
+    candidates = tuple(each.candidate for each in tried)
     chosen = best(candidates)
     return FrameResult(
         prompt=job.prompt,
@@ -175,7 +175,7 @@ def _result(job: FrameJob, takes: list[_Take]) -> FrameResult:
         attempts=len(candidates),
         accepted=chosen.accepted,
         candidates=candidates,
-        painted=sum(take.run == job.render_config.run for take in takes),
+        painted=sum(each.run == job.render_config.run for each in tried),
         sketch=job.sketch,
     )
 
