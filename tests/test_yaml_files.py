@@ -56,6 +56,7 @@ def test_a_merged_value_may_be_overridden() -> None:
         ("", "some.yaml is empty"),
         ("# nothing\n---\n", "some.yaml is empty"),
         ("\n- rank\n", "some.yaml, line 2: names and values were expected, such as rank: 64"),
+        ("a: &a {x: 1}\nb:\n  <<: *a\n  y: 2\n  y: 3\n", "some.yaml, line 5: y is also in line 4; keep one"),
         ("rank\n", "some.yaml, line 1: names and values were expected, such as rank: 64"),
         ("!!set {rank}\n", "some.yaml, line 1: names and values were expected, such as rank: 64"),
         (b"rank: 8\nname: \xff\n", "some.yaml, line 2: not UTF-8 text"),

@@ -106,13 +106,11 @@ def read_yaml(file: Path) -> YamlFile:
 
 def _text(file: Path) -> str:
     try:
-        content = file.read_bytes()
+        return file.read_text("utf-8")
     except OSError as error:
         raise InputError(f"{file} can't be read: {(error.strerror or 'unknown').lower()}") from None
-    try:
-        return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
+        line = error.object[: error.start].count(b"\n") + 1
         raise InputError(f"{file}, line {line}: not UTF-8 text") from None
 
 
