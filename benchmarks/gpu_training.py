@@ -44,7 +44,7 @@ from models.storage.files import sha256_of
 CONFIG = ROOT / "configs" / "training_config.yaml"
 OF_OTHER_PLACES = ("base_model_name_or_path", "pretrained_model_name_or_path", "accelerate_config", "warmup_steps")
 """What the document's configuration says of other places and another length."""
-LEARNT, HELD_OUT = 8, 1
+TRAINED, VALIDATED = 8, 1
 DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 NAMES = ("document, fp16", "plain, fp16")
 """Settings whose losses are compared."""
@@ -93,8 +93,8 @@ class Pictures:
     def __init__(self, folder: Path, profile: Profile) -> None:
         folder.mkdir(parents=True)
         self.side, self.trigger = profile.native_size, profile.trigger
-        drawn = tuple(self._draw(folder / f"{number:03}.png", number) for number in range(LEARNT + HELD_OUT))
-        self.set = TrainingSet(folder=str(folder), train=drawn[:LEARNT], validation=drawn[LEARNT:])
+        drawn = tuple(self._draw(folder / f"{number:03}.png", number) for number in range(TRAINED + VALIDATED))
+        self.set = TrainingSet(folder=str(folder), train=drawn[:TRAINED], validation=drawn[TRAINED:])
 
     def _draw(self, file: Path, number: int) -> TrainingPicture:
         colours = np.random.default_rng(number).integers(0, 255, (8, 8, 3), dtype=np.uint8)
@@ -143,7 +143,7 @@ class Bench:
         start_of_peak(self.device)
         with card_of(self.device, 16):
             seconds = seconds_of(self.device, lambda: encode_set(self.options(), self.pictures.set, self.device))
-        count = LEARNT + HELD_OUT
+        count = TRAINED + VALIDATED
         self.figures.note("latents, 16 GB card", pictures=count, seconds_with_loading=seconds, **peak(self.device))
 
     def ours(self, setting: Setting) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from s3_server import adapter, make_keys, tensors
 
 from models.errors import InputError, ObjectNotFound, StorageError, StoryboardError, WeightsInvalid
 from models.records import Adapter
-from models.s3 import checksums
 from models.s3.adapters import fetch_adapter
 from models.s3.checksums import etag_of, stored_checksum_of
 from models.storage.files import copy_atomically, fingerprint, sha256_of, write_atomically
@@ -174,15 +172,6 @@ def test_a_folder_that_is_a_file_is_told_in_one_line(tmp_path: Path) -> None:
 def test_checksums_have_their_published_values(tmp_path: Path, algorithm: str, check: str) -> None:
     path = lay(tmp_path, {"digits": b"123456789"}) / "digits"
     assert stored_checksum_of(path, algorithm) == check
-
-
-@pytest.mark.parametrize("size", [0, 1, checksums.LANES - 1, checksums.LANES, 3 * checksums.LANES + 5, 200_000])
-def test_crcs_in_lanes_are_those_of_zlib(size: int) -> None:
-    data = bytes(number * number % 251 for number in range(size))
-    crc = checksums._Crc(0xEDB88320, 32)
-    for start in range(0, size, 70_000):
-        crc.update(data[start : start + 70_000])
-    assert crc.digest() == zlib.crc32(data).to_bytes(4, "big")
 
 
 def test_checksums_by_parts_are_of_the_parts_checksums(tmp_path: Path) -> None:

@@ -195,7 +195,7 @@ def scheduler_of(config: Config, where: str, sampler: Sampler | Literal["trainin
     try:
         return getattr(diffusers, schedule.class_name)(**schedule.settings)
     except (TypeError, ValueError, NotImplementedError) as error:
-        raise WeightsInvalid(f"{where}: {first_line(error)}; mend its {CONFIG_FILE}") from error
+        raise WeightsInvalid(f"{where}: {first_line(error)}; correct its {CONFIG_FILE}") from error
 
 
 def read_tokenizer(folder: Path, longest: int) -> Any:

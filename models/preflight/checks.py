@@ -144,7 +144,7 @@ def find_output_problems(directory: str) -> Iterator[str]:
             probe.write(b"a")
     except OSError as error:
         reason = (error.strerror or "unknown").lower()
-        yield f"{directory}/ directory writable? {reason}; mend it, or choose another with --output-dir"
+        yield f"{directory}/ directory writable? {reason}; correct that, or choose another with --output-dir"
 
 
 def _writer_problems(options: StoryboardOptions, keys: Keys) -> Iterator[str]:

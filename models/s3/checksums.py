@@ -1,8 +1,8 @@
 """What a file's bytes hash to in S3's terms: ETags and stored checksums, of the whole or by parts.
 
 An object sent in parts has a checksum of its parts' checksums, so that the sizes of the parts are needed to compute
-it. CRC32C and CRC64NVME are not in Python's library; CRC64NVME is what the AWS command line and S3 itself store by
-default, and, for objects encrypted with a KMS key, often the only checksum there is.
+it. CRC64NVME is what the AWS command line and S3 itself store by default, and, for objects encrypted with a KMS key,
+often the only checksum there is.
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-import numpy as np
-import numpy.typing as npt
+from awscrt import checksums
 
 CHUNK = 8 * 2**20
-LANES = 2048
 _MIB = 2**20
 _USUAL_MIB = (5, 6, 8, 10, 12, 15, 16, 20, 24, 25, 32, 50, 64, 100, 128, 200, 256, 500, 512, 1000, 1024)
 """Sizes of parts that programs are set to: 5 is the least that S3 takes, 8 what AWS's own send."""
@@ -35,74 +33,22 @@ class Digest(Protocol):
         """The checksum of all bytes so far."""
 
 
-class _Crc32:
-    def __init__(self) -> None:
-        self._state = 0
-
-    def update(self, data: bytes, /) -> None:
-        self._state = zlib.crc32(data, self._state)
-
-    def digest(self) -> bytes:
-        return self._state.to_bytes(4, "big")
-
-
 class _Crc:
-    """A reflected CRC that begins and ends with all bits inverted, by tables, many stretches of the data at once.
+    """A CRC as hashlib's objects are.
 
     Args:
-        polynomial: bit-reversed.
-        bits: width of the checksum.
+        update: makes the CRC of bytes and all before them from the bytes and the CRC before them.
+        size: of the checksum, in bytes.
     """
 
-    def __init__(self, polynomial: int, bits: int) -> None:
-        self._bits = bits
-        self._table = _crc_table(polynomial)
-        self._state = self._inverted = (1 << bits) - 1
+    def __init__(self, update: Callable[[bytes, int], int], size: int) -> None:
+        self._update, self._size, self._state = update, size, 0
 
     def update(self, data: bytes, /) -> None:
-        head = len(data) % LANES
-        for byte in data[:head]:
-            self._state = int(self._table[(self._state ^ byte) & 0xFF]) ^ (self._state >> 8)
-        if len(data) > head:
-            self._take_lanes(np.frombuffer(data, np.uint8, offset=head).reshape(LANES, -1))
-
-    def _take_lanes(self, lanes: npt.NDArray[np.uint8]) -> None:
-        # Every lane's CRC is computed from zero, as a CRC is linear: the CRC of two stretches is the first one's,
-        # advanced over as many zero bytes as the second one is long, XOR the second one's. What that advance does
-        # to each single bit is found on the way, by extra lanes that begin with one bit and see only zeros.
-        crcs = np.zeros(LANES + self._bits, np.uint64)
-        crcs[0] = self._state
-        crcs[LANES:] = np.left_shift(np.uint64(1), np.arange(self._bits, dtype=np.uint64))
-        for column in np.ascontiguousarray(lanes.T):
-            index = crcs & np.uint64(0xFF)
-            index[:LANES] ^= column
-            crcs = self._table[index] ^ (crcs >> np.uint64(8))
-        advanced_bits = crcs[LANES:].tolist()
-        self._state = 0
-        for crc in crcs[:LANES].tolist():
-            self._state = _advance(self._state, advanced_bits) ^ crc
+        self._state = self._update(data, self._state)
 
     def digest(self) -> bytes:
-        return (self._state ^ self._inverted).to_bytes(self._bits // 8, "big")
-
-
-def _advance(state: int, advanced_bits: list[int]) -> int:
-    result = 0
-    for bit, advanced in enumerate(advanced_bits):
-        if state >> bit & 1:
-            result ^= advanced
-    return result
-
-
-@functools.cache
-def _crc_table(polynomial: int) -> npt.NDArray[np.uint64]:
-    table = []
-    for byte in range(256):
-        crc = byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (polynomial if crc & 1 else 0)
-        table.append(crc)
-    return np.array(table, np.uint64)
+        return self._state.to_bytes(self._size, "big")
 
 
 def _md5() -> Digest:
@@ -112,9 +58,9 @@ def _md5() -> Digest:
 ALGORITHMS: dict[str, Callable[[], Digest]] = {
     "SHA256": hashlib.sha256,
     "SHA1": functools.partial(hashlib.sha1, usedforsecurity=False),
-    "CRC64NVME": lambda: _Crc(0x9A6C9329AC4BC9B5, 64),
-    "CRC32C": lambda: _Crc(0x82F63B78, 32),
-    "CRC32": _Crc32,
+    "CRC64NVME": lambda: _Crc(checksums.crc64nvme, 8),
+    "CRC32C": lambda: _Crc(checksums.crc32c, 4),
+    "CRC32": lambda: _Crc(zlib.crc32, 4),
 }
 """S3's names of the checksums it stores; the strongest first."""
 

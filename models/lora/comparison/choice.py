@@ -204,7 +204,7 @@ def _against_base(row: Measured, failures: tuple[str, ...], references: Referenc
     """The base's image similarity, and what to change: train less where it fell apart, more where it did not move."""
     base = f"{references.image_similarity:.{DIGITS}f}"
     if failures and _fell_apart(row, references):
-        return f" (image similarity of the bare base: {base}); to mend it, lower learning_rate, or make fewer updates"
+        return f" (image similarity of the bare base: {base}); lower learning_rate, or make fewer updates"
     if round(row.image_similarity, DIGITS) > round(references.image_similarity, DIGITS):
         return f" (the bare base: {base})"
     return f"; that is no more than the bare base has ({base}): train longer, or with a higher learning rate"

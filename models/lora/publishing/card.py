@@ -194,9 +194,9 @@ Rule: {escape(comparison.rule)}
 Reason: {escape(comparison.reason)}
 
 {_table(head, rows)}
-All but the losses come from CLIP's features of pictures that each checkpoint painted. Likeness: to the training
-pictures. Agreement: with the prompts. Variety: how different its pictures are from each other. Drift: what prompts
-without the trigger word lost, where 0 is nothing and 1 all that told them apart.
+All but the losses come from CLIP's features of pictures that each checkpoint painted. Image similarity: to the
+training pictures. Text–image similarity: to the prompts. Variety: how different its pictures are from each other.
+Drift: what prompts without the trigger word lost, where 0 is nothing and 1 all that told them apart.
 """
 
 

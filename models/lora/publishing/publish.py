@@ -276,4 +276,4 @@ def _folder_problems(publish_to: str) -> Iterator[str]:
             probe.write(b"a")
     except OSError as error:
         reason = (error.strerror or "unknown").lower()
-        yield f"publishing: {publish_to}/ directory writable? {reason}; mend it, or choose another with publish_to"
+        yield f"publishing: {publish_to}/ directory writable? {reason}; correct that, or choose another with publish_to"

@@ -129,7 +129,7 @@ class Training:
         if fault is not None:
             change = remedy(self.options.learning_rate, self.job.mixed_precision, fault)
             raise TrainingDiverged(
-                f"step {self.update}: {fault}; {checkpoints.last_whole(self.output)}. To mend it, {change}, and train "
+                f"step {self.update}: {fault}; {checkpoints.last_whole(self.output)}. To avoid it, {change}, and train "
                 "anew"
             )
 
