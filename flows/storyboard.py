@@ -118,7 +118,7 @@ def start_loading(options: StoryboardOptions) -> tuple[PrefectFuture[Any], Prefe
 
 
 def loaded(loading: tuple[PrefectFuture[Any], PrefectFuture[Any]]) -> RenderConfig:
-    """The render_config, once the models are loaded."""
+    """The render config, once the models are loaded."""
     fetching, render_config = loading
     fetching.result()  # where it failed this tells why; what waited for it only tells that it never began
     found: RenderConfig = render_config.result()

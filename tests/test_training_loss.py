@@ -40,7 +40,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def begin(job: Job) -> tuple[LoraModel, Batches]:
-    """A lora_model whose LoRA already says something, and its batches."""
+    """A LoRA model whose LoRA already says something, and its batches."""
     lora_model = load_lora_model(job.options, "cpu", "no")
     with torch.no_grad():
         for name, weight in lora_model.masters.named.items():

@@ -72,7 +72,7 @@ def make_render_config(
     store: Store,
     run: str,
 ) -> RenderConfig:
-    """The render_config of these options, with the profile's value wherever an option is unset."""
+    """The render config of these options, with the profile's value wherever an option is unset."""
     return RenderConfig(
         **render_settings(options).settings(),
         setup=setup,

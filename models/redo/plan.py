@@ -225,7 +225,7 @@ def _doubts(frame: FrameReport, painting: StoryboardOptions, wanted: RedoOptions
 
 
 def prepare_frame(redo: Redo, render_config: RenderConfig) -> FrameJob:
-    """The frame as a job of the render_config.
+    """The frame as a job of this run.
 
     Raises:
         InputError: the models are not those of the board, or the prompt is too long.

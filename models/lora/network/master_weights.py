@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 
 class MasterWeights:
-    """MasterWeights of some weights of a model.
+    """The fp32 master weights of some of a model's weights.
 
     Args:
         learning: the model's own weights by name, fp32 yet.
