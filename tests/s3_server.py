@@ -21,6 +21,8 @@ from moto.s3.models import s3_backends
 from safetensors.numpy import save
 from werkzeug.serving import make_server
 
+from models.records import Adapter
+from models.s3.adapters import fetch_adapter
 from models.secrets.keys import Keys
 from models.storage.adapters import ADAPTER_FOLDERS
 
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
 
 ACCESS_KEY = "AKIAALDARKOSE00000"
 SECRET_KEY = "steppe-wind-and-a-borrowed-coat"
+COAT = "coat.safetensors"
 
 Environ = dict[str, Any]
+Fetch = Callable[..., Adapter]
 StartResponse = Callable[..., Any]
 Rule = Callable[[Environ, StartResponse], Iterable[bytes] | None]
 """Answers a request instead of moto, or returns None to let it through."""
@@ -252,3 +256,13 @@ def server(running_server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setattr(botocore.session, "create_loader", read_once)
     running_server.reset()
     return running_server
+
+
+@pytest.fixture
+def fetch(server: S3Server, tmp_path: Path) -> Fetch:
+    """Fetches a LoRA from the server into a cache of the test's own."""
+
+    def fetch(source: str, keys: Keys | None = None) -> Adapter:
+        return fetch_adapter(source, cache_dir=tmp_path / "cache", keys=keys or server.keys)
+
+    return fetch

@@ -282,7 +282,7 @@ def test_sketches_must_be_pictures_of_frames(profile: Profile, home: Path) -> No
 def test_the_checks_of_a_cpu_run_import_neither_torch_nor_boto3() -> None:
     code = (
         "import sys; from models.preflight.checks import find_problems; "
-        "from models.settings import Keys, StoryboardOptions;"
+        "from models.secrets.keys import Keys; from models.settings import StoryboardOptions;"
         "find_problems(StoryboardOptions(device='cpu'), Keys(_env_file=None));"
         "print(sorted({'torch', 'boto3', 'diffusers', 'transformers', 'prefect'} & set(sys.modules)))"
     )

@@ -14,7 +14,7 @@ from models.lora.configuration.config_files import OPTIONS, read_training_config
 from models.lora.configuration.foreign_names import FOREIGN
 from models.lora.options import TrainingOptions
 from models.lora.preflight import choose_training_device, find_fallback, find_training_problems
-from models.settings import Keys
+from models.secrets.keys import Keys
 
 PLAIN = """\
 # sd-scripts

@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import s3_server
-from s3_server import Environ, S3Server, StartResponse, adapter, answer_error, flip, make_keys, tensors
+from s3_server import COAT, Environ, Fetch, S3Server, StartResponse, adapter, answer_error, flip, make_keys, tensors
 
 from models.errors import AccessDenied, BucketNotFound, CorruptFile, CredentialsMissing, ObjectNotFound, StorageError
-from models.records import Adapter
-from models.s3.adapters import fetch_adapter
 from models.s3.checksums import usual_layouts
-from models.settings import Keys
 from models.storage.files import list_names
 
 MIB = 2**20
-COAT = "coat.safetensors"
 
-Fetch = Callable[..., Adapter]
-
-running_server, server = s3_server.running_server, s3_server.server
-
-
-@pytest.fixture
-def fetch(server: S3Server, tmp_path: Path) -> Fetch:
-    def fetch(source: str, keys: Keys | None = None) -> Adapter:
-        return fetch_adapter(source, cache_dir=tmp_path / "cache", keys=keys or server.keys)
-
-    return fetch
+running_server, server, fetch = s3_server.running_server, s3_server.server, s3_server.fetch
 
 
 @pytest.fixture

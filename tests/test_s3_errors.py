@@ -5,13 +5,12 @@ from __future__ import annotations
 import copy
 import socket
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import s3_server
-from s3_server import ACCESS_KEY, SECRET_KEY, S3Server, adapter, answer_error, make_keys, tensors
+from s3_server import ACCESS_KEY, COAT, SECRET_KEY, Fetch, S3Server, adapter, answer_error, make_keys, tensors
 
 from models.errors import (
     AccessDenied,
@@ -24,25 +23,11 @@ from models.errors import (
     StorageError,
     StoryboardError,
 )
-from models.records import Adapter
-from models.s3.adapters import fetch_adapter
 from models.s3.client import find_credentials_problem
 from models.secrets.keys import Keys
 from models.storage.files import fingerprint
 
-COAT = "coat.safetensors"
-
-Fetch = Callable[..., Adapter]
-
-running_server, server = s3_server.running_server, s3_server.server
-
-
-@pytest.fixture
-def fetch(server: S3Server, tmp_path: Path) -> Fetch:
-    def fetch(source: str, keys: Keys | None = None) -> Adapter:
-        return fetch_adapter(source, cache_dir=tmp_path / "cache", keys=keys or server.keys)
-
-    return fetch
+running_server, server, fetch = s3_server.running_server, s3_server.server, s3_server.fetch
 
 
 @pytest.fixture

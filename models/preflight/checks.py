@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import logging
 import platform
-import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -30,6 +29,7 @@ from models.profiles import ROOT
 from models.secrets.keys import Keys
 from models.settings import StoryboardOptions
 from models.storage.adapters import is_s3, local_path, locate_adapter
+from models.storage.files import why_not_writable
 
 __all__ = [
     "choose_batch_size",
@@ -137,13 +137,8 @@ def _output_problems(options: StoryboardOptions, _: Keys) -> Iterator[str]:
 
 def find_output_problems(directory: str) -> Iterator[str]:
     """Why nothing can be written there, in one line."""
-    folder = Path(directory)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(b"a")
-    except OSError as error:
-        reason = (error.strerror or "unknown").lower()
+    reason = why_not_writable(Path(directory))
+    if reason:
         yield f"{directory}/ directory writable? {reason}; correct that, or choose another with --output-dir"
 
 

@@ -38,6 +38,7 @@ from models.storage.files import (
     list_names,
     local_errors,
     sha256_of,
+    why_not_writable,
     write_atomically,
 )
 
@@ -269,11 +270,6 @@ def _s3_problems(location: str, keys: Keys) -> Iterator[str]:
 
 
 def _folder_problems(publish_to: str) -> Iterator[str]:
-    folder = Path(publish_to).expanduser()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(b"a")
-    except OSError as error:
-        reason = (error.strerror or "unknown").lower()
+    reason = why_not_writable(Path(publish_to).expanduser())
+    if reason:
         yield f"publishing: {publish_to}/ directory writable? {reason}; correct that, or choose another with publish_to"
