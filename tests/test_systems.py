@@ -27,6 +27,7 @@ for name in ("pthread_sigmask", "SIGHUP", "SIGKILL", "SIGSTOP", "SIGCONT", "SIGU
 for name in ("killpg", "setsid", "getpgid", "fork", "getuid"):
     delattr(os, name)
 ABSENT = {"fcntl", "grp", "pwd", "resource", "termios"}
+import psutil  # each system has a build of its own, and this is Linux's
 class Absent:
     def find_spec(self, name, path=None, target=None):
         if name in ABSENT:
