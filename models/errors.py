@@ -1,7 +1,7 @@
 """Every error this project raises on purpose.
 
     StoryboardError                     one line: the rule, the offending value, the way out
-    ├── InputError                      what a person gave is wrong: a setting, a story, a sketch
+    ├── InputError                      wrong input: a setting, a story, a sketch
     ├── ChecksFailed                    the preflight found problems; all of them are in the message
     ├── DatasetInvalid                  faults of the training pictures; all of them, by file
     ├── StorageError                    weights or results could not be read or written
@@ -13,23 +13,23 @@
     │   └── CorruptFile                 retryable: bytes that do not match their checksum
     ├── WriterError                     the language model's stage
     │   ├── WriterRefused               the key is refused, or may not use this model
-    │   ├── WriterUnreachable           nobody answers at the address, or no request can be sent there
+    │   ├── WriterUnreachable           no answer from the address, or no request can be sent there
     │   ├── QuotaExhausted
     │   ├── WriterUnavailable           retryable: rate limit, server error, stalled or cut connection
-    │   └── AnswerInvalid               the answer does not fit the record, also when asked again
+    │   └── AnswerInvalid               the answer does not fit the record, also after a retry
     ├── ModelError                      weights that can't be loaded
     │   ├── WeightsInvalid              a missing, broken or unsafe file
     │   └── AdapterMismatch             a LoRA that does not fit the base
-    ├── TrainingError                   the training stopped; its last whole checkpoint stays
+    ├── TrainingError                   the training stopped; its last complete checkpoint stays
     │   └── TrainingDiverged            the loss is not finite, or far above what an untrained model has
     ├── PaintError                      painting itself failed
-    │   └── OutOfMemory                 retryable, unless less memory was tried already
+    │   └── OutOfMemory                 retryable, unless low-memory mode was tried already
     ├── FrameRejected                   retryable: a frame under its threshold, or with an anomaly
-    ├── RunStopped                      the run was interrupted or cancelled while this frame was at work
-    └── ScoreUnavailable                a score that could not be computed is never a zero and never a pass
+    ├── RunStopped                      the run was interrupted or cancelled while this frame was unfinished
+    └── ScoreUnavailable                a score could not be computed: never a zero, never a pass
 
-An error says itself whether another attempt can help (``retryable``) and, where a server asked for it, how long
-to wait (``retry_after``, seconds). Prefect's retries go by these two attributes alone.
+An error holds whether a retry can help (``retryable``) and the server's requested wait (``retry_after``, seconds).
+Prefect's retries use only these two attributes.
 """
 
 from typing import Self
@@ -38,7 +38,7 @@ from models.secrets.redaction import redact
 
 
 class StoryboardError(Exception):
-    """Base of all. The message is one line that a person can act on; models/secrets/redaction.py hides secrets."""
+    """Base class. The message is one line that a person can act on, with secrets redacted."""
 
     retryable: bool = False
     retry_after: float | None = None
@@ -48,14 +48,14 @@ class StoryboardError(Exception):
 
 
 class InputError(StoryboardError):
-    """What a person gave is wrong; the message names the value and what is valid."""
+    """Wrong input; the message names the value and what is valid."""
 
 
 class ChecksFailed(StoryboardError):
     """The preflight's problems, all at once.
 
     Args:
-        problems: one line each, in the order in which they should be mended.
+        problems: one line each, in the order in which to fix them.
     """
 
     def __init__(self, problems: list[str] | tuple[str, ...]) -> None:
@@ -90,7 +90,7 @@ class CredentialsMissing(StorageError):
 
 
 class AccessDenied(StorageError):
-    """The credentials are valid and may not do this here."""
+    """The credentials are valid but lack the permission."""
 
 
 class BucketNotFound(StorageError):
@@ -98,7 +98,7 @@ class BucketNotFound(StorageError):
 
 
 class ObjectNotFound(StorageError):
-    """Nothing lies under this key or path."""
+    """No object has this key or path."""
 
 
 class ConnectionFailed(StorageError):
@@ -122,7 +122,7 @@ class WriterRefused(WriterError):
 
 
 class WriterUnreachable(WriterError):
-    """Nobody answers at the address, or no request can be sent there; waiting does not help."""
+    """No answer from the address, or no request can be sent there; waiting does not help."""
 
 
 class QuotaExhausted(WriterError):
@@ -145,7 +145,7 @@ class WriterUnavailable(WriterError):
 
 
 class AnswerInvalid(WriterError):
-    """The answer does not fit the record, also after it was asked again with the error."""
+    """The answer does not fit the record, also after a retry that quoted the error."""
 
 
 class ModelError(StoryboardError):
@@ -161,7 +161,7 @@ class AdapterMismatch(ModelError):
 
 
 class TrainingError(StoryboardError):
-    """The training stopped; the message names its last whole checkpoint."""
+    """The training stopped; the message names its last complete checkpoint."""
 
 
 class TrainingDiverged(TrainingError):
@@ -177,7 +177,7 @@ class OutOfMemory(PaintError):
 
     Args:
         message: one line.
-        retryable: whether another moment may do; not where less memory was tried already, or less can't be.
+        retryable: whether a later attempt may succeed; False if low-memory mode was tried already or can't help.
     """
 
     def __init__(self, message: str, *, retryable: bool = True) -> None:
@@ -192,8 +192,8 @@ class FrameRejected(StoryboardError):
 
 
 class RunStopped(StoryboardError):
-    """The run was interrupted or cancelled, so what was still at work in it stopped."""
+    """The run was interrupted or cancelled, so its unfinished work stopped."""
 
 
 class ScoreUnavailable(StoryboardError):
-    """A score could not be computed. Unmeasured is never zero and never a pass."""
+    """A score could not be computed. It counts neither as zero nor as a pass."""

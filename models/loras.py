@@ -1,4 +1,4 @@
-"""Which LoRAs a storyboard is painted with, and how strongly each acts."""
+"""The LoRAs of a storyboard and their strengths."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from models.records import Adapter
 
 NO_LORA = "none"
 STRONGEST = 4.0
-"""A LoRA acts from minus this to this; 1 is as it was trained, and far beyond it pictures fall apart."""
+"""Largest absolute strength. 1 is as trained; far larger values ruin the pictures."""
 
 
 class WantedLora(NamedTuple):
-    """A LoRA that a person asked for."""
+    """A requested LoRA."""
 
     source: str
     """s3://bucket/prefix, a folder, or a .safetensors file."""
     strength: float
     option: str
-    """The option that names it, for messages."""
+    """The option that named it, for messages."""
 
 
 def wanted_loras(character: str | None, strength: float, more: Sequence[str]) -> list[WantedLora]:
-    """The LoRAs that a person asked for, the character's first.
+    """Return the requested LoRAs, the character's first.
 
     Args:
-        character: source of the character's LoRA; None or "none" where there is none.
-        strength: how strongly that one acts.
-        more: further ones, as `split_strength` reads them.
+        character: source of the character's LoRA; None or "none" for no LoRA.
+        strength: the character LoRA's strength.
+        more: further LoRAs, in the form that `split_strength` parses.
     """
     further = [WantedLora(*split_strength(text), "--more-loras") for text in more]
     if character in (None, NO_LORA):
@@ -41,10 +41,10 @@ def wanted_loras(character: str | None, strength: float, more: Sequence[str]) ->
 
 
 def split_strength(text: str) -> tuple[str, float]:
-    """`style.safetensors=0.6` as source and strength; a strength that is not given is 1.
+    """Split `style.safetensors=0.6` into source and strength (1 by default).
 
     Raises:
-        ValueError: the strength is beyond what a LoRA can have.
+        ValueError: the strength is not finite or above STRONGEST.
     """
     source, _, number = text.rpartition("=")
     try:
@@ -59,17 +59,17 @@ def split_strength(text: str) -> tuple[str, float]:
 
 
 def fingerprint_of(adapters: Sequence[Adapter]) -> str | None:
-    """What tells these LoRAs at these strengths from any others; None where there are none.
+    """Return the sha256 of the LoRAs' fingerprints and strengths; None without LoRAs.
 
-    One alone, as it was trained, is told by its own fingerprint.
+    A single LoRA at strength 1 keeps its own fingerprint.
     """
     if len(adapters) == 1 and adapters[0].strength == 1.0:
         return adapters[0].fingerprint
-    told = "\n".join(f"{adapter.fingerprint} {adapter.strength!r}" for adapter in adapters)
-    return hashlib.sha256(told.encode()).hexdigest() if adapters else None
+    listing = "\n".join(f"{adapter.fingerprint} {adapter.strength!r}" for adapter in adapters)
+    return hashlib.sha256(listing.encode()).hexdigest() if adapters else None
 
 
 def shown_source(source: str) -> str:
-    """A source as a report names it: what ships with the project without the place where that lies."""
+    """Return a source as reports show it: files of this project relative to its root."""
     path = Path(source)
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else source

@@ -1,7 +1,7 @@
-"""Profiles: everything that differs between base models, in one typed record each.
+"""Profiles: one typed record per base model, with everything that differs between them.
 
-`sdxl` is what people run on their GPU; `steppe` is this project's own small model, which needs no network. The
-same code runs both, and nothing asks which one it is.
+`sdxl` is for a GPU; `steppe` is this project's own small model and needs no network. The same code runs both, and
+never branches on a profile's name.
 """
 
 from __future__ import annotations
@@ -34,42 +34,42 @@ class Profile(Record):
     controlnet: Component
     clip: Component
     vae: Component | None = None
-    """A VAE in place of the base's own."""
+    """A VAE that replaces the base's own."""
     layout: str
-    """Folder with the configurations and tokenizers of this kind of base, by which a single file is read."""
+    """Folder with configurations and tokenizers of this kind of base, used to read a single-file checkpoint."""
     adapter: str | None
-    """Source of the character LoRA used when none is named: a folder, or None if the profile ships none."""
+    """Folder of the default character LoRA, or None if the profile ships none."""
     trigger: str
-    """The word that the LoRA has learnt to paint the hero on."""
+    """The LoRA's trigger word for the hero."""
     native_size: int
     """Side of the square pictures the base was trained on, in pixels."""
     steps: int
     guidance: float
     consistency_threshold: float
-    """Least CLIP cosine of a frame and frame 1. Belongs to this profile's CLIP model."""
+    """Least CLIP cosine of a frame and frame 1. Valid only for this profile's CLIP."""
     prompt_threshold: float
     """Least CLIP cosine of a frame and its own prompt."""
     control_scale: float
     """Strength of frame 1's Canny edges on the later frames."""
     control_end: float
-    """Share of the steps in which they act."""
+    """Share of the steps in which these edges act."""
     style: str
     """Words that end every prompt."""
     negative_prompt: str
     writer: Literal["openai", "offline"]
     vocabulary: str | None
-    """JSON file of the words the base knows, or None where it knows them all."""
+    """JSON file of the words the base knows, or None for no limit."""
     precision_on_gpu: Precision
     memory: int
-    """Bytes of device memory that loading and painting takes."""
+    """Bytes of device memory for loading and painting."""
     low_memory: int
-    """The same where the text encoders and CLIP stay in main memory."""
+    """The same in low-memory mode: text encoders and CLIP stay in main memory."""
     batch_size_on_gpu: int
     batch_size_on_cpu: int
 
     @property
     def is_local(self) -> bool:
-        """Whether all models lie on this machine, so that no hub needs to be asked for anything."""
+        """Whether all models are on this machine, so that no hub request is needed."""
         return all(component.is_local for component in (self.base, self.controlnet, self.clip, self.vae) if component)
 
     @property
@@ -78,7 +78,7 @@ class Profile(Record):
         return (self.native_size,)
 
     def with_sources(self, named: Mapping[str, str | None]) -> Profile:
-        """The same with other models.
+        """Return a copy with other models.
 
         Args:
             named: "base", "controlnet", "clip" or "vae" -> a hub repository, folder or file, or None for the profile's
@@ -88,7 +88,7 @@ class Profile(Record):
         return self.model_copy(update=changes) if changes else self
 
     def replaced(self, part: str, source: str, revision: str | None) -> Component:
-        """The component of that part from elsewhere: all that is known of the old one's files is forgotten."""
+        """Return that part's component for another source, without the old source's file patterns."""
         old: Component = getattr(self, part) or self.base.model_copy(update={"size": 0})
         local = Path(source).is_absolute()
         return Component(
@@ -157,7 +157,7 @@ STEPPE = Profile(
     native_size=256,
     steps=25,
     guidance=3.0,
-    consistency_threshold=0.34,  # tells painted Aldar with himself from Aldar with others best, and so for the prompt:
+    consistency_threshold=0.34,  # these two best separate Aldar from other people, and right prompts from wrong:
     prompt_threshold=0.13,  # python -m steppe.figures --only thresholds
     control_scale=0.3,
     control_end=0.3,
@@ -173,16 +173,16 @@ STEPPE = Profile(
 )
 
 OWN_PROFILES = "STORYBOARD_PROFILES_FILE"
-"""Variable of the environment or `.env` that names a JSON file of further profiles; `read_own` says its form."""
+"""Variable (environment or `.env`) that names a JSON file of further profiles; see `read_own`."""
 
 
 def read_own(file: Path) -> dict[str, Profile]:
-    """Profiles that people wrote: each is like a known one, and names what differs.
+    """Read custom profiles. Each names a known profile to copy ("like") and its own differences.
 
         {"ink": {"like": "sdxl", "base": {"source": "/models/ink-sdxl", "size": 0}, "guidance": 6.5}}
 
     Raises:
-        InputError: the file can't be read, or a profile in it is not one; the message names it.
+        InputError: the file can't be read, or a profile in it is invalid; the message names it.
     """
     known = {profile.name: profile for profile in (STEPPE, SDXL)}
     try:
@@ -192,7 +192,7 @@ def read_own(file: Path) -> dict[str, Profile]:
         own: dict[str, Profile] = {}
         for name, given in written.items():
             own[name] = _like({**known, **own}, name, given, file.absolute().parent)
-    except (OSError, ValueError) as error:  # pydantic's errors are ValueErrors too
+    except (OSError, ValueError) as error:  # pydantic's errors are ValueErrors
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(f"{OWN_PROFILES}: {file}: {reason}") from None
     return own
@@ -214,7 +214,7 @@ _PARTS = ("base", "controlnet", "clip", "vae")
 
 
 def _changed(like: Profile, part: str, given: dict[str, object], folder: Path) -> dict[str, object]:
-    """A component with what is written of it. From another source, nothing of the old one's files holds."""
+    """Return a component's fields with the given changes; a new source drops the old one's file patterns."""
     if not isinstance(given.get("source"), str):
         return {**(getattr(like, part) or like.base).model_dump(), **given}
     source, revision = locate(str(given["source"]), folder, Path.cwd())
@@ -222,7 +222,7 @@ def _changed(like: Profile, part: str, given: dict[str, object], folder: Path) -
 
 
 def _all() -> tuple[dict[str, Profile], str]:
-    """Every profile, and why those of the file are missing, in words for a message."""
+    """Return all profiles, and for messages why the custom ones could not be read."""
     builtin = {profile.name: profile for profile in (STEPPE, SDXL)}
     file = _own_file()
     if not file:
@@ -234,7 +234,7 @@ def _all() -> tuple[dict[str, Profile], str]:
 
 
 def _own_file() -> str | None:
-    """The file of further profiles, from the environment or `.env`. What is wrong with `.env` is told elsewhere."""
+    """Return the file of further profiles, from the environment or `.env`; settings.py reports a broken `.env`."""
     if OWN_PROFILES in os.environ:
         return os.environ[OWN_PROFILES]
     with suppress(OSError, UnicodeDecodeError), Path(".env").open(encoding="utf-8") as stream:
@@ -243,19 +243,19 @@ def _own_file() -> str | None:
 
 
 PROFILES, _FAULT = _all()
-"""Profiles by name, the environment's own included."""
+"""All profiles by name, custom ones included."""
 
 
 def valid_profiles() -> str:
-    """The names there are, for a message; with it why the environment's own are missing, if they are."""
+    """Return the valid names for a message, and why custom profiles could not be read, if so."""
     return f"valid profiles: {', '.join(PROFILES)}{_FAULT}"
 
 
 def get_profile(name: str) -> Profile:
-    """The profile of that name.
+    """Return the profile of that name.
 
     Raises:
-        InputError: there is none; the message lists those there are.
+        InputError: unknown name; the message lists the valid ones.
     """
     try:
         return PROFILES[name]

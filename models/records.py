@@ -1,4 +1,4 @@
-"""What flows between the stages: frozen records, each holding its parent, none edited later.
+"""Records passed between the stages. Each is frozen and holds its parent.
 
     Story -> SceneBreakdown -> FramePrompt -> FrameResult -> Report
 
@@ -97,7 +97,7 @@ class FramePrompt(Record):
     tokens: int = Field(ge=1)
     """Length of the prompt in the profile's tokens, start and end included."""
     cut: tuple[str, ...] = ()
-    """Parts that were left out because the encoder takes 77 tokens."""
+    """Parts left out because the encoder takes 77 tokens."""
 
     @property
     def number(self) -> int:
@@ -119,15 +119,15 @@ class Adapter(Record):
 
 
 class LoraUse(Record):
-    """What a LoRA did to the base."""
+    """How a LoRA changed the base."""
 
     source: str
     fingerprint: str
     strength: float
     modules: dict[str, tuple[int, int]]
-    """Part of the base -> how many of its modules were changed, of how many."""
+    """Part of the base -> (changed modules, all modules)."""
     unused: tuple[str, ...] = ()
-    """Triggers of embeddings that lie in its file and are not used."""
+    """Triggers of unused embeddings in its file."""
 
     def __str__(self) -> str:
         counts = ", ".join(f"{changed} of {there} in {part}" for part, (changed, there) in self.modules.items())
@@ -136,17 +136,17 @@ class LoraUse(Record):
 
 
 class Weights(Record):
-    """Fingerprints (sha256) of everything that decides what the pictures and scores are."""
+    """Fingerprints (sha256) of all weights that determine the pictures and scores."""
 
     base: str
     controlnet: str | None
-    """None where the pipeline uses none."""
+    """None for a pipeline without ControlNet."""
     clip: str
     adapter: str | None
-    """Of the LoRAs and their strengths (`models.loras`); None where none was used."""
+    """Of the LoRAs and their strengths (`models.loras`); None without LoRAs."""
 
     def unlike(self, others: Weights) -> str:
-        """Names of those that differ from the others, for a message; empty where all are the same."""
+        """Return the names of the fingerprints that differ, for a message; empty if none does."""
         return ", ".join(name for name, value in self if value != getattr(others, name))
 
 
@@ -159,14 +159,14 @@ class Sketch(Record):
 
 
 class Scores(Record):
-    """What was measured on one painted frame."""
+    """Measurements of one painted frame."""
 
     consistency: float | None
     """CLIP cosine of this frame and frame 1; None for frame 1 itself, which is the reference."""
     prompt: float
     """CLIP cosine of this frame and its own prompt."""
     anomalies: tuple[str, ...] = ()
-    """What is wrong with the picture as a picture, each a sentence; empty when nothing is."""
+    """Defects of the picture itself, one sentence each."""
 
 
 class Candidate(Record):
@@ -180,11 +180,11 @@ class Candidate(Record):
     scores: Scores
     accepted: bool
     reasons: tuple[str, ...] = ()
-    """Why it was refused: score and threshold, or the anomaly."""
+    """Why it was rejected: score and threshold, or the anomaly."""
 
 
 class FrameResult(Record):
-    """A frame that is done: the accepted candidate, or the best of those refused."""
+    """A finished frame: the accepted candidate, or the best rejected one."""
 
     prompt: FramePrompt
     file: str
@@ -197,7 +197,7 @@ class FrameResult(Record):
     painted: int = Field(ge=0)
     """How many candidates this run painted; 0 when all were taken from the store."""
     sketch: Sketch | None = None
-    """The sketch that led it, if one did."""
+    """The sketch that guided it, if any."""
 
     @property
     def number(self) -> int:

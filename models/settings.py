@@ -1,10 +1,8 @@
-"""What a person may set: the storyboard's options.
+"""The storyboard's options.
 
-One record describes the options, and everything is made from it: the form in Prefect's dashboard, the command line,
-`STORYBOARD_…` environment variables and the same names in `.env`. What is given explicitly wins over the environment,
-the environment over `.env`, and that over the default. A variable that is there but empty counts as not set.
-
-Keys never become parameters: models/secrets/keys.py.
+One record defines the options for the form in Prefect's dashboard, the command line, `STORYBOARD_…` environment
+variables and the same names in `.env`. Precedence: explicit values, environment, `.env`, defaults. An empty variable
+counts as not set. Keys are never options: see models/secrets/keys.py.
 """
 
 from __future__ import annotations
@@ -27,10 +25,10 @@ from models.records import MAX_FRAMES, Story
 from models.secrets.keys import ENV_FILE, Keys
 
 PREFIX = "STORYBOARD_"
-SHOWN_CHARACTERS = 80  # how much of a wrong value is repeated
-NEAR = 0.8  # how like a known name one is that was meant to be it; difflib's ratio
-FOREIGN = {"OPENAI_ADMIN_KEY", "OPENAI_API_TYPE", "OPENAI_API_VERSION"}  # names of other programs that are like ours
-RENAMED = {"OPENAI_API_BASE": "OPENAI_BASE_URL"}  # what others call ours, and is like another one of ours
+SHOWN_CHARACTERS = 80  # of a wrong value, in a message
+NEAR = 0.8  # difflib's ratio from which a name counts as a misspelt known one
+FOREIGN = {"OPENAI_ADMIN_KEY", "OPENAI_API_TYPE", "OPENAI_API_VERSION"}  # other programs' names that resemble ours
+RENAMED = {"OPENAI_API_BASE": "OPENAI_BASE_URL"}  # other programs' name -> ours; difflib would suggest a wrong one
 DEVICES = r"^(cpu|mps|cuda(:[0-9]+)?)$"
 Pipeline = Literal["reference_guided", "simplified"]
 WriterName = Literal["openai", "offline"]
@@ -48,7 +46,7 @@ LoraText = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_
 
 
 def _texts(value: object) -> object:
-    """A list as the environment can say it: in JSON, or one text alone."""
+    """Parse a list from the environment: JSON, or a single text."""
     if not isinstance(value, str):
         return value
     try:
@@ -64,7 +62,7 @@ def _profile_exists(name: str) -> str:
 
 
 def _sketches(value: object) -> object:
-    """Sketches as the environment can say them, in JSON, or as a command line and a form can, in N=FILE pairs."""
+    """Parse sketches: JSON from the environment, N=FILE pairs from a command line or a form."""
     if isinstance(value, list | tuple):
         return _pairs(value)
     if not isinstance(value, str):
@@ -76,7 +74,7 @@ def _sketches(value: object) -> object:
 
 
 def _pairs(pairs: Sequence[object]) -> dict[str, str]:
-    """N=FILE pairs by frame number."""
+    """Parse N=FILE pairs into frame number -> file."""
     sketches: dict[str, str] = {}
     for pair in pairs:
         number, equals, file = str(pair).partition("=")
@@ -159,22 +157,22 @@ class StoryboardOptions(BaseModel):
     """exact (pictures equal up to rounding), fast (like ones in fewer steps) or plain (the libraries' own code)."""
 
     def get_profile(self) -> Profile:
-        """The profile these options name, with the models that they put in place of its own."""
+        """Return the named profile, with its models replaced by those that the options name."""
         return get_profile(self.profile).with_sources(self.model_dump(include={"base", "controlnet", "vae", "clip"}))
 
     def writer_name(self) -> WriterName:
-        """The writer that will be asked."""
+        """Return the writer to use: the option, else the profile's."""
         return self.writer or self.get_profile().writer
 
 
 class _EnvironmentOptions(StoryboardOptions, BaseSettings):
-    """The options as the environment and `.env` set them."""
+    """The options set by the environment and `.env`."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ENV_FILE, env_ignore_empty=True, extra="ignore")
 
 
 def read_story(text: str) -> Story:
-    """The story as a record: one line, spaces tidied.
+    """Return the story as a record: one line, white space collapsed.
 
     Raises:
         InputError: it is empty or too long.
@@ -186,7 +184,7 @@ def read_story(text: str) -> Story:
 
 
 def with_environment(options: StoryboardOptions) -> StoryboardOptions:
-    """The options, with everything not set explicitly taken from the environment and `.env`. Null sets nothing.
+    """Return the options, with unset ones taken from the environment and `.env`. Null counts as unset.
 
     Raises:
         InputError: the environment or `.env` holds an unknown name or a wrong value, or `.env` can't be read.
@@ -202,14 +200,14 @@ def with_environment(options: StoryboardOptions) -> StoryboardOptions:
 
 
 def _variable(option: str) -> str:
-    """The variable that sets this option, and where it was found."""
+    """Return the variable that sets this option, and where it was found."""
     name = PREFIX + option.upper()
     in_environment = any(value and found.upper() == name for found, value in os.environ.items())
     return f"{name} in {'the environment' if in_environment else ENV_FILE}"
 
 
 def check_names(env_file: str | Path = ENV_FILE, environment: Mapping[str, str] | None = None) -> None:
-    """Refuse names in `.env` that seem to be ours and are not, and unknown `STORYBOARD_…` names in the environment.
+    """Refuse misspelt names in `.env` and unknown `STORYBOARD_…` names in the environment.
 
     Raises:
         InputError: names them and the nearest valid ones, or the line of `.env` that can't be read.
@@ -222,7 +220,7 @@ def check_names(env_file: str | Path = ENV_FILE, environment: Mapping[str, str] 
 
 
 def _names_in(env_file: Path) -> list[str]:
-    """The names that the file sets. No message repeats its text, which may be a key."""
+    """Return the names that the file sets. Messages never quote the file, which may hold keys."""
     try:
         with env_file.open(encoding="utf-8") as stream:
             lines = list(parse_stream(stream))
@@ -239,7 +237,7 @@ def _names_in(env_file: Path) -> list[str]:
 
 
 def _number(line: Original) -> int:
-    """The number of the line where the words begin: the parser counts empty lines before them in."""
+    """Return the line number of the statement; the parser includes empty lines before it."""
     text = line.string
     return line.line + text[: len(text) - len(text.lstrip())].count("\n")
 
@@ -254,7 +252,7 @@ def _refuse_misspelt(where: str, names: Iterable[str], valid: list[str]) -> None
 
 
 def _is_nearly(name: str, valid: list[str]) -> bool:
-    """Whether a name that is none of these was meant to be one. Other programs read the same `.env`."""
+    """Whether an unknown name looks like a misspelt valid one. Other programs' names in `.env` do not."""
     if name in FOREIGN or name.startswith("AWS_ENDPOINT_URL_"):
         return False
     ours = {known.partition("_")[0] for known in valid}
@@ -263,7 +261,7 @@ def _is_nearly(name: str, valid: list[str]) -> bool:
 
 
 def suggest(name: str, valid: list[str]) -> str:
-    """The nearest valid name, or all of them, as the end of a message."""
+    """Return the nearest valid name, or all of them, as the end of a message."""
     near = difflib.get_close_matches(name, valid, n=1)
     return f"; did you mean {near[0]}?" if near else f"; valid names: {', '.join(valid)}"
 
@@ -274,18 +272,18 @@ def explain(
     *,
     valid: Iterable[str] = StoryboardOptions.model_fields,
 ) -> str:
-    """A validation error as one line: where, what is wrong, and the offending value.
+    """Return a validation error as one line: field, rule, offending value.
 
     Args:
         error: of any record.
-        called: what to call a field, such as "--seed" where it was an option of the command line.
-        valid: the record's fields, of which the nearest is suggested for an unknown one.
+        called: maps a field to the name to show, such as "--seed".
+        valid: the record's fields, from which the nearest is suggested for an unknown one.
     """
     return "; ".join(_explain_one(dict(item), called, list(valid)) for item in error.errors())
 
 
 def _explain_one(item: dict[str, Any], called: Callable[[str], str], valid: list[str]) -> str:
-    if item["type"] == "value_error" and not item["loc"]:  # the record as a whole; its rule names the fields itself
+    if item["type"] == "value_error" and not item["loc"]:  # a rule on the whole record; its message names the fields
         return str(item["msg"]).removeprefix("Value error, ")
     names = [str(part) for part in item["loc"] if part != "[key]"] or ["value"]
     where = ".".join([called(names[0]), *names[1:]])

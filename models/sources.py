@@ -1,4 +1,4 @@
-"""Where a model comes from: a hub repository, a folder, or one .safetensors file."""
+"""Sources of models: a hub repository, a folder, or one .safetensors file."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?", r
 
 
 class Component(Record):
-    """Where one model of a profile comes from."""
+    """The source of one model of a profile."""
 
     source: str
     """A hub repository ("stabilityai/stable-diffusion-xl-base-1.0"), or the absolute path of a folder or of one
     .safetensors file."""
     revision: str | None = None
-    """Commit, tag or branch of a hub repository; None means its main branch as it is on that day."""
+    """Commit, tag or branch of a hub repository; None means the current main branch."""
     variant: str | None = None
-    """Variant of the weight files ("fp16") that is taken where there is one."""
+    """Preferred variant of the weight files ("fp16")."""
     size: int
-    """Bytes that a fresh download takes on disk; 0 for what ships with this project."""
+    """Bytes of a fresh download; 0 for files that ship with this project."""
     files: tuple[str, ...] = ()
-    """Patterns of a hub repository's files that are needed; empty means what its layout says."""
+    """Patterns of the needed files of a hub repository; empty means those of its layout."""
     pickled: bool = False
-    """The weights may be a pickle (`pytorch_model.bin`) where there are no others; it is read with weights_only."""
+    """Whether a pickle (`pytorch_model.bin`) may be read if there are no other weights; uses weights_only."""
 
     @property
     def is_local(self) -> bool:
-        """Whether this lies on this machine (an absolute path) rather than in a hub repository."""
+        """Whether the source is an absolute path on this machine, not a hub repository."""
         return Path(self.source).is_absolute()
 
     @property
     def is_file(self) -> bool:
-        """Whether this is one .safetensors file on this machine."""
+        """Whether the source is one .safetensors file on this machine."""
         return self.is_local and self.source.lower().endswith(SINGLE)
 
 
 def locate(written: str, *beside: Path) -> tuple[str, str | None]:
-    """A source as people write it, as (source, revision) of a component.
+    """Parse a source as people write it into (source, revision) of a component.
 
-    What is there on disk is that; of the rest, what looks like owner/name (or owner/name@revision) is a hub repository,
-    and all else a path, which the preflight then finds missing.
+    An existing path wins. Otherwise owner/name or owner/name@revision is a hub repository, and anything else a path,
+    which the preflight reports as missing.
 
     Args:
         written: a path, relative or absolute, or a repository.
-        beside: folders in which a relative path is looked for, in that order; the last one is where it then belongs.
+        beside: folders to search for a relative path, in order; a missing path is placed in the last one.
     """
     path = Path(written).expanduser()
     places = [path] if path.is_absolute() else [(folder / path).absolute() for folder in beside]

@@ -1,4 +1,4 @@
-"""Addresses as they may be shown: without a user, a password or a query, which may be a signature."""
+"""Addresses without credentials and query (which may hold a signature), so that they can be shown."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ _PORT = re.compile(r"\[.*\](:\d*)?|[^:]*(:\d*)?")
 
 
 def without_credentials(address: str) -> str:
-    """An address without what stands before its host and after its path; malformed ones too."""
+    """Return the address without credentials, query and fragment; works on malformed addresses too."""
     scheme, _, rest = _parts(address)
     return scheme + re.split("[?#]", rest, maxsplit=1)[0]
 
 
 def credentials_of(address: str) -> str:
-    """What stands before an address's host: `user:password`, or nothing."""
+    """Return the address's `user:password`, or an empty string."""
     return _parts(address)[1]
 
 
 def query_of(address: str) -> str:
-    """What stands in an address between its question mark and its hash, or nothing."""
+    """Return the address's query, without its question mark, or an empty string."""
     return _parts(address)[2].partition("?")[2].partition("#")[0]
 
 
 def _parts(address: str) -> tuple[str, str, str]:
-    """Scheme with its slashes, credentials, and all from the host on.
+    """Split into scheme (with its slashes), credentials, and everything from the host on.
 
-    A password that holds a slash, a question mark or a hash reaches further than the standard lets it (RFC 3986,
-    section 3.2.1): what would be the host then has no number for a port, and all up to the last @ is taken for it.
+    A password may hold an unescaped /, ? or #, against RFC 3986, section 3.2.1. The text before it then has no
+    valid port, and everything up to the last @ counts as credentials.
     """
     found = _ADDRESS.fullmatch(address.strip())
     assert found is not None  # every part of the pattern may be empty

@@ -1,4 +1,4 @@
-"""Keys and addresses of outside services: read from the environment or `.env` where needed, never parameters."""
+"""Keys and addresses of outside services, read from the environment or `.env`; never flow parameters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOT_IN_A_KEY = re.compile(r"[^!-~]")
 
 
 def _tidy(value: object) -> object:
-    """A value without white space and quotes around it, which come from files and clipboards."""
+    """Strip white space and quotes around a value, which come from files and clipboards."""
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
     if not isinstance(value, str):
@@ -38,7 +38,7 @@ Text = Annotated[str | None, BeforeValidator(_tidy)]
 
 
 class Keys(BaseSettings):
-    """Keys and endpoints of outside services. Never parameters; making this record lets the filter learn them."""
+    """Keys and endpoints of outside services. Creating this record registers them for redaction."""
 
     model_config = SettingsConfigDict(env_file=ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True)
 
@@ -53,7 +53,7 @@ class Keys(BaseSettings):
     aws_profile: Text = None
 
     def model_post_init(self, _: Any) -> None:
-        """Hide from now on what is here, and the other secrets of this process."""
+        """Register these keys, and the other secrets of this process, for redaction."""
         for name in ("openai_api_key", *AWS_KEYS):
             learn(self.reveal(name))
         for address in (self.openai_base_url, self.aws_endpoint_url):
@@ -61,23 +61,23 @@ class Keys(BaseSettings):
         learn_environment()
 
     def reveal(self, name: str) -> str | None:
-        """The key of this name, or None where it is not set or empty."""
+        """Return the key in clear text, or None if it is unset or empty."""
         secret: SecretStr | None = getattr(self, name)
         return secret.get_secret_value() or None if secret else None
 
 
 def learn_environment() -> None:
-    """Let the filter learn the secrets of this process's environment, of `.env`, and of AWS's and the hub's files."""
+    """Register for redaction the secrets in the environment, in `.env`, and in AWS's and the hub's files."""
     learn_all(os.environ)
-    with suppress(OSError, UnicodeDecodeError):  # the check of names tells about a file that can't be read
+    with suppress(OSError, UnicodeDecodeError):  # models/settings.py reports an unreadable file
         learn_all(dotenv_values(ENV_FILE))
     for file in _files_of_secrets():
-        with suppress(OSError, RuntimeError):  # not there, not ours to read, or no home: nobody else reads it then
+        with suppress(OSError, RuntimeError):  # missing, not readable, or no home: then no library reads it either
             _learn_file(file.expanduser())
 
 
 def _files_of_secrets() -> tuple[Path, ...]:
-    """Files in which boto and the hub's library look for keys, at the places that their variables name."""
+    """Files in which boto and huggingface_hub look for keys; their environment variables can move them."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     hub = Path(os.environ.get("HF_HOME") or f"{cache}/huggingface")
     return (
@@ -89,7 +89,7 @@ def _files_of_secrets() -> tuple[Path, ...]:
 
 
 def _learn_file(file: Path) -> None:
-    """Learn `name = value` of all profiles, line by line so that one broken line hides no other, or a bare token."""
+    """Register each line's `name = value`, or a bare token. A broken line does not hide the others."""
     lines = file.read_text("utf-8", errors="replace").splitlines()
     for line in lines:
         name, *value = re.split(r"\s*[=:]\s*", line.strip(), maxsplit=1)
@@ -99,7 +99,7 @@ def _learn_file(file: Path) -> None:
 
 
 def find_key_problem(keys: Keys, names: Iterable[str]) -> str | None:
-    """Which of these keys could not be sent, without showing it, or None."""
+    """Return why one of these keys can't be sent in an HTTP header, without showing it, or None."""
     for name in names:
         wrong = _NOT_IN_A_KEY.search(keys.reveal(name) or "")
         if wrong:

@@ -1,8 +1,7 @@
-"""What is printed holds no secret: one filter that knows every secret of this process in every form that text takes.
+"""Redaction: replaces this process's secrets, in every form that programs print them, by ***.
 
-Whoever reads a secret lets the filter learn it. `redact` is applied where text leaves the process: to log records and
-what is written on stdout and stderr (`install`), to the messages of this project's errors (models/errors.py), and to
-all that is sent to Prefect's server (flows/logs.py).
+Code that reads a secret registers it with `learn`. `redact` runs where text leaves the process: on log records, stdout
+and stderr (`install`), error messages (models/errors.py), and everything sent to Prefect's server (flows/logs.py).
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ from models.secrets.addresses import credentials_of, query_of
 
 HIDDEN = "***"
 REDACTS = "redacts"
-"""Mark of a function that this module has put in the place of another."""
+"""Attribute that marks a function wrapped by this module."""
 SHORTEST, SHORTEST_WORD = 8, 12
-"""Characters of a secret that is searched for, and of one that looks like a word: `lm-studio` is no secret."""
+"""Minimum lengths of a secret, and of one without digits or mixed case: `lm-studio` is an ordinary word."""
 
 _NAMES = re.compile(r"(KEY|KEY_ID|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|AUTH_STRING)$", re.IGNORECASE)
-"""Variables whose values are secrets."""
+"""Names of variables whose values are secrets."""
 _IN_QUERIES = re.compile(r"key|token|sig|secret|pass|code", re.IGNORECASE)
 _IN_HEADERS = re.compile(r"[^\s\"',:{}=]{16,}")
 _NO_PART_OF_A_KEY = re.compile(r"[^!-~]+|[\"'\\]+")
@@ -41,21 +40,21 @@ _PATTERNS = (
     ),
     ("x-amz-", re.compile(r"(?i)(\bx-amz-(?:signature|credential|security-token)=)[^&\s\"'\\]+"), rf"\1{HIDDEN}"),
 )
-"""What is a secret wherever it stands (an address's user, a header, a signature), and a text without which it is not
-there: a page of pictures is long, and found fast."""
+"""Secrets known by their position (credentials in an address, a header, a signature): a substring that must be present
+(a fast test, as pages with pictures are long), the pattern, and its replacement."""
 
 
 class _Secrets:
-    """What was learnt, for the life of the process."""
+    """Registered secrets, kept for the life of the process."""
 
     def __init__(self) -> None:
         self.known: set[str] = set()
         self.forms: tuple[str, ...] = ()
-        """Longest first: one may hold another."""
+        """Longest first, because one form may contain another."""
         self.lock = threading.Lock()
 
     def add(self, secret: str) -> None:
-        """Find all forms of a secret that is new."""
+        """Compute and store all forms of a new secret."""
         parts = {
             secret,
             secret.strip(),
@@ -71,13 +70,13 @@ _SECRETS = _Secrets()
 
 
 def learn(secret: str | None) -> None:
-    """Let this value be hidden from now on. One that is too short or looks like a word would hide ordinary text."""
+    """Redact this value from now on. Short or word-like values are ignored: they would hide ordinary text."""
     if secret and secret not in _SECRETS.known:
         _SECRETS.add(secret)
 
 
 def learn_all(values: Mapping[str, str | None]) -> None:
-    """Learn what an environment holds: values of variables that are named like secrets, and addresses' passwords."""
+    """Register the secrets among these variables: values with a secret's name, headers, and addresses' passwords."""
     for name, value in values.items():
         if value and _NAMES.search(name):
             learn(value)
@@ -90,7 +89,7 @@ def learn_all(values: Mapping[str, str | None]) -> None:
 
 
 def learn_address(address: str | None) -> None:
-    """Learn the user's name and password in an address, and keys in its query."""
+    """Register an address's credentials and the keys in its query."""
     credentials = credentials_of(address or "")
     _, _, password = credentials.partition(":")
     keys = [value for name, value in parse_qsl(query_of(address or "")) if _IN_QUERIES.search(name)]
@@ -99,7 +98,7 @@ def learn_address(address: str | None) -> None:
 
 
 def redact(text: str) -> str:
-    """The text with each secret in it replaced by ***."""
+    """Return the text with each secret replaced by ***."""
     for form in _SECRETS.forms:
         if form in text:
             text = text.replace(form, HIDDEN)
@@ -111,7 +110,7 @@ def redact(text: str) -> str:
 
 
 def without_secrets(error: BaseException) -> BaseException:
-    """The error if nothing in it is secret, or else one that only says what it said: others keep their arguments."""
+    """Return the error, or a RuntimeError with its redacted message if its text, arguments or fields hold a secret."""
     told = f"{''.join(traceback.format_exception(error))} {error!r} {vars(error)!r}"
     return error if redact(told) == told else RuntimeError(redact(f"{type(error).__name__}: {error}"))
 
@@ -122,14 +121,12 @@ def _is_telling(value: str) -> bool:
 
 
 def _forms_of(secret: str) -> Iterator[str]:
-    """The secret as programs print it: raw, escaped once and twice, in an address, in a page, and within base64."""
+    """Yield the secret raw, escaped once and twice, as in URLs and HTML, and as part of base64 text."""
     for form in {secret, *_escaped(secret)}:
         yield from {form, *_escaped(form)}
     yield from (quote(secret), quote(secret, safe=""), quote_plus(secret), html.escape(secret))
     data = secret.encode("utf-8", "surrogatepass")
-    for start in range(
-        3
-    ):  # where in a group of three bytes the secret begins; only whole characters of its own are kept
+    for start in range(3):  # offset of the secret in a group of three bytes; characters shared with others are cut
         text = base64.b64encode(b"\0" * start + data).decode()
         own = text[-(-start * 8 // 6) : (start + len(data)) * 8 // 6]
         yield from (own, own.translate(str.maketrans("+/", "-_")))
@@ -141,7 +138,7 @@ def _escaped(text: str) -> set[str]:
 
 
 def install() -> None:
-    """Redact all log records of this process, and all that is written on its stdout and stderr."""
+    """Redact all log records, stdout and stderr of this process."""
     make = logging.getLogRecordFactory()
     if not getattr(make, REDACTS, False):
         logging.setLogRecordFactory(_redacting(make))
@@ -150,7 +147,7 @@ def install() -> None:
 
 
 def _redacting(make: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
-    """Records whose message and traceback are redacted before any handler or formatter sees them."""
+    """Wrap a record factory: message and traceback are redacted before any handler or formatter sees them."""
 
     def make_record(*values: Any, **more: Any) -> logging.LogRecord:
         record = make(*values, **more)
@@ -172,12 +169,12 @@ def _redacting(make: Callable[..., logging.LogRecord]) -> Callable[..., logging.
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except (TypeError, ValueError):  # the arguments don't fit: logging would print them to tell so
+    except (TypeError, ValueError):  # the arguments don't fit the format; logging would print them in its own error
         return f"{record.msg} {record.args}"
 
 
 def _guard(stream: TextIO) -> None:
-    """Let what a traceback, a warning or a library prints without logging pass the filter too."""
+    """Redact what is printed on this stream without logging: tracebacks, warnings, libraries' output."""
     write = stream.write
     if getattr(write, REDACTS, False):
         return
