@@ -6,6 +6,7 @@ import contextvars
 import re
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -265,25 +266,29 @@ def test_with_frame_1_all_frames_are_painted_again(stage: Stage, client: SyncPre
     assert ran.painted == [1, 1, 1]
 
 
-@pytest.mark.parametrize(
-    ("wishes", "problem"),
-    [
-        ([{"frame": 4}], "frame 4: the storyboard has frames 1 to 3"),
-        ([{"frame": 2}, {"frame": 2, "seed": 1}], "frame 2 is named more than once; keep one"),
-        ([{"frame": 2, "seed": 2042}], "frame 2: seed 2042 gives the picture that is there; choose another seed"),
-        ([{"frame": 3, "prompt": "camel " * 99}], "frame 3: the prompt is 497 tokens long, 77 are read; shorten it"),
-    ],
-    ids=["no such frame", "twice", "nothing new", "too long"],
+REFUSED: tuple[tuple[str, list[Answer]], ...] = (
+    ("frame 4: the storyboard has frames 1 to 3", [{"frame": 4}]),
+    ("frame 2 is named more than once; keep one", [{"frame": 2}, {"frame": 2, "seed": 1}]),
+    ("frame 2: seed 2042 gives the picture that is there; choose another seed", [{"frame": 2, "seed": 2042}]),
+    ("frame 3: the prompt is 497 tokens long, 77 are read; shorten it", [{"frame": 3, "prompt": "camel " * 99}]),
 )
-def test_a_wish_that_cannot_be_met_asks_again(
-    stage: Stage, told: Ran, client: SyncPrefectClient, wishes: list[Answer], problem: str
-) -> None:
-    stage.begin_with(told)
+"""Wishes that cannot be met, and why."""
 
-    def look(question: Question) -> Answer:
-        assert problem in question.page
+
+def test_wishes_that_cannot_be_met_ask_again_each_time(stage: Stage, told: Ran, client: SyncPrefectClient) -> None:
+    stage.begin_with(told)
+    seen: list[list[str]] = []
+
+    def look(question: Question, reply: list[Answer]) -> Answer:
+        """Note which problems the question tells, and wish for something else."""
+        problem, wishes = REFUSED[len(seen)]
         assert question.schema["properties"]["redo"]["description"].startswith(f"Not accepted: {problem}")
         assert [wish["frame"] for wish in question.shown("redo")] == [wish["frame"] for wish in wishes]
-        return {"redo": []}
+        seen.append([told for told, _ in REFUSED if told in question.page])
+        return {"redo": reply}
 
-    assert talk(stage, client, redo(*wishes), look, review="frames").state.is_completed()
+    replies = [*(wishes for _, wishes in REFUSED[1:]), []]
+    looks = [partial(look, reply=reply) for reply in replies]
+    ran = talk(stage, client, redo(*REFUSED[0][1]), *looks, review="frames")
+    assert ran.state.is_completed()
+    assert seen == [[problem] for problem, _ in REFUSED]

@@ -89,7 +89,8 @@ def answer(service: Service, run: str, **values: Any) -> None:
 def test_a_reviewed_run_ends_its_process_at_each_question_and_pays_the_writer_once(
     service: Service, writer: Script
 ) -> None:
-    paid, options = len(writer.requests), {**FRAMES, "writer": "openai", "review": "all", "refresh": True}
+    paid, folder = len(writer.requests), service.folder / "outputs" / "reviewed"
+    options = {**FRAMES, "writer": "openai", "review": "all", "refresh": True, "output_dir": str(folder)}
     run = service.queue("storyboard/steppe", story=STORY, options=options)
     assert "changes" in suspended(service, run)["properties"]
     other = service.queue("redo-frame/steppe", board="no such board", frame=1)
@@ -100,12 +101,8 @@ def test_a_reviewed_run_ends_its_process_at_each_question_and_pays_the_writer_on
     ended = service.until_ended(run)
     assert ended["state_name"] == "Completed", ended["state"]["message"]
     assert len(writer.requests) == paid + 1
-    [board] = [
-        path.parent
-        for path in (service.folder / "outputs").glob(f"terminal_*/{REPORT_FILE}")
-        if json.loads(path.read_bytes())["frames"][1]["scene"]["caption"] == "He sleeps."
-    ]
-    report = json.loads((board / REPORT_FILE).read_bytes())
+    [report_file] = folder.glob(f"terminal_*/{REPORT_FILE}")
+    report = json.loads(report_file.read_bytes())
     assert [frame["scene"]["caption"] for frame in report["frames"]] == ["Moment 1.", "He sleeps."]
 
 
