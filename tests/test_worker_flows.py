@@ -97,6 +97,8 @@ def test_a_reviewed_run_ends_its_process_at_each_question_and_pays_the_writer_on
     assert service.until_ended(other)["state_type"] == "FAILED"  # the slot is free while a person thinks
     answer(service, run, changes="2 caption: He sleeps.")
     assert "redo" in suspended(service, run)["properties"]
+    answer(service, run, redo=[{"frame": 2, "seed": 888}])
+    suspended(service, run)
     answer(service, run)
     ended = service.until_ended(run)
     assert ended["state_name"] == "Completed", ended["state"]["message"]
@@ -104,6 +106,7 @@ def test_a_reviewed_run_ends_its_process_at_each_question_and_pays_the_writer_on
     [report_file] = folder.glob(f"terminal_*/{REPORT_FILE}")
     report = json.loads(report_file.read_bytes())
     assert [frame["scene"]["caption"] for frame in report["frames"]] == ["Moment 1.", "He sleeps."]
+    assert [frame["seed"] for frame in report["frames"]] == [42, 888]
 
 
 # --- what is paid for
