@@ -1,4 +1,4 @@
-"""What tells a base model's weights from any others."""
+"""Fingerprints of base models' weights."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from models.storage.files import check_file, fingerprint, sha256_of
 
 
 def with_vae(base: str, vae: str | None) -> str:
-    """What tells a base that paints by another VAE from any other: of both fingerprints."""
+    """Fingerprint of a base with this VAE in place of its own: sha256 of both fingerprints."""
     return base if vae is None else hashlib.sha256(f"{base} {vae}".encode()).hexdigest()
 
 
 def component_fingerprint(component: Component, folder: Path) -> str:
-    """What tells these weights from any others: sha256 of the model's own files, or a hub repository's commit.
+    """Fingerprint of a component: sha256 over the model's own files, or over a hub repository's name and commit.
 
     A hub's snapshot folder is named by its commit, and hashing 7 GB for every run would take longer than a frame.
 

@@ -151,8 +151,7 @@ def _verdict(job: FrameJob, attempt: int, painted: Painted) -> Candidate:
     if not scores.anomalies:
         copies = find_copies(_open(painted.file), [_open(file) for file in job.earlier])
         scores = scores.model_copy(update={"anomalies": copies})
-    render_config = job.render_config
-    accepted, reasons = judge(scores, **render_config.thresholds)
+    accepted, reasons = judge(scores, **job.render_config.thresholds)
     return Candidate(
         attempt=attempt,
         seed=painted.seed,

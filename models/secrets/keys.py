@@ -71,31 +71,22 @@ def learn_environment() -> None:
     learn_all(os.environ)
     with suppress(OSError, UnicodeDecodeError):  # models/settings.py reports an unreadable file
         learn_all(dotenv_values(ENV_FILE))
-    for file in _files_of_secrets():
-        with suppress(OSError, RuntimeError):  # missing, not readable, or no home: then no library reads it either
-            _learn_file(file.expanduser())
+    # Files in which boto and huggingface_hub look for keys; their environment variables can move them.
+    hub = os.environ.get("HF_HOME") or f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
+    aws = os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"
+    for file in (aws, os.environ.get("AWS_CONFIG_FILE") or "~/.aws/config", f"{hub}/stored_tokens"):
+        for line in _lines_of(file):  # by itself, so that a broken line does not hide the others
+            name, *value = re.split(r"\s*[=:]\s*", line.strip(), maxsplit=1)
+            learn_all({name: value[0]} if value else {})
+    for token in _lines_of(os.environ.get("HF_TOKEN_PATH") or f"{hub}/token"):
+        learn(token.strip())
 
 
-def _files_of_secrets() -> tuple[Path, ...]:
-    """Files in which boto and huggingface_hub look for keys; their environment variables can move them."""
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    hub = Path(os.environ.get("HF_HOME") or f"{cache}/huggingface")
-    return (
-        Path(os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"),
-        Path(os.environ.get("AWS_CONFIG_FILE") or "~/.aws/config"),
-        Path(os.environ.get("HF_TOKEN_PATH") or hub / "token"),
-        hub / "stored_tokens",
-    )
-
-
-def _learn_file(file: Path) -> None:
-    """Register each line's `name = value`, or a bare token. A broken line does not hide the others."""
-    lines = file.read_text("utf-8", errors="replace").splitlines()
-    for line in lines:
-        name, *value = re.split(r"\s*[=:]\s*", line.strip(), maxsplit=1)
-        learn_all({name: value[0]} if value else {})
-    if len(lines) == 1:
-        learn(lines[0].strip())
+def _lines_of(file: str) -> list[str]:
+    """Lines of a file; none if it is missing, not readable, or there is no home: then no library reads it either."""
+    with suppress(OSError, RuntimeError):
+        return Path(file).expanduser().read_text("utf-8", errors="replace").splitlines()
+    return []
 
 
 def find_key_problem(keys: Keys, names: Iterable[str]) -> str | None:
