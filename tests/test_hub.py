@@ -20,7 +20,7 @@ from models.bases.configurations import find_misfits
 from models.bases.fingerprints import component_fingerprint
 from models.bases.hub import fetch
 from models.diffusion.parts import read_part
-from models.errors import ConnectionFailed, StoryboardError, WeightsInvalid
+from models.errors import ConnectionFailed, StorageError, StoryboardError, WeightsInvalid
 from models.language.prompts import token_counter
 from models.preflight.components import bytes_to_fetch
 from models.profiles import SDXL, Profile
@@ -125,7 +125,7 @@ def test_the_configurations_alone_tell_that_a_base_does_not_fit(hub: Hub, tiny_w
         ((401, "RepoNotFound", "no"), "has no such repository, or it is private: check the name", False),
         ((404, "RepoNotFound", "no"), "has no such repository, or it is private: check the name", False),
         ((404, "RevisionNotFound", "no"), "has no revision 'old' of it; name another", False),
-        ((401, "", "Invalid credentials in Authorization header"), "refuses the token: mend HF_TOKEN", False),
+        ((401, "", "Invalid credentials in Authorization header"), "refuses the token: correct HF_TOKEN", False),
         ((403, "", "no"), "the token may not read it", False),
         ((403, "", "Access to this resource is disabled."), "has disabled this repository", False),
         ((404, "", "nothing here"), "answers 404; check the name, and HF_ENDPOINT|no such repository", False),
@@ -149,17 +149,28 @@ def test_a_hub_out_of_reach_and_a_cache_half_filled(hub: Hub, monkeypatch: pytes
     folder = fetch(base(files=("*.json", "*.fp16.safetensors")))
     (folder / "vae" / "diffusion_pytorch_model.fp16.safetensors").unlink()
     point_to(monkeypatch, "http://joe:secret@127.0.0.1:9")  # the discard port: nobody listens
+    monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=pytest.fail, time=time.time))  # asked once, and no more
     half = base(files=("*.json", "*.fp16.safetensors"))
     with pytest.raises(
         ConnectionFailed, match=r"only in part, and 127.0.0.1:9 is out of reach: check the network"
     ) as no:
         fetch(half)
     assert "secret" not in str(no.value)
-    with pytest.raises(ConnectionFailed, match="elsewhere is not in the cache"):
-        fetch(base(source="steppe/elsewhere"))
+    for far in (base(source="steppe/elsewhere"), base(source="steppe/elsewhere", revision=OTHER_COMMIT)):
+        with pytest.raises(ConnectionFailed, match=r"elsewhere.* is not in the cache"):
+            fetch(far)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ConnectionFailed, match=r"only in part, and HF_HUB_OFFLINE is set: unset it, or set HF_HOME"):
         fetch(half)
+
+
+def test_a_cache_that_cannot_be_written(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "file" / "hub"))
+    with pytest.raises(
+        StorageError, match=rf"{NAME}: {tmp_path}/file.*: not a directory; HF_HOME sets the hub's folder"
+    ):
+        fetch(base())
 
 
 def test_a_repository_of_something_else_is_named(hub: Hub) -> None:

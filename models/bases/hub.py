@@ -14,8 +14,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from models.bases.layouts import MODEL_INDEX, PARTS, choose_files, choose_weights
-from models.errors import ConnectionFailed, StoryboardError, WeightsInvalid
+from models.errors import ConnectionFailed, StorageError, StoryboardError, WeightsInvalid
 from models.sources import Component
+from models.storage.files import way_out
 
 CONFIGS = (MODEL_INDEX, "config.json", *(f"{part}/config.json" for part in PARTS), "scheduler/scheduler_config.json")
 """What tells whether a model is of the right kind: a few kilobytes."""
@@ -23,6 +24,8 @@ TOKENIZER = tuple(
     f"tokenizer/{name}" for name in ("vocab.json", "merges.txt", "tokenizer.json", "*config.json", "spec*")
 )
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+REACH_SECONDS = 10.0
+"""How long the hub may take to answer whether it is there."""
 _TOO_MANY, _UNKNOWN_TOKEN, _FORBIDDEN, _SERVER = 429, 401, 403, 500
 
 
@@ -65,7 +68,22 @@ def _download(component: Component, names: tuple[str, ...]) -> Path:
         if component.revision and _COMMIT.fullmatch(component.revision):
             with suppress(OSError):  # a commit never changes: what is whole needs no hub
                 return _snapshot(component, names, cached=True)
-        return _snapshot(component, names, cached=False)
+        return _snapshot(component, names, cached=not _is_in_reach())
+
+
+def _is_in_reach() -> bool:
+    """Whether the hub answers at all, by one request: the library repeats each of its own for 23 seconds."""
+    from huggingface_hub import constants, get_session
+
+    if is_offline():
+        return False
+    try:
+        get_session().head(constants.ENDPOINT, timeout=REACH_SECONDS)
+    except Exception as error:
+        if not _is_out_of_reach(error):
+            raise
+        return False
+    return True
 
 
 def _snapshot(component: Component, names: tuple[str, ...] | None, *, cached: bool) -> Path:
@@ -86,6 +104,8 @@ def _chosen(component: Component) -> Iterator[str]:
 
     with _one_line(component):
         try:
+            if not _is_in_reach():
+                raise ConnectionError
             names = HfApi().list_repo_files(component.source, revision=component.revision)
         except Exception as error:
             if not _is_out_of_reach(error):
@@ -146,7 +166,7 @@ _REFUSALS = {
 
 
 def _told(error: BaseException, component: Component) -> StoryboardError:
-    from huggingface_hub import errors
+    from huggingface_hub import constants, errors
 
     hub, what = _host(), name_of(component)
     if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, errors.HfHubHTTPError):
@@ -158,12 +178,15 @@ def _told(error: BaseException, component: Component) -> StoryboardError:
         return _answered(error.response.status_code, what, hub)
     if _is_out_of_reach(error):
         return _unreachable(what, hub)
+    if isinstance(error, OSError) and error.errno:
+        place = error.filename or constants.HF_HUB_CACHE
+        return StorageError(f"{what}: {place}: {way_out(error)}; HF_HOME sets the hub's folder")
     return WeightsInvalid(f"{what}: {' '.join(str(error).split())[:200] or type(error).__name__}")
 
 
 def _answered(status: int, what: str, hub: str) -> StoryboardError:
     if status == _UNKNOWN_TOKEN:
-        return WeightsInvalid(f"{what}: {hub} refuses the token: mend HF_TOKEN, or run hf auth login")
+        return WeightsInvalid(f"{what}: {hub} refuses the token: correct HF_TOKEN, or run hf auth login")
     if status == _FORBIDDEN:
         return WeightsInvalid(f"{what}: the token may not read it at {hub}: use another HF_TOKEN, or ask for access")
     if status == _TOO_MANY or status >= _SERVER:

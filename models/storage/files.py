@@ -124,10 +124,11 @@ def local_errors(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise ObjectNotFound(f"{path}: no such file or folder") from None
     except OSError as error:
-        raise StorageError(f"{path}: {_way_out(error)}") from error
+        raise StorageError(f"{path}: {way_out(error)}") from error
 
 
-def _way_out(error: OSError) -> str:
+def way_out(error: OSError) -> str:
+    """What is wrong with a disk or a folder, and what to do, in words."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "no space left to write it; free some disk, or choose a folder on another one"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
