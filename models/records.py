@@ -7,9 +7,13 @@ Pictures stay on disk; a record carries a path and a sha256. Every record is sma
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from models.secrets.addresses import CREDENTIALS
+from models.secrets.redaction import learn_address
 
 STORY_MAX_CHARACTERS = 2000
 MAX_FRAMES = 24
@@ -19,6 +23,27 @@ class Record(BaseModel):
     """A frozen record that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Options(Record):
+    """What a person sets for a run. Prefect stores it in clear, so no text in it may hold a password."""
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _holds_no_password(cls, value: object) -> object:
+        for text in _texts_in(value):
+            if CREDENTIALS.search(text):
+                learn_address(text)
+                raise ValueError("holds a user or a password: leave it out, keys are read from the environment")
+        return value
+
+
+def _texts_in(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | tuple | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts_in(part)
 
 
 class Story(Record):

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv.parser import Original, parse_stream
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.errors import InputError
 from models.loras import STRONGEST, split_strength
 from models.profiles import OWN_PROFILES, PROFILES, Precision, Profile, Speed, get_profile, valid_profiles
-from models.records import MAX_FRAMES, Story
+from models.records import MAX_FRAMES, Options, Story
 from models.secrets.keys import ENV_FILE, Keys
 
 PREFIX = "STORYBOARD_"
@@ -86,10 +86,8 @@ def _pairs(pairs: Sequence[object]) -> dict[str, str]:
     return sketches
 
 
-class StoryboardOptions(BaseModel):
+class StoryboardOptions(Options):
     """Everything about a storyboard besides the story. `None` means: what the profile or the machine suggests."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     profile: Annotated[str, AfterValidator(_profile_exists)] = Field(
         "steppe", json_schema_extra={"enum": list(PROFILES)}

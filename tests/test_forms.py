@@ -19,7 +19,8 @@ from test_settings import OTHER_VALUES
 
 from flows.storyboard import storyboard
 from flows.training import train_lora
-from models.forms.form import Form
+from models.errors import InputError
+from models.forms.form import Form, value_schema
 from models.forms.redo import FORM as REDO
 from models.forms.storyboard import FORM as STORYBOARD
 from models.forms.training import FORM as TRAINING
@@ -122,6 +123,38 @@ def test_a_groups_values_land_in_the_flat_record() -> None:
     options = taken(storyboard, {"story": STORY, "options": {"frames": 2, **grouped, "machine": {}}})["options"]
     expected = {"frames": 2, "steps": 30, "refresh": True, "sketches": {2: "a=b.png"}}
     assert options.model_dump(exclude_unset=True) == expected
+
+
+ADDRESSES = ("s3://joe:Pw4/9@bucket/aldar", "https://Pw49@studio/x", "a://b:c@d")
+PLAIN = ("s3://bucket/aldar@2:1", "owner/name@v2", "C:/joe@studio/x", "joe:x@y", "s3://bucket/a:b@c")
+
+
+@each_form
+def test_no_text_may_hold_a_password(form: Form) -> None:
+    for name, schema in form.options.items():
+        value = value_schema(schema)
+        listed = value["type"] == "array" and value["items"]["type"] == "string"
+        if not (listed or value["type"] == "string") or {"enum", "pattern"} & value.keys():
+            continue
+        for address in ADDRESSES:
+            given = {name: [address] * 2 if listed else address}
+            for sent in (given, *({group.key: given} for group in form.groups if group.key and name in group.options)):
+                assert not is_valid(sent, form.schema()), (name, address)
+            with pytest.raises(ValidationError, match=r"holds a user or a password|valid target modules"):
+                form.record.model_validate(given)
+
+
+@pytest.mark.parametrize("source", PLAIN)
+def test_what_only_resembles_a_password_may_be_given(source: str) -> None:
+    for given in ({"lora_path": source}, {"painting": {"more_loras": [source]}}):
+        taken(storyboard, {"story": STORY, "options": given})
+
+
+def test_a_password_in_a_variable_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORYBOARD_LORA_PATH", "s3://joe:Xw4tQz99@bucket/aldar")
+    with pytest.raises(InputError, match="STORYBOARD_LORA_PATH in the environment: holds a user or a password") as no:
+        with_environment(StoryboardOptions())
+    assert "Xw4tQz99" not in str(no.value)
 
 
 @each_form

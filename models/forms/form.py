@@ -18,9 +18,13 @@ from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, With
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from models.secrets.addresses import CREDENTIALS
+
 UNSET: Any = {}
 """Default of a flow's options: nothing set. A record's own defaults would be sent by every form."""
-OptionalText = Annotated[str | None, WithJsonSchema({"type": "string", "maxLength": 1024})]
+NO_PASSWORD = f"^(?!.*{CREDENTIALS.pattern})"
+"""Of every text: Prefect stores what a run is given, and refuses what does not fit the schema before it does."""
+OptionalText = Annotated[str | None, WithJsonSchema({"type": "string", "maxLength": 1024, "pattern": NO_PASSWORD})]
 """Text that may be left empty. Its default is "", since a form has no good field for a null."""
 OptionalTexts = Annotated[list[str] | None, WithJsonSchema({"type": "array", "items": {"type": "string"}})]
 """Texts, of which there may be none; the default is as above."""
@@ -30,7 +34,7 @@ NOTHING = "none"
 """Unsets an option that is set otherwise."""
 YES_OR_NO = [AUTO, "yes", "no"]
 """A switch in a form. One that is only on or off is sent as off by Prefect's first UI where nobody touched it."""
-PAIR = {"type": "string", "pattern": "^[0-9]+=.+$"}
+PAIR = {"type": "string", "pattern": f"{NO_PASSWORD}[0-9]+=.+$"}
 """An entry of a mapping, N=FILE, as the command line has it: a form has no field for a mapping."""
 
 
@@ -118,6 +122,10 @@ def _field(schema: Mapping[str, Any]) -> dict[str, Any]:
     """An option as a field of a form: one type, no default, no null."""
     field = {key: item for key, item in value_schema(schema).items() if key not in ("anyOf", "default")}
     field["description"] = explain_option(schema)
+    if field["type"] == "string" and "enum" not in field:
+        field.setdefault("pattern", NO_PASSWORD)
+    if field["type"] == "array" and field["items"]["type"] == "string":
+        field["items"] = {**field["items"], "pattern": NO_PASSWORD}
     if field["type"] == "boolean":
         unset = "" if schema["default"] is not False else " (auto: no)"
         return {**field, "type": "string", "enum": YES_OR_NO, "description": field["description"] + unset}
@@ -141,7 +149,9 @@ def _plain(schema: Mapping[str, Any]) -> dict[str, Any]:
     if "enum" in limits:
         return {"enum": [*words, *limits["enum"], None]}
     if kind == "string":
-        return {**limits, "type": ["string", "null"], "pattern": f"^{AUTO}$|{limits.get('pattern', '')}"}
+        return {**limits, "type": ["string", "null"], "pattern": f"^{AUTO}$|{limits.get('pattern', NO_PASSWORD)}"}
+    if kind == "array" and limits["items"]["type"] == "string":
+        limits["items"] = {**limits["items"], "pattern": NO_PASSWORD}
     if kind == "object":
         limits, kinds = {**limits, "items": PAIR}, ["object", "array"]
     return {**limits, "type": [*kinds, "null", "string"], "if": {"type": "string"}, "then": {"enum": words}}

@@ -10,9 +10,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from models.profiles import PROFILES, Profile, get_profile, valid_profiles
+from models.records import Options
 from models.settings import DEVICES
 
 LoraInit = Literal["gaussian", "kaiming"]
@@ -55,10 +56,8 @@ RENAMED = {"held_out": "validation_pictures"}
 """Options' earlier names, which work for one release, and today's."""
 
 
-class TrainingOptions(BaseModel):
+class TrainingOptions(Options):
     """Everything about a training. `None` means: what the profile or the machine suggests."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     profile: Annotated[str | None, AfterValidator(_profile_exists)] = Field(
         None, json_schema_extra={"enum": list(PROFILES)}

@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from models.bases.schedules import Sampler
 from models.board.finished import AGAIN, Board, read_board
@@ -23,16 +23,14 @@ from models.frames.generate import FrameJob, seed_of
 from models.frames.recipe import Recipe, read_recipe
 from models.frames.render_config import RenderConfig, RenderSettings, read_sketches
 from models.language.prompts import MAX_TOKENS, token_counter
-from models.records import Adapter, Candidate, FramePrompt, FrameResult, Record, Sketch, Weights
+from models.records import Adapter, Candidate, FramePrompt, FrameResult, Options, Record, Sketch, Weights
 from models.settings import DEVICES, StoryboardOptions
 
 NO_SKETCH = "none"
 
 
-class RedoOptions(BaseModel):
+class RedoOptions(Options):
     """How a frame is redone. With neither prompt, seed nor sketch it is painted from the next seed not used yet."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     prompt: str | None = Field(None, min_length=1, max_length=2000)
     """The whole prompt, with the word that the character was trained on. Unset: as it is."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+CREDENTIALS = re.compile(r"://[^/@\s]*(@|:.*@)")
+"""An address with a user or a password in it. A password may hold a slash, against RFC 3986."""
 _ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*:?//)?(?P<authority>[^/?#]*)(?P<rest>.*)", re.DOTALL)
 _PORT = re.compile(r"\[.*\](:\d*)?|[^:]*(:\d*)?")
 
