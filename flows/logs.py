@@ -61,8 +61,9 @@ def _is_told_last(record: logging.LogRecord) -> bool:
     if not record.name.startswith(RUN_LOGGERS):
         return False
     text = record.getMessage()
-    if text.startswith("Finished in state "):  # a flow's at the level of a success
-        return _names_own_error(text)
+    if text.startswith("Finished in state "):
+        own_words = text.startswith("Finished in state Failed(") and "encountered an exception" not in text
+        return own_words or _names_own_error(text)
     return record.levelno >= logging.ERROR and hasattr(record, "explained")
 
 

@@ -23,7 +23,7 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from flows.logs import prepare_logs
-from flows.outcome import completed, run_name
+from flows.outcome import completed, failing_in_words, run_name
 from models.board.report import outcome
 from models.forms.form import UNSET
 from models.forms.redo import RedoForm
@@ -42,6 +42,7 @@ def _name() -> str:
 
 
 @flow(name="redo-frame", flow_run_name=_name)
+@failing_in_words
 def redo_frame(
     board: Annotated[str, Field(min_length=1, max_length=4096)],
     frame: Annotated[int, Field(ge=1, le=MAX_FRAMES)],

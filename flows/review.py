@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from prefect.input import RunInput
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
+from flows.clock import Clock
 from models.board.report import Report
 from models.errors import InputError
 from models.language.prompts import token_counter
 from models.records import FramePrompt, FrameResult, SceneBreakdown
 from models.review.answers import (
+    Changes,
     Memory,
     Subject,
     change_frames,
@@ -47,32 +49,55 @@ from tasks.review import show_frames as show
 Form = TypeVar("Form", bound=RunInput)
 
 
+class Paint(Protocol):
+    """Paints all frames, with people's changes."""
+
+    def __call__(self, changes: Changes) -> list[FrameResult]:
+        """Frames that no change concerns come from the store."""
+
+
 class Review:
     """The questions of one run, and its memory of the answers. Where nothing is reviewed, nothing is kept.
+
+    Args:
+        options: of the run.
+        clock: times the questions, and says when a run started that starts for the first time.
 
     Raises:
         InputError: there is nowhere to answer.
     """
 
-    def __init__(self, options: StoryboardOptions) -> None:
+    def __init__(self, options: StoryboardOptions, clock: Clock) -> None:
         if options.review != "none":
             require_dashboard(options)
         self.options = options
+        self.clock = clock
         self.store = Store.within(options.output_dir)
         self.asked = 0
 
-    def begin(self, started: datetime) -> Path:
-        """The run's directory: the one it had, if it was suspended or has crashed.
-
-        Args:
-            started: when it started, if this is for the first time.
-        """
+    def begin(self) -> Path:
+        """The run's directory: the one it had, if it was suspended or has crashed."""
         found = None if self.options.review == "none" else recall(self.store, str(flow_run.id))
         board = open_board(self.options.output_dir, found)
-        self.memory = found or Memory(board=board.name, started=started)
+        self.memory = found or Memory(board=board.name, started=self.clock.started)
         self._remember(board=board.name)
         self.asked = self.memory.answers
         return board
+
+    @property
+    def started(self) -> datetime:
+        """When the run started for the first time."""
+        return self.memory.started
+
+    @property
+    def changes(self) -> Changes:
+        """What people wanted otherwise, by frame."""
+        return self.memory.changes
+
+    @property
+    def has_painted(self) -> bool:
+        """Whether all frames were painted before."""
+        return self.memory.painted
 
     def is_open(self, subject: Subject) -> bool:
         """Whether people are still to approve these."""
@@ -86,7 +111,27 @@ class Review:
         return self.memory.scenes
 
     def approve_scenes(self, written: SceneBreakdown, board: Path) -> SceneBreakdown:
-        """The scenes as a person leaves them; asks until they are right."""
+        """The scenes as a person leaves them; those written, if nobody is to be asked."""
+        if not self.is_open("scenes"):
+            return written
+        with self.clock.stage("review of the scenes"):
+            approved = self._ask_about_scenes(written)
+            keep_scenes(written, approved, board)
+            remember_approved(self.store, written, approved)
+        self._remember(scenes=approved, approved=(*self.memory.approved, "scenes"), answers=self.asked)
+        return approved
+
+    def approve_frames(
+        self, results: list[FrameResult], paint: Paint, report_of: Callable[[list[FrameResult]], Report], board: Path
+    ) -> list[FrameResult]:
+        """The frames as a person leaves them, painted anew until they are right; these, if nobody is to be asked."""
+        while self.is_open("frames"):
+            with self.clock.stage("review of the frames"):
+                wishes = self._ask_about_frames(report_of(results), results, board)
+            results = paint(self.changes) if wishes else results
+        return results
+
+    def _ask_about_scenes(self, written: SceneBreakdown) -> SceneBreakdown:
         if self.memory.shown is None:
             earlier = None if self.options.refresh else last_approved(self.store, written)
             self._remember(shown=earlier or written)
@@ -95,18 +140,13 @@ class Review:
         while True:
             answer = self._ask(ScenesForm, page, problem, "scenes", changes=changes)
             try:
-                approved = edit_scenes(first, answer.changes)
-                break
+                return edit_scenes(first, answer.changes)
             except InputError as error:
                 problem, changes = str(error), answer.changes
                 get_run_logger().warning("the scenes were not accepted: %s", problem)
-        keep_scenes(written, approved, board)
-        remember_approved(self.store, written, approved)
-        self._remember(scenes=approved, approved=(*self.memory.approved, "scenes"), answers=self.asked)
-        return approved
 
-    def approve_frames(self, report: Report, results: list[FrameResult], board: Path) -> bool:
-        """Show the frames and ask which are to be painted anew, until the answer is right; True if some are."""
+    def _ask_about_frames(self, report: Report, results: list[FrameResult], board: Path) -> bool:
+        """Whether some frames are to be painted anew."""
         self._remember(painted=True)
         page, count = frames_page(show(report, board), HOURS), token_counter(self.options.get_profile())
         problem, shown = "", dict[str, Any](redo=[])
@@ -122,19 +162,6 @@ class Review:
         self._remember(changes=changes, approved=approved, answers=self.asked)
         return bool(answer.redo)
 
-    def reword(self, prompts: list[FramePrompt], board: Path) -> list[FramePrompt]:
-        """The prompts, in people's words where they chose others."""
-        if not self.memory.changes:
-            return prompts
-        reworded = reword(prompts, self.memory.changes, token_counter(self.options.get_profile()))
-        keep_prompts(reworded, self.memory.changes, board)
-        return reworded
-
-    @property
-    def seeds(self) -> dict[int, int]:
-        """First seeds that people chose, by frame."""
-        return {number: change.seed for number, change in self.memory.changes.items()}
-
     def _ask(self, form: type[Form], page: str, problem: str, subject: Subject, **shown: Any) -> Form:
         self.asked += 1
         show_question(page, problem, subject)
@@ -144,3 +171,14 @@ class Review:
         self.memory = self.memory.model_copy(update=changes)
         if self.options.review != "none":
             keep(self.store, str(flow_run.id), self.memory)
+
+
+def reword_prompts(
+    prompts: list[FramePrompt], changes: Changes, options: StoryboardOptions, board: Path
+) -> list[FramePrompt]:
+    """The prompts, in people's words where they chose others."""
+    if not changes:
+        return prompts
+    reworded = reword(prompts, changes, token_counter(options.get_profile()))
+    keep_prompts(reworded, changes, board)
+    return reworded

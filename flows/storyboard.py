@@ -2,10 +2,10 @@
 
 python -m flows.storyboard "Aldar Köse tricks a greedy merchant in the bazaar" --profile steppe
 
-checks ─┬─ weights ── load models ─┐
-        └─ scenes ─── prompts ─────┴─ frame 1 ── frames 2…n ── compare frames ── report
+checks ── weights ─┬─ load models ───────┐
+                   └─ scenes ── prompts ─┴─ frame 1 ── frames 2…n ── compare frames ── report
 
-With `review` people approve or change the scenes before anything is loaded, and the frames before the report.
+With `review` people approve or change the scenes before models are loaded, and the frames before the report.
 """
 
 from __future__ import annotations
@@ -17,32 +17,29 @@ if __name__ == "__main__":
     main()
     raise SystemExit
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow
-from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
+from flows.clock import Clock
 from flows.logs import prepare_logs
-from flows.outcome import completed, run_name
-from flows.review import Review
+from flows.outcome import completed, failing_in_words, run_name
+from flows.review import Review, reword_prompts
 from flows.stopping import stopping, telling
-from models.board.report import Run, build_report, outcome
+from models.board.report import Report, Run, build_report, outcome
 from models.forms.form import UNSET
 from models.forms.storyboard import StoryboardForm
 from models.frames.generate import FrameJob
 from models.frames.render_config import RenderConfig, read_sketches
 from models.preflight.devices import device_name
 from models.records import MAX_FRAMES, STORY_MAX_CHARACTERS, FramePrompt, FrameResult, Sketch
-from models.review.answers import starting_from
+from models.review.answers import Changes, seeds_of, starting_from
 from models.settings import StoryboardOptions, read_story, with_environment
 from tasks.checks import check
 from tasks.frames import SPARE_RETRIES, generate_frame
@@ -63,6 +60,7 @@ THREADS: Any = ThreadPoolTaskRunner(max_workers=MAX_FRAMES + 2)
 
 
 @flow(name="storyboard", flow_run_name=_name, task_runner=THREADS)
+@failing_in_words
 def storyboard(
     story: Annotated[str, Field(min_length=1, max_length=STORY_MAX_CHARACTERS)],
     options: StoryboardForm = UNSET,
@@ -78,51 +76,35 @@ def storyboard(
         The storyboard's directory.
     """
     tale, options, clock = read_story(story), with_environment(options), Clock()
-    review = Review(options)
+    review = Review(options, clock)
     with clock.stage("checks"):
         check(options)
-    board = review.begin(clock.started)
+    board = review.begin()
     with telling(board):
-        loading = None if review.is_open("scenes") else start_loading(options)
+        with clock.stage("weights"):
+            adapters = fetch_weights(options)
+        load = partial(load_models.submit, options, adapters, str(flow_run.id), return_state=False)
+        loading = None if review.is_open("scenes") else load()
         with clock.stage("scenes"):
-            breakdown = review.scenes(lambda: write_scenes(tale, options, board))
-        if review.is_open("scenes"):
-            with clock.stage("review of the scenes"):
-                breakdown = review.approve_scenes(breakdown, board)
+            written = review.scenes(lambda: write_scenes(tale, options, board))
+        breakdown = review.approve_scenes(written, board)
         with clock.stage("prompts"):
             prompts = refine_prompts(breakdown, options, board)
-        with clock.stage("weights and models"):
-            render_config = loaded(loading or start_loading(options))
+        with clock.stage("models"):
+            render_config: RenderConfig = (loading or load()).result()
 
-        def paint() -> list[FrameResult]:
+        def paint(changes: Changes, anew: bool = False) -> list[FrameResult]:
             with clock.stage("frames"):
-                anew = options.refresh and not review.memory.painted
-                return paint_frames(render_config, review.reword(prompts, board), options, board, review.seeds, anew)
+                reworded = reword_prompts(prompts, changes, options, board)
+                return paint_frames(render_config, reworded, options, board, seeds_of(changes), anew)
 
-        def run() -> Run:
-            return describe_run(render_config, clock, review.memory.started)
+        def report_of(results: list[FrameResult]) -> Report:
+            return build_report(breakdown, results, options, describe_run(render_config, clock, review.started))
 
-        results = paint()
-        while review.is_open("frames"):
-            with clock.stage("review of the frames"):
-                redo = review.approve_frames(build_report(breakdown, results, options, run()), results, board)
-            results = paint() if redo else results
-        report = write_report(breakdown, results, options, run(), board)
+        results = paint(review.changes, anew=options.refresh and not review.has_painted)
+        results = review.approve_frames(results, paint, report_of, board)
+        report = write_report(report_of(results), board)
     return completed(str(board), outcome(report))
-
-
-def start_loading(options: StoryboardOptions) -> tuple[PrefectFuture[Any], PrefectFuture[Any]]:
-    """Fetch the weights and then load the models, while something else is done."""
-    fetching = fetch_weights.submit(options)
-    return fetching, load_models.submit(options, fetching, str(flow_run.id), return_state=False)
-
-
-def loaded(loading: tuple[PrefectFuture[Any], PrefectFuture[Any]]) -> RenderConfig:
-    """The render config, once the models are loaded."""
-    fetching, render_config = loading
-    fetching.result()  # where it failed this tells why; what waited for it only tells that it never began
-    found: RenderConfig = render_config.result()
-    return found
 
 
 def describe_run(render_config: RenderConfig, clock: Clock, started: datetime) -> Run:
@@ -174,20 +156,3 @@ def paint_frames(
             again = job(prompts[number - 1], first, render_config.for_one(), earlier=earlier, repaint=False)
             results[number - 1] = frame(again, board)
     return results
-
-
-@dataclass
-class Clock:
-    """When a run started, and how long it waited for each stage."""
-
-    started: datetime = field(default_factory=lambda: datetime.now().astimezone())
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time a stage; one that is gone through again takes longer."""
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - began, 3)

@@ -23,7 +23,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.logs import prepare_logs
-from flows.outcome import completed, run_name
+from flows.outcome import completed, failing_in_words, run_name
 from flows.storyboard import storyboard
 from models.book.index import Chapter
 from models.book.stories import AtOnce, failed, made, require_all
@@ -46,6 +46,7 @@ def _name() -> str:
 
 
 @flow(name="storybook", flow_run_name=_name)
+@failing_in_words
 def storybook(
     stories: OptionalTexts = NO_STORIES,
     file: OptionalText = "",

@@ -21,7 +21,7 @@ from prefect.runtime import flow_run
 from pydantic import TypeAdapter
 
 from flows.logs import prepare_logs
-from flows.outcome import completed, run_name
+from flows.outcome import completed, failing_in_words, run_name
 from models.forms.form import UNSET, OptionalText
 from models.forms.training import TrainingForm
 from models.lora.configuration.accelerate_settings import read_accelerate_config
@@ -45,6 +45,7 @@ def _name() -> str:
 
 
 @flow(name="train-lora", flow_run_name=_name)
+@failing_in_words
 def train_lora(config: OptionalText = "", options: TrainingForm = UNSET) -> str:
     """Train a character from captioned pictures, choose its best checkpoint, and publish it.
 

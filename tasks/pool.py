@@ -107,8 +107,7 @@ def _outcome(chapter: Chapter, run: UUID, state: State[Any]) -> Chapter:
 
 def why(state: State[Any]) -> str:
     """What a run that did not complete says of it, in its own words."""
-    told = (state.message or "").removeprefix("Flow run encountered an exception: ")
-    return told or f"the run ended {state.name}"
+    return state.message or f"the run ended {state.name}"
 
 
 def _cancel(client: SyncPrefectClient, runs: dict[UUID, Chapter]) -> None:

@@ -10,10 +10,9 @@ from prefect.logging import get_run_logger
 
 from models.board.directory import REPORT_FILE, write_json
 from models.board.pages import report_markdown, score_rows, sheet_markdown, write_sheet
-from models.board.report import Report, Run, build_report, summary_lines
+from models.board.report import Report, summary_lines
 from models.frames.generate import near_copies
-from models.records import FrameResult, SceneBreakdown
-from models.settings import StoryboardOptions
+from models.records import FrameResult
 from tasks.artifacts import show_page, show_table
 from tasks.retries import RETRYING
 
@@ -36,15 +35,12 @@ def show_board(report: Report, sheet: Image.Image) -> str:
 
 
 @task(name="report", **RETRYING)
-def write_report(
-    breakdown: SceneBreakdown, results: list[FrameResult], options: StoryboardOptions, run: Run, board: Path
-) -> Report:
+def write_report(report: Report, board: Path) -> Report:
     """Contact sheet and report.json, which is written last and marks the board as finished.
 
     Raises:
         StorageError: the board cannot be written.
     """
-    report = build_report(breakdown, results, options, run)
     sheet = write_sheet(report, board)
     show_page("report", report_markdown(report, board), "What was made, and how")
     show_board(report, sheet)

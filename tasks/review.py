@@ -26,7 +26,7 @@ from models.board.pages import report_markdown, write_sheet
 from models.board.report import Report
 from models.errors import InputError, RunStopped
 from models.records import FramePrompt, SceneBreakdown
-from models.review.answers import FrameChange, FrameWish, Subject, edits, with_problem
+from models.review.answers import Changes, FrameWish, Subject, edits, with_problem
 from models.settings import StoryboardOptions
 from tasks.artifacts import show_page
 from tasks.report import show_board
@@ -161,7 +161,7 @@ def show_frames(report: Report, board: Path) -> str:
 
 
 @task(name="reword prompts", **RETRYING)
-def keep_prompts(prompts: list[FramePrompt], changes: dict[int, FrameChange], board: Path) -> None:
+def keep_prompts(prompts: list[FramePrompt], changes: Changes, board: Path) -> None:
     """Write the prompts, some of them in a person's words, into the board.
 
     Raises:

@@ -18,6 +18,7 @@ from models.records import Adapter, Weights
 from models.s3.adapters import fetch_adapter
 from models.secrets.keys import Keys
 from models.settings import StoryboardOptions
+from models.storage.adapters import is_s3
 from models.storage.content_store import Store
 from tasks.progress import InQuarters
 from tasks.retries import RETRYING
@@ -29,12 +30,18 @@ CHECKPOINTS = "checkpoints"
 def fetch_weights(options: StoryboardOptions) -> list[Adapter]:
     """The character LoRA and others from S3, folders or the profile; empty where there are none.
 
+    A LoRA from S3 is judged here: the checks, which fetch nothing, have judged the local ones only.
+
     Raises:
-        StorageError, WeightsInvalid: see `models.errors`.
+        StorageError, WeightsInvalid, AdapterMismatch: see `models.errors`.
     """
+    from models.diffusion.adapter_fit import judge
+
     cache, adapters = Path(options.output_dir) / CHECKPOINTS, []
     for lora in loras_of(options):
         found = fetch_adapter(lora.source, cache_dir=cache, keys=Keys(), progress=InQuarters("LoRA"))
+        if is_s3(lora.source):
+            judge(Path(found.path), options.get_profile().base)
         get_run_logger().info("LoRA %s, fingerprint %s", found.source, found.fingerprint[:12])
         adapters.append(
             found.model_copy(update={"source": shown_source(found.source), "strength": lora.strength}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import inspect
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -208,7 +209,7 @@ def test_an_answer_that_never_comes_ends_the_run_in_one_line(
 
 def test_where_nobody_can_answer_a_review_is_refused_at_once(stage: Stage) -> None:
     with temporary_settings({PREFECT_API_URL: None}), pytest.raises(InputError) as refused:
-        storyboard.fn(STORY, stage.options(review="scenes"))
+        inspect.unwrap(storyboard.fn)(STORY, stage.options(review="scenes"))
     words = str(refused.value)
     assert "\n" not in words
     assert all(part in words for part in ("review scenes", "PREFECT_API_URL", "make up", "--review none"))

@@ -74,7 +74,7 @@ def test_the_report_tells_everything(told: Ran) -> None:
     assert report["min_consistency"] == min(similarity[1:])
     assert 0.5 <= min(similarity[1:]) < 1
     assert report["weak_frames"] == []
-    assert set(report["seconds"]) == {"checks", "scenes", "prompts", "weights and models", "frames"}
+    assert set(report["seconds"]) == {"checks", "weights", "scenes", "prompts", "models", "frames"}
 
 
 def test_each_picture_carries_its_recipe(told: Ran) -> None:

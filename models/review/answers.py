@@ -7,7 +7,7 @@ and nothing is paid for twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -54,6 +54,10 @@ class FrameChange(Record):
     """The whole prompt, or None for the scene's."""
 
 
+Changes = dict[int, FrameChange]
+"""What people wanted otherwise, by frame."""
+
+
 class Memory(Record):
     """What a reviewed run remembers."""
 
@@ -64,8 +68,7 @@ class Memory(Record):
     """As they were written, and then as they were approved."""
     shown: SceneBreakdown | None = None
     """What the form with the scenes held at first, which an answer without values means."""
-    changes: dict[int, FrameChange] = Field({})
-    """What people wanted otherwise, by frame."""
+    changes: Changes = Field({})
     painted: bool = False
     """Whether all frames were painted once."""
     approved: tuple[Subject, ...] = ()
@@ -132,9 +135,9 @@ def edits(written: SceneBreakdown, approved: SceneBreakdown) -> Iterator[str]:
 def change_frames(
     wishes: Sequence[FrameWish],
     results: Sequence[FrameResult],
-    changes: Mapping[int, FrameChange],
+    changes: Changes,
     count_tokens: Callable[[str], int],
-) -> dict[int, FrameChange]:
+) -> Changes:
     """All changes, these wishes and the earlier ones.
 
     Args:
@@ -174,9 +177,7 @@ def _change(wish: FrameWish, result: FrameResult, earlier: FrameChange | None) -
     return FrameChange(seed=seed, prompt=wish.prompt or (earlier.prompt if earlier else None))
 
 
-def reword(
-    prompts: Sequence[FramePrompt], changes: Mapping[int, FrameChange], count_tokens: Callable[[str], int]
-) -> list[FramePrompt]:
+def reword(prompts: Sequence[FramePrompt], changes: Changes, count_tokens: Callable[[str], int]) -> list[FramePrompt]:
     """The prompts, in a person's words where there are such."""
 
     def words(old: FramePrompt) -> FramePrompt:
@@ -186,6 +187,11 @@ def reword(
         return old.model_copy(update={"prompt": change.prompt, "tokens": count_tokens(change.prompt), "cut": ()})
 
     return [words(prompt) for prompt in prompts]
+
+
+def seeds_of(changes: Changes) -> dict[int, int]:
+    """First seeds that people chose, by frame."""
+    return {number: change.seed for number, change in changes.items()}
 
 
 def starting_from(render_config: RenderConfig, number: int, seed: int | None) -> RenderConfig:
