@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -44,7 +44,7 @@ class Ran:
     @property
     def board(self) -> Path:
         """Its directory; raises what the flow raised."""
-        return Path(self.state.result())  # type: ignore[arg-type]  # a finished flow's result is no coroutine
+        return Path(self.state.result())
 
     @property
     def report(self) -> Report:
@@ -87,7 +87,7 @@ class Ran:
         """What the dashboard shows of the run, by key; of several with one key the newest."""
         with get_client(sync_client=True) as client:
             filters = FlowRunFilter(id=FlowRunFilterId(any_=[self.run_id]))
-            found = cast(list[Artifact], client.read_artifacts(flow_run_filter=filters))
+            found = client.read_artifacts(flow_run_filter=filters)
         return {artifact.key: artifact for artifact in sorted(found, key=_created)}
 
 

@@ -73,7 +73,8 @@ def vae_tensors(folder: Path) -> Tensors:
 
 
 def _weights(folder: Path) -> Tensors:
-    return load_file(folder / "diffusion_pytorch_model.safetensors")
+    tensors: Tensors = load_file(folder / "diffusion_pytorch_model.safetensors")
+    return tensors
 
 
 def _unet(own: Tensors, layers: int) -> Tensors:

@@ -78,7 +78,8 @@ def save(folder: Path, tensors: Flat, metadata: dict[str, str] | None = None, na
 def kohya(folder: Path, lora: Tensors) -> Flat:
     """The tensors of a kohya file, to be changed."""
     folder.mkdir(parents=True, exist_ok=True)
-    return load_file(as_kohya(folder, lora))
+    tensors: Flat = load_file(as_kohya(folder, lora))
+    return tensors
 
 
 def renamed(tensors: Flat, change: Callable[[str], str]) -> Flat:

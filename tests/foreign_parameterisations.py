@@ -37,7 +37,7 @@ class Known:
         seen = min(sigma, float(self.sigmas[-1]))
         time = (self.sigmas - seen).abs().argmin()
         scaled = noisy / math.sqrt(sigma**2 + 1)
-        noise = self.forward(scaled, time, **words)[0]
+        noise: Tensor = self.forward(scaled, time, **words)[0]
         return scaled * math.sqrt(seen**2 + 1) - seen * noise
 
 

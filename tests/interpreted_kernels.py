@@ -123,14 +123,14 @@ def paint(unet: Any, controlnet: Any, vae: Any) -> dict[str, Tensor]:
 def compare_models() -> None:
     models = load()
     before = paint(*models)
-    working, fused.kernels.geglu = fused.kernels.geglu, broken  # type: ignore[assignment]
+    working, differentiable.geglu = differentiable.geglu, broken
     for model in models:
         try:
             fused.fuse(model)
         except ZeroDivisionError:
             continue
         raise AssertionError("a kernel that fails was not noticed")
-    fused.kernels.geglu = working
+    differentiable.geglu = working
     FOUND["after a kernel that fails"] = sum(bool((paint(*models)[name] != before[name]).any()) for name in before)
     blocks = sum(
         isinstance(module, ResnetBlock2D | Transformer2DModel) for model in models for module in model.modules()
@@ -189,15 +189,15 @@ def compare_failures() -> None:
     (plain,) = painter.paint(models, [request])
     names = {"unet": "geglu", "vae": "group_norm"}
     for part, kernel in names.items():
-        working = getattr(fused.kernels, kernel)
+        working = getattr(differentiable, kernel)
         fused.fuse(getattr(models.plain, part))
-        setattr(fused.kernels, kernel, broken)
+        setattr(differentiable, kernel, broken)
         (again,) = painter.paint(models, [request])
         FOUND[f"painted again after the {part}'s kernel failed"] = float(again.image.tobytes() == plain.image.tobytes())
         painter.paint(models, [request])
         FOUND[f"warnings of the {part}'s kernel"] = len(warnings.told)
         FOUND[f"blocks of the {part} still on kernels"] = fused.unfuse(getattr(models.plain, part))
-        setattr(fused.kernels, kernel, working)
+        setattr(differentiable, kernel, working)
         warnings.told.clear()
         models.failures.clear()
     compare_other_failures(models, request, warnings)
@@ -214,14 +214,14 @@ def compare_other_failures(models: loading.Models, request: PaintRequest, warnin
     def exhaust(*_: Any, **__: Any) -> Tensor:
         raise torch.OutOfMemoryError
 
-    working, fused.kernels.group_norm = fused.kernels.group_norm, exhaust  # type: ignore[assignment]
+    working, differentiable.group_norm = differentiable.group_norm, exhaust
     kept = []
     for wrong, report in ((OutOfMemory, None), (LookupError, stop)):
         try:
             painter.paint(models, [request], report)
         except wrong:
             kept.append(len(models.failures) + len(warnings.told))
-        fused.kernels.group_norm = working
+        differentiable.group_norm = working
     FOUND["failures that are no kernel's"] = float(kept == [0, 0] and fused.unfuse(vae) == blocks)
 
 

@@ -38,7 +38,7 @@ def running() -> Iterator[str]:
         for path in (folder, folder / "password"):
             shutil.chown(path, user)
     home = folder / "data"
-    made = [program("initdb"), "--pgdata", home, "--username=prefect", "--auth=scram-sha-256"]
+    made = [program("initdb"), "--pgdata", str(home), "--username=prefect", "--auth=scram-sha-256"]
     subprocess.run([*made, f"--pwfile={folder / 'password'}"], user=user, check=True, capture_output=True)
     quick = ["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"]
     with (folder / "server.log").open("wb") as log:

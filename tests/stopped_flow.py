@@ -61,7 +61,7 @@ def _stand_still(painting: Path, output: Path) -> None:
             left.wait()
         return paint_together(setup, request, stop if number == 4 else on_progress)
 
-    storyboard.paint_frames, batcher.paint_together = watched, patient
+    vars(storyboard)["paint_frames"], vars(batcher)["paint_together"] = watched, patient
 
 
 # A shell starts what runs in its background with Ctrl-C ignored, and tests may run there.

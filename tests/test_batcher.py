@@ -6,6 +6,7 @@ import contextvars
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any
 
 import pytest
 import tiny_models
@@ -74,8 +75,10 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield own
 
 
-def seed_of(painting: Painting) -> object:
-    return painting.image.getpixel((0, 0))
+def seed_of(painting: Painting) -> int:
+    seed = painting.image.getpixel((0, 0))
+    assert isinstance(seed, int | float)
+    return round(seed)
 
 
 def hold(studio: Studio, pool: ThreadPoolExecutor) -> Future[Painting]:
@@ -116,7 +119,7 @@ def test_a_batch_that_does_not_fill_is_painted_after_lingering(studio: Studio, m
 
 def test_unlike_requests_do_not_share_a_batch(studio: Studio, pool: ThreadPoolExecutor) -> None:
     first = hold(studio, pool)
-    kinds = [{"steps": 3}, {"steps": 4}, {"guidance": 1.0}, {"negative_prompt": "a horse"}]
+    kinds: list[dict[str, Any]] = [{"steps": 3}, {"steps": 4}, {"guidance": 1.0}, {"negative_prompt": "a horse"}]
     futures = [pool.submit(paint_together, setup(batch_size=2), request(seed, **kinds[seed % 4])) for seed in range(8)]
     wait_for_waiting(8)
     studio.may_paint.set()

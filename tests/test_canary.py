@@ -145,11 +145,12 @@ def test_nothing_that_people_write_is_fetched(pages_server: str, browse: Browse,
     tag = "first" if ui == FIRST else "second"
     with listening() as (canary, asked), runs_on(pages_server):
         words = traps(canary)
-        shown = flow(show, name="canary", flow_run_name=lambda: words)(f"canary-{tag}", words, grid, return_state=True)
+        canary_flow = flow(name="canary", flow_run_name=lambda: words)(show)
+        shown = canary_flow(f"canary-{tag}", words, grid, return_state=True)
         look_at_all(browse, pages_server, ui, f"canary-{tag}-", str(shown.state_details.flow_run_id))
         assert asked == []
         # What is not escaped is fetched, so that the canary does hear.
-        control = flow(show_raw, name="control")(f"control-{tag}", words, return_state=True)
+        control = flow(name="control")(show_raw)(f"control-{tag}", words, return_state=True)
         run = str(control.state_details.flow_run_id)
         look_at_all(browse, pages_server, ui, f"control-{tag}", run, lambda: "/md" in asked)
         assert "/md" in asked

@@ -67,7 +67,7 @@ def test_what_a_file_changed_is_counted_and_logged(
 def test_a_lora_of_all_layers_reaches_convolutions_and_embeddings(
     spelling: Callable[[str], str], parts: dict[str, Any], tmp_path: Path
 ) -> None:
-    wanted, tensors = weights(parts), {}
+    wanted, tensors = weights(parts), dict[str, torch.Tensor]()
     for module, (down, up) in foreign_loras.wide_lora(parts["unet"]).items():
         stem = flat_name(spelling(module))
         tensors |= {f"{stem}.lora_down.weight": down, f"{stem}.lora_up.weight": up, f"{stem}.alpha": torch.tensor(1.0)}
@@ -81,7 +81,8 @@ def test_a_lora_of_all_layers_reaches_convolutions_and_embeddings(
 def through(core: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """sum over i, j of core[i, j] * first[i, output] * second[j, input], one product after the other."""
     outputs = torch.tensordot(first.T, core, 1)
-    return torch.tensordot(second.T, outputs, ([1], [1])).transpose(0, 1)
+    product: torch.Tensor = torch.tensordot(second.T, outputs, ([1], [1])).transpose(0, 1)
+    return product
 
 
 def other_kinds() -> dict[str, tuple[str, dict[str, torch.Tensor], torch.Tensor]]:

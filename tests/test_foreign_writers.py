@@ -68,7 +68,7 @@ def has_system(request: dict[str, Any]) -> bool:
 
 
 def cools(request: dict[str, Any]) -> bool:
-    return request.get("temperature", 1) != 1
+    return bool(request.get("temperature", 1) != 1)
 
 
 DETAIL = {"detail": [{"loc": ["body", "response_format"], "msg": "unsupported", "type": "value_error"}]}

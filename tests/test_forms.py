@@ -137,7 +137,7 @@ def test_no_text_may_hold_a_password(form: Form) -> None:
         if not (listed or value["type"] == "string") or {"enum", "pattern"} & value.keys():
             continue
         for address in ADDRESSES:
-            given = {name: [address] * 2 if listed else address}
+            given: dict[str, Any] = {name: [address] * 2 if listed else address}
             for sent in (given, *({group.key: given} for group in form.groups if group.key and name in group.options)):
                 assert not is_valid(sent, form.schema()), (name, address)
             with pytest.raises(ValidationError, match=r"holds a user or a password|valid target modules"):

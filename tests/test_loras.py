@@ -68,7 +68,7 @@ def loras_of(ran: Ran) -> tuple[LoraUse, ...]:
 
 
 def test_strength_and_further_loras_decide_what_is_painted_and_are_told(stage: Stage, tmp_path: Path) -> None:
-    own = tiny_loras.lora_by_part(tiny_loras.pipeline())
+    own = tiny_loras.lora_by_part(tiny_models.pipeline())
     aldar = str(tiny_loras.save_kohya(tmp_path / "aldar.safetensors", own))
     stem = flat_name("mid_block.attentions.0.proj_in")
     style = {f"{stem}.lora_down.weight": draw(2, 16), f"{stem}.lora_up.weight": draw(16, 2)}

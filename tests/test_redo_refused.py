@@ -12,7 +12,9 @@ from PIL import Image
 from redo_runs import WORDS, files, redo, refused, report_of
 
 import flows.redo_frame
+import tasks.checks
 from flows.commands.redo_frame import main, parse
+from models.board.directory import write_json
 from models.errors import StorageError
 from models.redo import replace
 from models.redo.plan import RedoOptions
@@ -24,7 +26,7 @@ board = redo_runs.board
 def test_a_write_that_fails_leaves_the_old_board_whole(
     board: Path, told: Ran, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    write = replace.write_json
+    write = write_json
 
     def full(folder: Path, file: str, value: Any) -> Path:
         if file == name:
@@ -61,7 +63,7 @@ def test_who_is_killed_between_the_renames_leaves_a_board_that_comes_back(board:
 
 
 def test_frames_redone_at_the_same_time_are_both_kept(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    check = flows.redo_frame.check
+    check = tasks.checks.check
 
     def meanwhile(options: Any) -> None:
         monkeypatch.setattr(flows.redo_frame, "check", check)
@@ -73,7 +75,7 @@ def test_frames_redone_at_the_same_time_are_both_kept(board: Path, monkeypatch: 
 
 
 def test_a_reference_that_was_redone_meanwhile_is_noticed(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    check = flows.redo_frame.check
+    check = tasks.checks.check
 
     def meanwhile(options: Any) -> None:
         monkeypatch.setattr(flows.redo_frame, "check", check)

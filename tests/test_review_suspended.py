@@ -17,6 +17,7 @@ from test_review import Question, client, with_second_scene, written
 from flows.storyboard import storyboard
 from models.board.markdown import escape
 from models.frames import generate
+from models.frames.generate import FrameJob
 
 __all__ = ["client", "written"]
 
@@ -57,9 +58,12 @@ def test_a_deployments_run_ends_while_it_waits_and_goes_on_in_its_directory(
     stage.run()
     written.clear()
     painted, paint = list[int](), generate._paint_candidate
-    monkeypatch.setattr(
-        generate, "_paint_candidate", lambda job, *rest: painted.append(job.number) or paint(job, *rest)
-    )
+
+    def noted(job: FrameJob, *rest: Any) -> Any:
+        painted.append(job.number)
+        return paint(job, *rest)
+
+    monkeypatch.setattr(generate, "_paint_candidate", noted)
     run = Deployed(client, stage, review="all", refresh=True)
     scenes = run.ask()
     assert (written, len(stage.boards())) == ([STORY], 2)

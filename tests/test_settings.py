@@ -244,7 +244,11 @@ def test_the_example_names_everything_that_may_be_set_and_every_default() -> Non
     found = {match[1]: match[2] for line in lines if (match := re.fullmatch(r"# ([A-Z_]+)=(.*)", line))}
     options = {PREFIX + name.upper(): field.get_default() for name, field in StoryboardOptions.model_fields.items()}
     assert found.keys() == {name.upper() for name in Keys.model_fields} | options.keys()
-    shown = {tuple: list, bool: lambda value: str(value).lower(), type(None): lambda _: ""}
+    shown: dict[type, Callable[[Any], object]] = {
+        tuple: list,
+        bool: lambda value: str(value).lower(),
+        type(None): lambda _: "",
+    }
     for name, default in options.items():
         assert found[name] == str(shown.get(type(default), str)(default)), name
     assert all(line.startswith("#") or not line for line in lines)

@@ -77,7 +77,7 @@ def layout(profile: Profile) -> Configs:
 
 def test_marks_of_velocity_are_heeded(tiny_world: Profile, tmp_path: Path) -> None:
     folder = Path(tiny_world.base.source)
-    marks = {"v_pred": torch.zeros(1), "ztsnr": torch.zeros(1)}
+    marks: dict[str, Any] = {"v_pred": torch.zeros(1), "ztsnr": torch.zeros(1)}
     file = single_file(folder, tmp_path / "v.safetensors", **marks)
     scheduler = configs_of_base(file, layout(tiny_world))["scheduler"]
     assert (scheduler["prediction_type"], scheduler["rescale_betas_zero_snr"]) == ("v_prediction", True)

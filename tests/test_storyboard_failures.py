@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import tiny_loras
+import tiny_models
 import torch
 from flow_runs import STORY, Ran, Stage
 from openai_server import Reply, completion, failure, serving
@@ -116,7 +117,7 @@ def test_a_lora_of_another_base_is_told_by_its_header_before_the_writer_is_asked
 
 def whole() -> tiny_loras.Tensors:
     """A LoRA of the tiny base."""
-    return tiny_loras.lora_by_part(tiny_loras.pipeline())
+    return tiny_loras.lora_by_part(tiny_models.pipeline())
 
 
 @pytest.mark.parametrize("text", ["", "  \n\t ", "а" * 2001], ids=["empty", "blank", "2001 letters"])

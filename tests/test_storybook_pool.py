@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import json
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.deployments import run_deployment
 from prefect.flow_engine import run_flow
 
 from flows.storyboard import storyboard
@@ -105,7 +107,7 @@ def test_a_book_that_holds_the_only_slot_says_so(stage: Stage, worker: Worker) -
     inner = deploy(storyboard, "narrow", {}, "narrow")
     options = stage.options(frames=1).model_dump(mode="json", exclude_unset=True)
     outer = deploy(storybook, "narrow", {"stories": TALES, "options": options, "deployment": inner}, "narrow")
-    run = pool.run_deployment(outer, timeout=60, poll_interval=0.1)
+    run = run_deployment(outer, timeout=60, poll_interval=0.1)
     assert isinstance(run, FlowRun)
     assert run.state is not None
     assert "this run holds the only slot of the work pool 'narrow', which storyboard/narrow needs" in str(
@@ -121,7 +123,7 @@ def test_an_interruption_cancels_the_runs_that_are_at_work(stage: Stage, monkeyp
         assert len(scheduled()) == 2
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pool.time, "sleep", interrupt)
+    monkeypatch.setattr(time, "sleep", interrupt)
     with pytest.raises(KeyboardInterrupt):
         next(pool.made_on_the_pool(chapters, stage.options(), deployment, 2))
     assert scheduled() == []

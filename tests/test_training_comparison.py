@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -255,7 +256,7 @@ def test_broken_paintings_lose_to_anything_whole() -> None:
         ({"image_similarity": 0.9}, "(the bare base: 0.600)"),
     ],
 )
-def test_the_advice_follows_what_was_measured(changes: dict[str, float], advice: str) -> None:
+def test_the_advice_follows_what_was_measured(changes: dict[str, Any], advice: str) -> None:
     _, reason = choose([row(**changes)], REFERENCES)
     assert reason.endswith(advice)
     assert ("higher" in reason) == ("higher" in advice)

@@ -88,7 +88,7 @@ def ended_lines(ran: Ran) -> str:
 
 def test_it_ends_with_the_place_of_a_whole_publication(trained: Ran) -> None:
     assert trained.state.is_completed(), trained.state.message
-    folder = Path(trained.state.result())  # type: ignore[arg-type]
+    folder = Path(trained.state.result())
     assert folder == trained.output.parent / "published/tiny_hero"
     names = {path.name for path in folder.iterdir()}
     assert {"README.md", "manifest.json", "tiny_hero.safetensors", "unet_lora"} <= names

@@ -71,11 +71,13 @@ def peers_loss(lora_model: LoraModel, batch: Batch, captions: list[str], gamma: 
     added = {"time_ids": batch.time_ids, "text_embeds": pooled}
     predicted = unet(noisy, batch.timesteps, hidden, added_cond_kwargs=added, return_dict=False)[0]
     if gamma is None:
-        return functional.mse_loss(predicted.float(), batch.noise.float(), reduction="mean")
+        plain: torch.Tensor = functional.mse_loss(predicted.float(), batch.noise.float(), reduction="mean")
+        return plain
     snr = compute_snr(scheduler, batch.timesteps)
     weights = torch.stack([snr, gamma * torch.ones_like(batch.timesteps)], dim=1).min(dim=1)[0] / snr
     loss = functional.mse_loss(predicted.float(), batch.noise.float(), reduction="none")
-    return (loss.mean(dim=list(range(1, len(loss.shape)))) * weights).mean()
+    weighted: torch.Tensor = (loss.mean(dim=list(range(1, len(loss.shape)))) * weights).mean()
+    return weighted
 
 
 def captions_of(job: Job, place: Place) -> list[str]:

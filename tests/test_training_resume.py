@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_models
@@ -22,7 +23,13 @@ from models.profiles import PROFILES, ROOT, Profile
 
 tiny_world = tiny_models.tiny_world
 pytestmark = pytest.mark.usefixtures("tiny_world")
-ALL = {"ema_decay": 0.9, "dropout": 0.3, "caption_dropout": 0.3, "random_flip": True, "noise_offset": 0.1}
+ALL: dict[str, Any] = {
+    "ema_decay": 0.9,
+    "dropout": 0.3,
+    "caption_dropout": 0.3,
+    "random_flip": True,
+    "noise_offset": 0.1,
+}
 """Everything that draws something at random."""
 
 

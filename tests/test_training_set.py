@@ -18,6 +18,7 @@ from models.errors import DatasetInvalid, InputError
 from models.language.prompts import token_counter
 from models.lora.data import dataset
 from models.lora.data.dataset import read_set
+from models.lora.data.pictures import open_picture
 from models.lora.options import TrainingOptions
 from models.lora.records import TrainingSet
 from models.profiles import ROOT
@@ -275,8 +276,13 @@ def test_each_picture_is_decoded_once_and_progress_told(tmp_path: Path, monkeypa
     prior = tmp_path / "prior"
     draw(prior / "p.png", 7)
     (prior / "p.txt").write_text("a man")
-    opened, told, open_picture = [], [], dataset.open_picture
-    monkeypatch.setattr(dataset, "open_picture", lambda file: opened.append(file.name) or open_picture(file))
+    opened, told = list[str](), list[tuple[int, int]]()
+
+    def noted(file: Path) -> Image.Image:
+        opened.append(file.name)
+        return open_picture(file)
+
+    monkeypatch.setattr(dataset, "open_picture", noted)
     options = TrainingOptions(train_data_dir=str(own), prior_data_dir=str(prior), resolution=64, trigger="hero")
     read_set(options, count_words, progress=lambda done, total: told.append((done, total)))
     assert opened == ["0.png", "1.png", "2.png", "p.png"]

@@ -11,6 +11,7 @@ from training_runs import draw_pictures
 from flows.commands.training import check, parse
 from models.errors import StoryboardError
 from models.lora.data import dataset
+from models.lora.data.pictures import open_picture
 from models.lora.options import TrainingOptions
 
 
@@ -46,7 +47,7 @@ def test_a_wrong_set_is_told_before_the_run(make: Callable[[Path], str]) -> None
 
 def test_two_pictures_are_enough_and_each_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    real = dataset.open_picture
+    real = open_picture
 
     def noted(path: Path) -> object:
         opened.append(path.name)

@@ -46,7 +46,8 @@ def test_a_frame_says_what_a_picture_is_for(tmp_path: Path) -> None:
         """The middle line of a frame's upper edge."""
         x, y = 6 + 66 * column, 6 + 66 * row
         assert np.abs(pixels[y + 10 : y + 50, x + 10 : x + 50] - PICTURE_COLOUR).max() < 25
-        return pixels[y + 1, x + 10 : x + 50].mean(axis=0)
+        edge: np.ndarray = pixels[y + 1, x + 10 : x + 50].mean(axis=0)
+        return edge
 
     assert np.abs(frame(0, 0) - CLAY).max() < 40
     assert np.abs(frame(0, 1) - RULE).max() < 40
