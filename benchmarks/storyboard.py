@@ -106,13 +106,13 @@ class Ours:
         Returns:
             The frames, and seconds of either stage.
         """
-        studio = self._studio(folder / "store", steps or self.steps)
+        config = self._render_config(folder / "store", steps or self.steps)
         board = folder / "board"
         board.mkdir(parents=True)
 
         def frame(number: int, reference: FrameResult | None) -> FrameResult:
             earlier = () if reference is None else (reference.file,)
-            own = studio.for_one() if reference is None else studio
+            own = config.for_one() if reference is None else config
             job = FrameJob(render_config=own, prompt=self._prompt(number), reference=reference, earlier=earlier)
             result = generate(job)
             place_frame(board, result)
@@ -156,7 +156,7 @@ class Ours:
         prompt = f"{profile.trigger} {action}, {profile.style}"
         return FramePrompt(scene=scene, prompt=prompt, negative_prompt=profile.negative_prompt, tokens=77)
 
-    def _studio(self, store: Path, steps: int) -> RenderConfig:
+    def _render_config(self, store: Path, steps: int) -> RenderConfig:
         profile = self.profile
         return RenderConfig(
             setup=self.setup,

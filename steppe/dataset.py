@@ -35,7 +35,7 @@ STRANGERS = 1 / 3
 """Share of the drawings, the last ones, that show strangers."""
 HERO_SEED = 5 * 10**8
 """Drawings from this seed on have Aldar in them; only the classifier ever sees them."""
-HELD_OUT_SEED = 10**9
+VALIDATION_SEED = 10**9
 """Drawings from this seed on are never trained on."""
 _CHUNK = 250
 
@@ -111,7 +111,7 @@ def _draw_chunk(job: tuple[Path, int, int, int, int]) -> list[list[str]]:
     pictures, edges, truth = (
         np.lib.format.open_memmap(folder / f"{name}.npy", mode="r+") for name in ("pictures", "edges", "truth")
     )
-    random_one = random_hero_scene if HERO_SEED <= first_seed < HELD_OUT_SEED else random_scene
+    random_one = random_hero_scene if HERO_SEED <= first_seed < VALIDATION_SEED else random_scene
     captions = []
     for row in range(start, end):
         rng = random.Random(first_seed + row)

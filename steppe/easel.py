@@ -23,7 +23,7 @@ from models.records import Adapter
 from models.s3.adapters import fetch_adapter
 from models.secrets.keys import Keys
 from steppe.classifier import Classifier, load_classifier, verdicts
-from steppe.held_out import Case, aldars, everybody
+from steppe.validation_scenes import Case, aldars, everybody
 
 BATCH = 4
 SETS = {

@@ -24,10 +24,10 @@ from steppe.classifier import HEADS, UNKNOWN
 from steppe.dataset import truth_row
 from steppe.easel import SETS, Easel, Painted, tell, write_sheets
 from steppe.flaws import anomaly_figures
-from steppe.held_out import Case, everybody, head_boxes, heroes
 from steppe.measures import Figure, psnr, share
 from steppe.objectives import to_floats
 from steppe.pairs import clip_figures, threshold_figures
+from steppe.validation_scenes import Case, everybody, head_boxes, heroes
 from steppe.world import ATTRIBUTES
 
 PICTURES, DRAWINGS = 144, 304
@@ -199,7 +199,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="painted without the LoRA; half as many for each of three other sets (default: %(default)s)",
     )
     parser.add_argument(
-        "--drawings", type=int, default=DRAWINGS, help="held-out drawings a measurement (default: %(default)s)"
+        "--drawings", type=int, default=DRAWINGS, help="validation drawings a measurement (default: %(default)s)"
     )
     parser.add_argument("--only", action="append", choices=list(MEASURES), help="only this; may be given again")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")

@@ -16,8 +16,8 @@ from torch import Tensor
 from models.vision.clip import ClipScorer, load_scorer
 from steppe.aldar import random_aldar_scene
 from steppe.easel import Easel, tell
-from steppe.held_out import PAIRS, Case, aldars, everybody
 from steppe.measures import Figure, separation, share, spread
+from steppe.validation_scenes import PAIRS, Case, aldars, everybody
 from steppe.world import Person, Scene, random_person, random_scene
 
 CHOICES = 8
@@ -25,7 +25,7 @@ Make = Callable[[random.Random], Scene]
 
 
 def clip_figures(easel: Easel, drawings: int) -> list[Figure]:
-    """Figures on held-out drawings: who is who, whose caption is whose, and how the cosines spread."""
+    """Figures on validation drawings: who is who, whose caption is whose, and how the cosines spread."""
     scorer = load_scorer(easel.profile, easel.device)
     similarity = [*_people(scorer, drawings), *_aldar(scorer, drawings)]
     tell("  drawings compared with each other")
@@ -164,7 +164,7 @@ def _spreads(group: str, what: str, pictures: Tensor, texts: Tensor) -> list[Fig
 
 
 def _consistency(group: str, what: str, heroes: Tensor, others: Tensor) -> list[Figure]:
-    """Likeness of Aldar to himself in other scenes, and to pictures of others, any scene."""
+    """Image similarity of Aldar to himself in other scenes, and to pictures of others, any scene."""
     count = min(len(heroes), len(others))
     same = _cosines(heroes, heroes.roll(1, dims=0))
     different = _cosines(heroes[:count], others[:count])

@@ -1,4 +1,4 @@
-"""Drawings and captions that nothing was trained on, from fixed seeds: what the figures are taken on."""
+"""Drawings and captions for measuring, from fixed seeds. Nothing was trained on them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import numpy as np
 
 from steppe.aldar import aldar_scenes, random_aldar_scene
 from steppe.captions import caption_with_truth
-from steppe.dataset import HELD_OUT_SEED, random_hero_scene
+from steppe.dataset import VALIDATION_SEED, random_hero_scene
 from steppe.draw import draw
 from steppe.world import HATS, Scene, attributes, random_scene
 
-_EVERYBODY, _ALDAR, _HEROES, PAIRS = (HELD_OUT_SEED + part * 10**6 for part in range(4))
+_EVERYBODY, _ALDAR, _HEROES, PAIRS = (VALIDATION_SEED + part * 10**6 for part in range(4))
 """First seeds of the kinds of cases, a million apart."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A held-out scene with its drawing and its caption."""
+    """A validation scene with its drawing and its caption."""
 
     scene: Scene
     seed: int

@@ -20,6 +20,6 @@ def check(options: StoryboardOptions) -> None:
         ChecksFailed: holds all that is wrong.
     """
     require(options, Keys())
-    for doubt in find_setting_warnings(options):
-        get_run_logger().warning(doubt)
+    for warning in find_setting_warnings(options):
+        get_run_logger().warning(warning)
     get_run_logger().info("all checks passed: profile %s, %s writer", options.profile, options.writer_name())

@@ -46,8 +46,8 @@ def prepare(redo: Redo, render_config: RenderConfig) -> FrameJob:
         InputError: they are not, or the prompt is too long.
     """
     job = prepare_frame(redo, render_config)
-    for doubt in redo.doubts:
-        get_run_logger().warning("%s", doubt)
+    for warning in redo.warnings:
+        get_run_logger().warning("%s", warning)
     trigger = redo.painting.get_profile().trigger
     if trigger not in job.prompt.prompt:
         get_run_logger().warning("the prompt has no %r, the word that Aldar was trained on", trigger)

@@ -167,17 +167,17 @@ def test_models_that_were_named_by_a_path_are_looked_for_there(tmp_path: Path, m
     assert (painting.vae, painting.controlnet) == (None, None)
 
 
-def test_a_board_of_an_earlier_version_doubts_its_sketch(tmp_path: Path) -> None:
+def test_a_board_of_an_earlier_version_warns_of_its_sketch(tmp_path: Path) -> None:
     board = write_board(tmp_path / "outputs", sketches={2: drawn(tmp_path)})
     forget_record(board)
-    (doubt,) = plan_redo(board, 2, RedoOptions()).doubts
-    assert doubt.startswith("Frame 2 is led by ")
-    assert plan_redo(board, 3, RedoOptions()).doubts == ()
-    assert plan_redo(board, 2, RedoOptions(sketch="none")).doubts == ()
+    (warning,) = plan_redo(board, 2, RedoOptions()).warnings
+    assert warning.startswith("Frame 2 is led by ")
+    assert plan_redo(board, 3, RedoOptions()).warnings == ()
+    assert plan_redo(board, 2, RedoOptions(sketch="none")).warnings == ()
 
 
 def test_a_board_of_an_earlier_version_that_never_says_how_edges_act_is_refused(tmp_path: Path) -> None:
-    given = {"sketches": {2: drawn(tmp_path), 3: drawn(tmp_path)}}
+    given: dict[str, Any] = {"sketches": {2: drawn(tmp_path), 3: drawn(tmp_path)}}
     board = write_board(tmp_path / "outputs", **given)
     assert job_of(board, 3, sketch="none").render_config.control_scale == PROFILES["steppe"].control_scale
     forget_record(board)

@@ -27,12 +27,12 @@ from models.storage.adapters import ADAPTER_FOLDERS
 from models.vision.clip import load_scorer, unload_scorer
 from steppe import aldar, card, dataset, draw, figures, material, pretrain, stages
 from steppe.classifier import HEADS, Classifier, load_classifier, save_classifier
-from steppe.easel import use_weights
-from steppe.held_out import aldars, everybody, head_boxes, heroes
+from steppe.easel import SETS, use_weights
 from steppe.material import Setup, unpack_edges
 from steppe.measures import Figure, best_split, psnr, roc_auc, share
 from steppe.objectives import same_person_loss
 from steppe.tokenizer import END, START, encode
+from steppe.validation_scenes import aldars, everybody, head_boxes, heroes
 from steppe.world import NONE, Person
 
 TINY = 8
@@ -69,7 +69,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def _train_lora(setup: Setup) -> None:
     """Two steps of the training flow's own training, its product put where the profile looks for it."""
     draw.write_images(setup.work / "images")
-    two = {"max_train_steps": 2, "checkpointing_steps": 2, "warmup_steps": 1, "rank": 64, "alpha": 32}
+    two: dict[str, Any] = {"max_train_steps": 2, "checkpointing_steps": 2, "warmup_steps": 1, "rank": 64, "alpha": 32}
     run(make_job(setup.work / "lora", setup.work / "images", profile="steppe", **two))
     for folder in ADAPTER_FOLDERS:
         shutil.copytree(setup.work / "lora" / "checkpoint-2" / folder, setup.out / "checkpoint-1000" / folder)
@@ -155,7 +155,7 @@ class TestFigures:
         assert {figure["group"] for figure in told["figures"]} == set(figures.MEASURES)
         printed = capsys.readouterr().out
         assert all(figure["name"] in printed for figure in told["figures"])
-        assert {path.stem for path in tmp_path.glob("*.png")} == {f"{name}_1" for name in figures.SETS}
+        assert {path.stem for path in tmp_path.glob("*.png")} == {f"{name}_1" for name in SETS}
         card.main(["--weights", str(trained), "--figures", str(out)])
         written = (trained / "README.md").read_text(encoding="utf-8")
         assert "python -m steppe.figures --pictures 4 --drawings 9" in written
@@ -229,7 +229,7 @@ class TestHeldOut:
     def test_cases_are_the_same_each_time_and_tell_the_truth(self) -> None:
         for case, again in zip(everybody(20), everybody(20), strict=True):
             assert (case.scene, case.text) == (again.scene, again.text)
-            assert case.seed >= dataset.HELD_OUT_SEED
+            assert case.seed >= dataset.VALIDATION_SEED
             assert NONE not in case.named.values()
 
     def test_aldars_are_aldars_and_heroes_are_not_all(self) -> None:

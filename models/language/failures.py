@@ -128,7 +128,7 @@ def _said(failure: Reply) -> str:
 
 
 def connection_error(error: BaseException, asked: Asked) -> WriterError:
-    """Why no answer came. What cannot be mended by waiting says so: it is not tried again."""
+    """Why no answer came. An error that waiting cannot help says so, and is not tried again."""
     at = asked.address
     for cause in _causes(error):
         reason = one_line(str(cause)) or type(cause).__name__

@@ -16,7 +16,7 @@ _OF_ANOTHER_KIND = re.compile(
     r"|api.?key|quota|billing|credit|content.?(policy|filter)|safety",
     re.IGNORECASE,
 )
-"""Refusals that asking in another form does not mend."""
+"""Refusals that no other form of the request avoids."""
 
 
 @dataclass(frozen=True)

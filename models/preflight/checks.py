@@ -62,7 +62,7 @@ def require(options: StoryboardOptions, keys: Keys) -> None:
 
 
 def find_problems(options: StoryboardOptions, keys: Keys) -> tuple[str, ...]:
-    """All that is wrong, in the order in which it should be mended; empty when a storyboard can be made."""
+    """All that is wrong, in the order in which to correct it; empty when a storyboard can be made."""
     return gather([functools.partial(check, options, keys) for check in _CHECKS])
 
 

@@ -114,7 +114,7 @@ def why_absent(device: str) -> str | None:
         return f"device {device}: PyTorch finds no Apple GPU here: leave --device unset, or set --device cpu"
     if kind == "cuda" and not torch.cuda.is_available():
         reason = "no GPU was found" if torch.version.cuda else f"torch {torch.__version__} is built without CUDA"
-        return f"device {device}: {reason}: mend that, leave --device unset, or set --device cpu"
+        return f"device {device}: {reason}: correct that, leave --device unset, or set --device cpu"
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         return f"device {device}: there are {torch.cuda.device_count()} GPUs, counted from 0: set --device cuda:0"
     return None

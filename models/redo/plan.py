@@ -65,7 +65,7 @@ class Redo(Record):
     """How the board's frames were painted."""
     sketch_sha256: str | None = None
     """What the sketch must be that led the frame, where no other is asked for."""
-    doubts: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     """What cannot be told of the board, each a sentence."""
 
     @property
@@ -99,7 +99,7 @@ def plan_redo(folder: str | Path, number: int, wanted: RedoOptions) -> Redo:
         painting=painting,
         settings=settings,
         sketch_sha256=None if wanted.sketch else frame.sketch_sha256,
-        doubts=_doubts(frame, painting, wanted),
+        warnings=_warnings(frame, painting, wanted),
     )
 
 
@@ -214,7 +214,7 @@ def _known_sampler(recipe: Recipe) -> Sampler:
         ) from None
 
 
-def _doubts(frame: FrameReport, painting: StoryboardOptions, wanted: RedoOptions) -> tuple[str, ...]:
+def _warnings(frame: FrameReport, painting: StoryboardOptions, wanted: RedoOptions) -> tuple[str, ...]:
     """What cannot be told of a board that an earlier version made."""
     sketch = painting.sketches.get(frame.number)
     if sketch is None or wanted.sketch is not None or frame.sketch_sha256 is not None:

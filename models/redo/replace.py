@@ -36,7 +36,7 @@ def replace_frame(redo: Redo, job: FrameJob, result: FrameResult) -> Report:
         _refuse_futile(redo, board, job, result)
         take = _keep_take(board, result.number)
         place_frame(folder, result)
-        report = _redone(board, job, result, take, redo.doubts)
+        report = _redone(board, job, result, take, redo.warnings)
         prompts = [result.prompt if prompt.number == result.number else prompt for prompt in board.prompts]
         write_json(folder, PROMPTS_FILE, prompts)
         write_sheet(report, folder)
@@ -76,12 +76,12 @@ def _keep_take(board: Board, number: int) -> Take:
     )
 
 
-def _redone(board: Board, job: FrameJob, result: FrameResult, take: Take, doubts: tuple[str, ...]) -> Report:
+def _redone(board: Board, job: FrameJob, result: FrameResult, take: Take, warnings: tuple[str, ...]) -> Report:
     """The report with the new frame, and with what that means for the frames after it."""
     old, number = board.report.frames, result.number
     new = report_frame(result).model_copy(update={"takes": (*old[number - 1].takes, take)})
     later = tuple(_judge_again(frame, board, job) for frame in old[number:])
-    notes = [*doubts]
+    notes = [*warnings]
     if number == 1 and later:
         notes.append(
             f"Frame 1 was redone. Frames 2 to {len(old)} are still those painted from the earlier frame 1 "
