@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from PIL import Image
 
 from models.board.contact_sheet import Panel, contact_sheet
 from models.board.directory import frame_name
-from models.board.markdown import code, escape
+from models.board.markdown import code, escape, inline_picture
 from models.board.report import CandidateReport, FrameReport, Report, show_score
 from models.storage.files import write_atomically
 
@@ -50,12 +49,12 @@ def _note(frame: FrameReport) -> str:
 
 
 def sheet_markdown(sheet: Image.Image) -> str:
-    """The contact sheet as markdown that carries its picture: a dashboard shows no files of this machine."""
+    """The contact sheet as markdown that carries its picture."""
     small = sheet.convert("RGB")
     small.thumbnail((SHOWN_WIDTH, sheet.height), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=85, optimize=True)
-    return f"![contact sheet](data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')})\n"
+    return f"{inline_picture(buffer.getvalue(), 'jpeg', 'contact sheet')}\n"
 
 
 def score_rows(report: Report) -> list[dict[str, str | int]]:

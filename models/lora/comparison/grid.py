@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
 
-from models.board.markdown import code, escape
+from models.board.markdown import code, escape, inline_picture
 from models.board.pages import SHOWN_WIDTH
 from models.errors import CorruptFile
 from models.lora.comparison.grid_sheet import DECIMALS, TITLES, GridRow, GridTexts, draw_grid, show_score
@@ -51,7 +50,7 @@ def _table_row(row: CheckpointScores, *, chosen: bool) -> dict[str, str | int]:
 
 
 def comparison_markdown(comparison: Comparison, grid: bytes) -> str:
-    """The choice as markdown that carries its picture: a dashboard shows no files of this machine.
+    """The choice as markdown that carries its picture.
 
     Args:
         comparison: what was measured and chosen.
@@ -60,10 +59,9 @@ def comparison_markdown(comparison: Comparison, grid: bytes) -> str:
     Raises:
         CorruptFile: they are no picture.
     """
-    picture = base64.b64encode(_reduced(grid)).decode("ascii")
     parts = (
         f"**Chosen: step {comparison.chosen.step}.** {escape(comparison.reason)}",
-        f"![checkpoints side by side](data:image/jpeg;base64,{picture})",
+        inline_picture(_reduced(grid), "jpeg", "checkpoints side by side"),
         f"**The rule.** {escape(comparison.rule)}",
         f"The pictures lie beside {code(comparison.grid)}.",
     )
