@@ -132,8 +132,8 @@ def _table(training_set: TrainingSet) -> Iterator[str]:
     for kind, picture in shown:
         use = kind.name if kind.name == "train" else f"**{kind.name}**"
         use += f" x {picture.repeats}" if picture.repeats > 1 else ""
-        name = " ".join(_name(picture, training_set.folder).split())  # a line's end would end the row
-        yield f"| {escape(name)} | {use} | {picture.width}x{picture.height} | {escape(_caption(picture))} |"
+        name = escape(_name(picture, training_set.folder))
+        yield f"| {name} | {use} | {picture.width}x{picture.height} | {escape(_caption(picture))} |"
     if more := _more(kinds, len(shown)):
         yield f"\n{more}"
 
