@@ -12,7 +12,6 @@ import logging
 import os
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import TextIO
 
@@ -22,9 +21,6 @@ from models.secrets import redaction
 from models.secrets.keys import learn_environment
 
 JOB, TICKS, FAILURE = "job.json", "ticks.jsonl", "failure-{rank}.json"
-LAUNCHER = "TRAINING_LAUNCHER_PID"
-_LOOK_EVERY = 2.0
-"""Seconds between two looks at whether the launcher lives."""
 
 
 class _Teller(logging.Handler):
@@ -81,18 +77,8 @@ def _tell_failure(folder: Path, error: str, message: str) -> None:
 
 def end_with_launcher() -> None:
     """End this process once its launcher is gone, also where it waits for a GPU or another process."""
-    while launcher_lives():
-        time.sleep(_LOOK_EVERY)
+    os.read(sys.stdin.fileno(), 1)  # nothing is ever written: this returns when the launcher's end of the pipe closes
     os._exit(1)
-
-
-def launcher_lives() -> bool:
-    """Whether the process that started the launch is still there: a killed one can't end this one."""
-    try:
-        os.kill(int(os.environ[LAUNCHER]), 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 if __name__ == "__main__":
