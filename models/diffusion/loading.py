@@ -27,11 +27,11 @@ from models.diffusion.requests import PainterSetup
 from models.diffusion.weights import check_device, first_line, torch_dtype
 from models.errors import WeightsInvalid
 from models.profiles import Speed
+from models.progress import StageProgress
 from models.records import LoraUse
 
 logger = logging.getLogger("models.diffusion")
 
-Progress = Callable[[str, float], None]
 _Key = tuple[object, ...]
 
 
@@ -74,7 +74,7 @@ class _ModelCache:
 _MODEL_CACHE = _ModelCache()
 
 
-def load(setup: PainterSetup, progress: Progress | None = None) -> Models:
+def load(setup: PainterSetup, progress: StageProgress | None = None) -> Models:
     """The pipelines of a setup, loaded by the first caller and shared with all later ones.
 
     Args:
@@ -88,7 +88,7 @@ def load(setup: PainterSetup, progress: Progress | None = None) -> Models:
     return compute(setup.device, lambda: _load(setup, _reporter(progress)))
 
 
-def _load(setup: PainterSetup, report: Progress) -> Models:
+def _load(setup: PainterSetup, report: StageProgress) -> Models:
     key = (setup.profile, setup.adapters, setup.device, setup.precision, setup.speed, setup.low_memory)
     with _MODEL_CACHE.lock:
         if _MODEL_CACHE.models is None or _MODEL_CACHE.key != key:
@@ -119,7 +119,7 @@ def unload() -> None:
         _MODEL_CACHE.clear()
 
 
-def _reporter(progress: Progress | None) -> Progress:
+def _reporter(progress: StageProgress | None) -> StageProgress:
     def report(what: str, share: float) -> None:
         logger.info("loading: %s (%d %%)", what, round(100 * share))
         if progress is not None:
@@ -128,7 +128,7 @@ def _reporter(progress: Progress | None) -> Progress:
     return report
 
 
-def _load_base(setup: PainterSetup, report: Progress) -> Models:
+def _load_base(setup: PainterSetup, report: StageProgress) -> Models:
     quieten()
     from diffusers import StableDiffusionXLPipeline
 
@@ -163,7 +163,7 @@ def _keep_in_main_memory(device: str, *models: Any) -> None:
     _empty_gpu_cache()
 
 
-def _read_parts(configs: Configs, setup: PainterSetup, report: Progress) -> dict[str, Any]:
+def _read_parts(configs: Configs, setup: PainterSetup, report: StageProgress) -> dict[str, Any]:
     import torch
 
     profile, dtype = setup.profile, torch_dtype(setup.precision)
@@ -217,7 +217,7 @@ def read_tokenizer(folder: Path, longest: int) -> Any:
     return tokenizer
 
 
-def _load_controlled(setup: PainterSetup, plain: Any, report: Progress) -> Any:
+def _load_controlled(setup: PainterSetup, plain: Any, report: StageProgress) -> Any:
     from diffusers import StableDiffusionXLControlNetPipeline
 
     report(f"controlnet {setup.profile.controlnet.source}", 0.0)

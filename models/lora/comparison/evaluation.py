@@ -19,10 +19,11 @@ from models.lora.comparison.grid import write_grid
 from models.lora.comparison.grid_sheet import GridRow, GridTexts
 from models.lora.comparison.measuring import measure_all
 from models.lora.comparison.sample_prompts import check_prompts, get_prompts
-from models.lora.comparison.samples import Painted, Progress, SampleFolder, Wanted
+from models.lora.comparison.samples import Painted, SampleFolder, Wanted
 from models.lora.options import TrainingOptions
 from models.lora.records import Checkpoint, CheckpointScores, Comparison, TrainingSet
 from models.profiles import Precision
+from models.progress import StageProgress
 from models.records import Adapter, Record
 from models.storage.adapters import adapter_files
 from models.storage.files import list_names, sha256_of
@@ -50,7 +51,7 @@ def compare(
     training_set: TrainingSet,
     checkpoints: Sequence[Checkpoint],
     setup: EvaluationSetup,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> Comparison:
     """Let every checkpoint paint, measure it, and choose the one to publish.
 
@@ -108,7 +109,7 @@ def read_adapter(checkpoint: Checkpoint) -> Adapter:
 
 
 def _paint_all(
-    options: TrainingOptions, checkpoints: Sequence[Checkpoint], setup: EvaluationSetup, report: Progress
+    options: TrainingOptions, checkpoints: Sequence[Checkpoint], setup: EvaluationSetup, report: StageProgress
 ) -> list[Painted]:
     """What the base painted, and then each checkpoint. Nothing stays loaded: whatever comes next may need the room."""
     from models.diffusion.loading import unload
@@ -132,7 +133,7 @@ def _paint_all(
     return painted
 
 
-def _paint_one(options: TrainingOptions, step: int, folder: SampleFolder, report: Progress) -> Painted:
+def _paint_one(options: TrainingOptions, step: int, folder: SampleFolder, report: StageProgress) -> Painted:
     """The pictures of one checkpoint, or of the base."""
     prompts = get_prompts(options)
     wanted = [

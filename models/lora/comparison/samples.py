@@ -12,13 +12,14 @@ and another adapter, prompt or setting paints anew.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from models.diffusion.requests import PainterSetup, PaintRequest
 from models.errors import StorageError
 from models.frames.recipe import Recipe, png_bytes
+from models.progress import StageProgress
 from models.records import Record
 from models.storage.content_store import content_key
 from models.storage.files import sha256_of, write_atomically
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 VERSION = 2
 """Raise it when the same inputs would give another picture."""
 KIND = "samples"
-
-Progress = Callable[[str, float], None]
-"""Called with what is done and the share of it, 0..1. What it raises stops the work and reaches the caller."""
 
 
 class Sample(Record):
@@ -91,7 +89,7 @@ class SampleFolder:
         self.folder, self.setup, self.base = folder.absolute(), setup, base
         self.adapter = None if setup.adapter is None else setup.adapter.fingerprint
 
-    def paint(self, pictures: Sequence[Wanted], progress: Progress) -> dict[Wanted, Sample]:
+    def paint(self, pictures: Sequence[Wanted], progress: StageProgress) -> dict[Wanted, Sample]:
         """All these pictures; those that are not there are painted first.
 
         Nothing is loaded where all are there.
@@ -122,7 +120,7 @@ class SampleFolder:
             return None
         return Sample(file=str(file), finite=entry.finite)
 
-    def _paint(self, missing: Sequence[Wanted], progress: Progress) -> dict[Wanted, Sample]:
+    def _paint(self, missing: Sequence[Wanted], progress: StageProgress) -> dict[Wanted, Sample]:
         """Paint batch after batch; nothing here holds the models, so that the next `load` gives their memory back."""
         from models.diffusion.fitting import paint_fitting
 

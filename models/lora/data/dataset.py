@@ -32,8 +32,6 @@ _PROMPT_SYNTAX = re.compile(r"\(\(|\([^()]*:\s*\d[\d.]*\)|<\w+:[^<>]*>|\{[^{}|]*
 
 CountTokens = Callable[[str], int]
 """Length of a text, start and end included; what `token_counter(profile)` returns."""
-Progress = Callable[[int, int], None]
-"""Called with the pictures that were read and the pictures there are."""
 
 
 class _Read(NamedTuple):
@@ -45,13 +43,12 @@ class _Read(NamedTuple):
     size: tuple[int, int]
 
 
-def read_set(options: TrainingOptions, count_tokens: CountTokens, *, progress: Progress | None = None) -> TrainingSet:
+def read_set(options: TrainingOptions, count_tokens: CountTokens) -> TrainingSet:
     """The pictures of a training with their captions. Each was decoded once, so that none fails later.
 
     Args:
         options: where the pictures are, and what they and their captions must have.
         count_tokens: the length of a caption.
-        progress: called after each picture.
 
     Raises:
         DatasetInvalid: all faults of pictures and captions, one line each, which begins with the file's name.
@@ -67,12 +64,10 @@ def read_set(options: TrainingOptions, count_tokens: CountTokens, *, progress: P
             log.log(logging.INFO if reason == HIDDEN else logging.WARNING, "%s: %s", folder.path, line)
     work = [(folder, listed) for folder in folders for listed in folder.listed]
     read: list[_Read] = []
-    for done, (folder, listed) in enumerate(work, 1):
+    for folder, listed in work:
         read.extend(_read_picture(folder, listed, options.side()))
         for fault in _caption_faults(listed, options.trigger_word(), count_tokens, wanted=folder is folders[0]):
             folder.tell(listed.name, fault)
-        if progress:
-            progress(done, len(work))
     _tell_twins(read)
     _tell_prompt_syntax(read)
     if faults := [fault for folder in folders for fault in folder.faults]:

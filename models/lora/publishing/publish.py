@@ -29,10 +29,10 @@ from models.lora.publishing.character import CARD, Character, kohya_name, locati
 from models.lora.publishing.export import write_diffusers_file, write_folders, write_kohya_file
 from models.lora.records import Comparison, Published, TrainingSet
 from models.lora.training.checkpoints import check_whole
+from models.progress import ByteProgress
 from models.secrets.keys import Keys
 from models.storage.adapters import SINGLE_FILE, adapter_files, locate_adapter
 from models.storage.files import (
-    Progress,
     copy_atomically,
     fingerprint,
     list_names,
@@ -112,7 +112,7 @@ def refuse_failed(options: TrainingOptions, comparison: Comparison) -> None:
 
 
 def publish(
-    character: Character, publish_to: str, *, keys: Keys, progress: Progress | None = None, replace: bool = False
+    character: Character, publish_to: str, *, keys: Keys, progress: ByteProgress | None = None, replace: bool = False
 ) -> Published:
     """Put the character below an S3 address or into a folder, under its name.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from models.errors import InputError
@@ -99,6 +100,10 @@ class Tick(Record):
     learning_rate: float | None = None
     seconds_a_step: float | None = None
     checkpoint: Checkpoint | None = None
+
+
+Report = Callable[[Tick], None]
+"""Called after each update and each checkpoint. What it raises stops the training."""
 
 
 def pictures_an_update(options: TrainingOptions, processes: int) -> int:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -19,7 +18,7 @@ from models import errors
 from models.errors import InputError, OutOfMemory, StoryboardError, TrainingError
 from models.lora.configuration.accelerate_settings import AccelerateSettings
 from models.lora.training.belonging import checkpoints_of
-from models.lora.training.job import Job, Tick
+from models.lora.training.job import Job, Report, Tick
 from models.lora.training.memory import in_words, with_less
 from models.lora.training.worker import FAILURE, JOB, TICKS
 from models.storage.files import local_errors
@@ -31,8 +30,6 @@ _POLL = 0.2
 _PATIENCE = 20.0
 """Seconds that processes have to end by themselves before they are killed."""
 _LAST_LINES = 3
-
-Report = Callable[[Tick], None]
 
 
 def run(job: Job, report: Report, settings: AccelerateSettings | None = None) -> None:

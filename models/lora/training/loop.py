@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from models.lora.training.batches import Batches, Place, seed_of
 from models.lora.training.belonging import refuse_other_settings
 from models.lora.training.checkpoints import LossLog, State
 from models.lora.training.divergence import Watch, remedy
-from models.lora.training.job import Job, Tick
+from models.lora.training.job import Job, Report, Tick
 from models.lora.training.memory import in_words
 from models.lora.training.objective import NoisePrediction
 from models.lora.training.optimizers import make_optimizer, make_schedule
@@ -34,8 +33,6 @@ from models.lora.training.processes import make_accelerator
 from models.lora.training.step import Step
 
 logger = logging.getLogger("models.lora")
-
-Report = Callable[[Tick], None]
 
 
 class Training:
