@@ -16,7 +16,7 @@ from models.storage.files import write_atomically
 
 CONTACT_SHEET = "contact_sheet.png"
 SHOWN_WIDTH = 1200
-"""Width in pixels of the contact sheet in the dashboard, which carries it in its text."""
+"""Width in pixels of a sheet in the dashboard, which carries it in its text."""
 
 
 def write_sheet(report: Report, board: Path) -> Image.Image:
@@ -50,11 +50,16 @@ def _note(frame: FrameReport) -> str:
 
 def sheet_markdown(sheet: Image.Image) -> str:
     """The contact sheet as markdown that carries its picture."""
+    return f"{inline_picture(reduced(sheet), 'jpeg', 'contact sheet')}\n"
+
+
+def reduced(sheet: Image.Image) -> bytes:
+    """A sheet as a JPEG of `SHOWN_WIDTH` pixels at most."""
     small = sheet.convert("RGB")
     small.thumbnail((SHOWN_WIDTH, sheet.height), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=85, optimize=True)
-    return f"{inline_picture(buffer.getvalue(), 'jpeg', 'contact sheet')}\n"
+    return buffer.getvalue()
 
 
 def score_rows(report: Report) -> list[dict[str, str | int]]:

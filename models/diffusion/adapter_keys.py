@@ -236,13 +236,16 @@ def _stability_blocks(modules: set[str]) -> Iterator[tuple[str, str]]:
     def lengths(name: str) -> int:
         return len(list(takewhile(lambda index: there(f"{name}.{index}"), count())))
 
+    def layers(here: str, blocks: str, first: int) -> Iterator[tuple[str, str]]:
+        for layer in range(lengths(f"{here}.resnets")):
+            yield f"{here}.resnets.{layer}", f"{blocks}.{first + layer}.0"
+            yield f"{here}.attentions.{layer}", f"{blocks}.{first + layer}.1"
+
     number = 1
     for block in range(lengths("down_blocks")):
         here = f"down_blocks.{block}"
-        for layer in range(lengths(f"{here}.resnets")):
-            yield f"{here}.resnets.{layer}", f"input_blocks.{number}.0"
-            yield f"{here}.attentions.{layer}", f"input_blocks.{number}.1"
-            number += 1
+        yield from layers(here, "input_blocks", number)
+        number += lengths(f"{here}.resnets")
         if there(f"{here}.downsamplers"):
             yield f"{here}.downsamplers.0", f"input_blocks.{number}.0"
             number += 1
@@ -252,8 +255,6 @@ def _stability_blocks(modules: set[str]) -> Iterator[tuple[str, str]]:
     number = 0
     for block in range(lengths("up_blocks")):
         here = f"up_blocks.{block}"
-        for layer in range(lengths(f"{here}.resnets")):
-            yield f"{here}.resnets.{layer}", f"output_blocks.{number}.0"
-            yield f"{here}.attentions.{layer}", f"output_blocks.{number}.1"
-            number += 1
+        yield from layers(here, "output_blocks", number)
+        number += lengths(f"{here}.resnets")
         yield f"{here}.upsamplers.0", f"output_blocks.{number - 1}.{1 + there(f'{here}.attentions')}"

@@ -5,12 +5,12 @@ What was found to fit is kept for the process, so that it is looked for once, an
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from models.diffusion.requests import PainterSetup, PaintRequest
+from models.diffusion.weights import give_memory_back
 from models.errors import OutOfMemory
 from models.progress import Progress, StageProgress
 
@@ -119,13 +119,5 @@ def _with_less(setup: PainterSetup, lack: _Lack) -> PainterSetup:
     else:
         raise OutOfMemory(lack.message, retryable=False)
     logger.warning("%s; going on with %s", lack.message.partition(";")[0], what)
-    _give_memory_back()
+    give_memory_back()
     return less
-
-
-def _give_memory_back() -> None:
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -8,7 +8,6 @@ base again: no copy of the clean weights is kept, and they come back exactly.
 
 from __future__ import annotations
 
-import gc
 import logging
 import threading
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from models.diffusion.adapters import fuse_adapters
 from models.diffusion.compute import compute
 from models.diffusion.parts import base_configs, read_controlnet, read_part, tokenizer_folder, vae_overflows
 from models.diffusion.requests import PainterSetup
-from models.diffusion.weights import check_device, first_line, torch_dtype
+from models.diffusion.weights import check_device, first_line, give_memory_back, torch_dtype
 from models.errors import WeightsInvalid
 from models.profiles import Speed
 from models.progress import StageProgress
@@ -67,8 +66,7 @@ class _ModelCache:
 
     def clear(self) -> None:
         self.key = self.models = None
-        gc.collect()
-        _empty_gpu_cache()
+        give_memory_back()
 
 
 _MODEL_CACHE = _ModelCache()
@@ -160,7 +158,7 @@ def _keep_in_main_memory(device: str, *models: Any) -> None:
 
     for model in models:
         cpu_offload(model, device)
-    _empty_gpu_cache()
+    give_memory_back()
 
 
 def _read_parts(configs: Configs, setup: PainterSetup, report: StageProgress) -> dict[str, Any]:
@@ -258,10 +256,3 @@ def quieten() -> None:
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.set_verbosity_error()  # it warns of moves to a device that change nothing
-
-
-def _empty_gpu_cache() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -6,6 +6,7 @@ Here both are `WeightsInvalid`, in one line that names the file and the way out.
 
 from __future__ import annotations
 
+import gc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,6 +116,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and ("not enough memory" in str(error) or "t allocate memory" in str(error))
+
+
+def give_memory_back() -> None:
+    """Free what nobody holds any more, on the host and on the GPUs."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def first_line(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from models.lora.comparison.scores import Features, drift, image_similarity, spread, text_image_similarity, variety
+from models.lora.records import checkpoint_name
 
 Item = TypeVar("Item")
 
@@ -105,11 +106,6 @@ def thin_evenly(items: Sequence[Item], most: int) -> list[Item]:
     return [items[round(place * (len(items) - 1) / (most - 1))] for place in range(most)]
 
 
-def name_of(step: int) -> str:
-    """What the checkpoint of a step is called."""
-    return f"checkpoint-{step}"
-
-
 def get_references(yardstick: Yardstick) -> References:
     """What the bars are shares of.
 
@@ -190,7 +186,7 @@ def choose(rows: Sequence[Measured], references: References) -> tuple[int, str]:
 
 
 def _reason(rows: Sequence[Measured], chosen: int, failures: tuple[str, ...], passing: int) -> str:
-    name, score = name_of(rows[chosen].step), f"{rows[chosen].image_similarity:.{DIGITS}f}"
+    name, score = checkpoint_name(rows[chosen].step), f"{rows[chosen].image_similarity:.{DIGITS}f}"
     if not passing:
         why = "fails the least" if len(rows) > 1 else "is the only one"
         return f"no checkpoint reaches every bar; {name}, image similarity {score}, {why}: {'; '.join(failures)}"

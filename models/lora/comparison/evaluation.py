@@ -14,14 +14,14 @@ from pathlib import Path
 from models.diffusion.requests import PainterSetup, PaintRequest
 from models.diffusion.weights import base_fingerprint
 from models.errors import PaintError
-from models.lora.comparison.choice import RULE, Measured, choose, find_failures, name_of
+from models.lora.comparison.choice import RULE, Measured, choose, find_failures
 from models.lora.comparison.grid import write_grid
 from models.lora.comparison.grid_sheet import GridRow, GridTexts
 from models.lora.comparison.measuring import measure_all
 from models.lora.comparison.sample_prompts import check_prompts, get_prompts
 from models.lora.comparison.samples import Painted, SampleFolder, Wanted
 from models.lora.options import TrainingOptions
-from models.lora.records import Checkpoint, CheckpointScores, Comparison, TrainingSet
+from models.lora.records import Checkpoint, CheckpointScores, Comparison, TrainingSet, checkpoint_name
 from models.profiles import Precision
 from models.progress import StageProgress
 from models.records import Adapter, Record
@@ -85,7 +85,7 @@ def compare(
     failed = [find_failures(row, measurements.references) for row in rows]
     shown = [GridRow(BASE, base_scores, (), base)]
     for row, failures, pictures in zip(rows, failed, painted, strict=True):
-        shown.append(GridRow(name_of(row.step), row, failures, pictures))
+        shown.append(GridRow(checkpoint_name(row.step), row, failures, pictures))
     prompts = get_prompts(options)
     texts = GridTexts(f"Checkpoints of {options.character()}", reason, prompts.character, prompts.unrelated)
     grid = write_grid(Path(setup.folder), texts, shown, chosen + 1)
@@ -125,7 +125,7 @@ def _paint_all(
             def report_part(what: str, done: float, before: int = before) -> None:
                 report(what, (before + done) * share)
 
-            place = Path(setup.folder) / SAMPLES / (BASE if adapter is None else name_of(step))
+            place = Path(setup.folder) / SAMPLES / (BASE if adapter is None else checkpoint_name(step))
             folder = SampleFolder(place, _painter_setup(options, setup, adapter), fingerprint)
             painted.append(_paint_one(options, step, folder, report_part))
     finally:

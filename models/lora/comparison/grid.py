@@ -9,9 +9,10 @@ from pathlib import Path
 from PIL import Image
 
 from models.board.markdown import code, escape, inline_picture
-from models.board.pages import SHOWN_WIDTH
+from models.board.pages import reduced
+from models.board.report import show_score
 from models.errors import CorruptFile
-from models.lora.comparison.grid_sheet import DECIMALS, TITLES, GridRow, GridTexts, draw_grid, show_score
+from models.lora.comparison.grid_sheet import DECIMALS, TITLES, GridRow, GridTexts, draw_grid
 from models.lora.records import CheckpointScores, Comparison
 from models.storage.files import write_atomically
 
@@ -61,20 +62,15 @@ def comparison_markdown(comparison: Comparison, grid: bytes) -> str:
     """
     parts = (
         f"**Chosen: step {comparison.chosen.step}.** {escape(comparison.reason)}",
-        inline_picture(_reduced(grid), "jpeg", "checkpoints side by side"),
+        inline_picture(reduced(_open(grid)), "jpeg", "checkpoints side by side"),
         f"**The rule.** {escape(comparison.rule)}",
         f"The pictures lie beside {code(comparison.grid)}.",
     )
     return "\n\n".join(parts) + "\n"
 
 
-def _reduced(grid: bytes) -> bytes:
-    """The grid as a JPEG of `SHOWN_WIDTH` pixels at most."""
+def _open(grid: bytes) -> Image.Image:
     try:
-        image = Image.open(io.BytesIO(grid)).convert("RGB")
+        return Image.open(io.BytesIO(grid)).convert("RGB")
     except (OSError, ValueError, SyntaxError) as error:
         raise CorruptFile(f"the grid is not a readable picture ({error}); run the comparison again") from None
-    image.thumbnail((SHOWN_WIDTH, image.height), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=82, optimize=True)
-    return buffer.getvalue()

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from models.errors import InputError, WeightsInvalid
 from models.lora.options import TrainingOptions
-from models.lora.records import Checkpoint
+from models.lora.records import Checkpoint, checkpoint_name
 from models.lora.training import checkpoints
 from models.lora.training.checkpoints import State
 from models.lora.training.job import PICTURES, Job
@@ -71,8 +71,8 @@ def find_foreign_checkpoints(output: Path, start: Path | None, run: str) -> Iter
     """
     own = training_of(start, run)
     for step in reversed(checkpoints.list_steps(output)):
-        found = f"{output} holds {checkpoints.name_of(step)}"
-        state = _state_of(output / checkpoints.name_of(step))
+        found = f"{output} holds {checkpoint_name(step)}"
+        state = _state_of(output / checkpoint_name(step))
         if state is None:
             yield f"{found}, which does not say what it is of: remove it, or choose another --output-dir"
         elif start is None and state.run != run:
@@ -105,7 +105,7 @@ def refuse_other_settings(state: State, job: Job) -> None:
         if before != value:
             change = f"other {name}" if isinstance(value, list) else f"{name} {before!r}, and now it is {value!r}"
             raise InputError(
-                f"{checkpoints.name_of(state.step)} was trained with {change}: set it back, or start fresh in another "
+                f"{checkpoint_name(state.step)} was trained with {change}: set it back, or start fresh in another "
                 "output_dir"
             )
 
@@ -127,7 +127,7 @@ def checkpoints_of(output: Path, job: Job) -> list[Checkpoint]:
     Raises:
         WeightsInvalid, StorageError: see `checkpoints.read_state`.
     """
-    folders = {step: output / checkpoints.name_of(step) for step in checkpoints.list_steps(output)}
+    folders = {step: output / checkpoint_name(step) for step in checkpoints.list_steps(output)}
     if job.start is not None and Path(job.start).resolve().parent != output.resolve():
         folders.setdefault(checkpoints.peek(Path(job.start)).step, Path(job.start))
     own = [folders[step] for step in sorted(folders) if step <= job.updates]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from models import errors
+from models.diffusion.weights import give_memory_back
 from models.errors import InputError, OutOfMemory, StoryboardError, TrainingError
 from models.lora.configuration.accelerate_settings import AccelerateSettings
 from models.lora.training.belonging import checkpoints_of
@@ -53,7 +54,7 @@ def run(job: Job, report: Report, settings: AccelerateSettings | None = None) ->
         own = checkpoints_of(Path(job.options.output_dir).absolute(), job)
         job = job.model_copy(update={"options": less, "start": own[-1].path if own else None})
         lack = None
-        _give_memory_back()
+        give_memory_back()
 
 
 def _train_once(job: Job, report: Report, settings: AccelerateSettings | None) -> OutOfMemory | None:
@@ -63,16 +64,6 @@ def _train_once(job: Job, report: Report, settings: AccelerateSettings | None) -
     except OutOfMemory as error:
         return OutOfMemory(str(error), retryable=False)
     return None
-
-
-def _give_memory_back() -> None:
-    import gc
-
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _train(job: Job, report: Report, settings: AccelerateSettings | None) -> None:

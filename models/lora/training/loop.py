@@ -19,7 +19,7 @@ from models.diffusion.weights import is_out_of_memory, torch_dtype
 from models.errors import OutOfMemory, StorageError, TrainingDiverged, TrainingError
 from models.lora.data.latents import open_store
 from models.lora.network.lora_model import LoraModel, load_lora_model
-from models.lora.records import Checkpoint
+from models.lora.records import Checkpoint, checkpoint_name
 from models.lora.training import checkpoints
 from models.lora.training.batches import Batches, Place, seed_of
 from models.lora.training.belonging import refuse_other_settings
@@ -150,7 +150,7 @@ class Training:
             self.losses.validation[self.update] = validation
         if self.accelerator.is_main_process:
             before = max((step for step in checkpoints.list_steps(self.output) if step < self.update), default=0)
-            name = checkpoints.name_of(self.update)
+            name = checkpoint_name(self.update)
             checkpoint = Checkpoint(
                 path=str(self.output / name),
                 step=self.update,
@@ -190,7 +190,7 @@ class Training:
         with self.masters.averaged(self.average):
             adapters = self.lora_model.adapters(dtype)
         checkpoints.write(self.output, state, adapters, self.lora_model.configs(), tensors)
-        logger.info("%s: loss %.4f", checkpoints.name_of(self.update), checkpoint.loss)
+        logger.info("%s: loss %.4f", checkpoint_name(self.update), checkpoint.loss)
 
     @torch.no_grad()
     def _validate(self) -> float:
