@@ -1,8 +1,9 @@
-"""Every checkpoint paints the same prompts as the bare base; what they paint is measured, and one is chosen.
+"""Compare checkpoints: each paints the same prompts as the bare base, CLIP measures the pictures, and one is chosen.
 
 The pictures are painted by the storyboard's own code: the base is read anew for each checkpoint and its LoRA added to
 the weights (`models.diffusion.loading`), so what is compared is what will be used. Reading SDXL again costs seconds a
-checkpoint where painting costs minutes; swapping adapters in place would save them and be a second way to paint.
+checkpoint, and painting costs minutes. Swapping adapters in a loaded base would save those seconds, but would be a
+second way to paint.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _PAINTING = 0.95  # its share of the whole; the rest is measuring
 
 
 class EvaluationSetup(Record):
-    """Where the trials are painted, and where they are kept."""
+    """The device that checkpoints paint on, and the folder that keeps their pictures."""
 
     folder: str
     """Gets `samples/` and the grid."""
@@ -95,7 +96,7 @@ def compare(
 
 
 def read_adapter(checkpoint: Checkpoint) -> Adapter:
-    """A checkpoint's LoRA, known by its own files alone: what a training goes on from does not count.
+    """A checkpoint's LoRA. Its fingerprint covers the LoRA's own files, not the state for resuming.
 
     Raises:
         ObjectNotFound: there is none, or a piece is missing.
@@ -111,7 +112,7 @@ def read_adapter(checkpoint: Checkpoint) -> Adapter:
 def _paint_all(
     options: TrainingOptions, checkpoints: Sequence[Checkpoint], setup: EvaluationSetup, report: StageProgress
 ) -> list[Painted]:
-    """What the base painted, and then each checkpoint. Nothing stays loaded: whatever comes next may need the room."""
+    """What the base painted, then each checkpoint. No model stays loaded: the next stage may need the memory."""
     from models.diffusion.loading import unload
 
     fingerprint = base_fingerprint(options.get_profile())
@@ -175,7 +176,7 @@ def _requests(options: TrainingOptions, prompt: str) -> Iterator[PaintRequest]:
 
 
 def _refuse_broken(base: Painted, painted: Sequence[Painted], precision: Precision) -> None:
-    """Raise where nothing can be compared; a single broken checkpoint only loses."""
+    """Raise if the base or every checkpoint paints broken numbers; a single broken checkpoint is ranked last."""
     if base.broken:
         raise PaintError(
             f"the bare base painted {base.broken} picture(s) of numbers that are not finite in {precision}, so there "

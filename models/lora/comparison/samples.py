@@ -90,9 +90,7 @@ class SampleFolder:
         self.adapter = None if setup.adapter is None else setup.adapter.fingerprint
 
     def paint(self, pictures: Sequence[Wanted], progress: StageProgress) -> dict[Wanted, Sample]:
-        """All these pictures; those that are not there are painted first.
-
-        Nothing is loaded where all are there.
+        """All these pictures; missing ones are painted. If none is missing, no model is loaded.
 
         Args:
             pictures: their requests share a `batch_key`.
@@ -121,7 +119,7 @@ class SampleFolder:
         return Sample(file=str(file), finite=entry.finite)
 
     def _paint(self, missing: Sequence[Wanted], progress: StageProgress) -> dict[Wanted, Sample]:
-        """Paint batch after batch; nothing here holds the models, so that the next `load` gives their memory back."""
+        """Paint batch after batch. No variable here holds the models, so that the next `load` can free them."""
         from models.diffusion.fitting import paint_fitting
 
         name, size = self.folder.name, self.setup.batch_size
@@ -141,7 +139,7 @@ class SampleFolder:
         return painted
 
     def _keep(self, picture: Wanted, painting: Painting) -> Sample:
-        """Write the picture, and then what vouches for it."""
+        """Write the picture, then its key and checksum, without which it does not count."""
         file = self.folder / picture.name
         data = png_bytes(painting.image, self._recipe(picture))
         write_atomically(file, data)

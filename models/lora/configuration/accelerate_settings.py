@@ -1,7 +1,7 @@
 """accelerate's settings, read from its own files or in the document's words.
 
-What a training here honours is the precision, the number of processes on this machine, and which GPUs. What would
-change the result and is not honoured is refused; what only tunes the machine is ignored, and the log says so.
+A training honours the precision, the number of processes on this machine, and which GPUs. Any other setting that would
+change the result is refused. One that only tunes the machine is ignored, and the log says so.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ NOT_OFFERED = {
 }
 """Sections that must be absent or empty, and what they would ask for."""
 OF_EARLIER_RELEASES = ("fp16", "ipex_config", "use_mps_device")
-"""Names that accelerate no longer writes; its files of before have them."""
+"""Names in files of earlier releases of accelerate, which it no longer writes."""
 NAMES = (*HONOURED, *OF_THE_DOCUMENT, *IGNORED, *NOT_OFFERED, *OF_EARLIER_RELEASES)
 
 Gpus = Annotated[tuple[Annotated[StrictInt, Field(ge=0)], ...], Field(min_length=1)]

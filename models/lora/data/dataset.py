@@ -101,7 +101,7 @@ def require_enough(training_set: TrainingSet) -> None:
 def split_off_validation(
     pictures: Sequence[TrainingPicture], most: int, seed: int
 ) -> tuple[tuple[TrainingPicture, ...], tuple[TrainingPicture, ...]]:
-    """The pictures to learn, in their order, and those to measure: `most`, and at most a tenth.
+    """Training pictures, in their order, and validation pictures: `most`, and at most a tenth of all.
 
     Seed and contents decide which these are, and their order, so that a renamed file changes nothing.
     """
@@ -139,7 +139,7 @@ def _pictures_of(folder: PictureFolder, read: Sequence[_Read]) -> tuple[Training
 
 @lru_cache(maxsize=100_000)
 def _examine(path: Path, _stamp: tuple[int, int]) -> tuple[tuple[int, int], str]:
-    """Size and sha256 of a picture; one that was not written since is not decoded again."""
+    """Size and sha256 of a picture. A file that has not changed is not decoded again."""
     return open_picture(path).size, sha256_of(path)
 
 
@@ -153,7 +153,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _read_picture(folder: PictureFolder, listed: Listed, side: int) -> Iterator[_Read]:
-    """The picture, unless it can't be read; its faults are told."""
+    """The picture, if it can be read; its faults are noted in the folder."""
     name, path = listed.name, listed.path
     if not is_picture(path.name):
         folder.tell(name, f"not a kind of picture that is read ({KINDS}); save it as PNG or JPEG")

@@ -1,7 +1,7 @@
-"""The frozen base with a fresh LoRA on it: what learns, its words, and its noise schedule.
+"""The frozen base with a fresh LoRA on it: trainable weights, tokenizers and noise schedule.
 
 LoRA (Hu et al. 2021, https://arxiv.org/abs/2106.09685) on the attention projections of the UNet and of both text
-encoders, by PEFT. Base and LoRA compute in the training's precision; what learns are the LoRA's masters, always fp32.
+encoders, by PEFT. Base and LoRA compute in the training's precision; the optimizer changes fp32 masters of the LoRA.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ logger = logging.getLogger("models.lora")
 FOLDERS = {part: folder for folder, part in LAYOUT.items()}
 """Part of the base -> its folder in a checkpoint."""
 BASE_PRECISION: dict[MixedPrecision, Precision] = {"no": "fp32", "fp16": "fp16", "bf16": "bf16"}
-"""Precision of autocast -> what the frozen weights are kept in."""
+"""accelerate's mixed precision -> precision that the frozen weights are kept in."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class LoraModel:
     scheduler: Any
     """`diffusers.DDPMScheduler` of the base's own schedule."""
     masters: MasterWeights
-    """All that learns, as "part.name"."""
+    """The trainable weights, by "part.name"."""
 
     def adapters(self, dtype: torch.dtype) -> dict[str, dict[str, torch.Tensor]]:
         """A copy of the LoRA under the names that PEFT gives it in a file, by part, with alpha / rank multiplied in.
@@ -82,7 +82,7 @@ class LoraModel:
 
 
 def load_lora_model(options: TrainingOptions, device: str, precision: MixedPrecision) -> LoraModel:
-    """Load the base and put a LoRA on it that begins as nothing, the same for equal seeds.
+    """Load the base and add a LoRA that changes nothing yet. Equal seeds give equal weights.
 
     Raises:
         InputError: unknown device.
@@ -124,7 +124,7 @@ def load_lora_model(options: TrainingOptions, device: str, precision: MixedPreci
 
 
 def _learning(parts: dict[str, Any]) -> Iterator[tuple[str, torch.nn.Parameter]]:
-    """Name and weight of all that learns, in an order that is the same in every process."""
+    """Names and trainable weights, in an order that is the same in every process."""
     for part, module in parts.items():
         for name, weight in module.named_parameters():
             if weight.requires_grad:

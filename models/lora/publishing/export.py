@@ -177,7 +177,7 @@ def _pairs(file: _Plain) -> Pairs:
 
 
 def _silent_pair(pairs: Pairs) -> Pairs:
-    """Zeros for one `out_proj`, where there is none: by it alone diffusers tells how a text encoder is spelt.
+    """Zeros for one `out_proj` if the LoRA has none: diffusers recognises the spelling of a text encoder by it.
 
     It is as large as q, k or v beside it: CLIP's four attention projections are squares of one size.
     """

@@ -1,4 +1,4 @@
-"""One output folder belongs to one training: no other writes there meanwhile, and its checkpoints say whose they are.
+"""One output folder belongs to one training: a lock keeps others out, and each checkpoint names its training.
 
 A training is named by the run that began it. A run that goes on from a checkpoint goes on with that training.
 """
@@ -25,7 +25,7 @@ LOCK = ".training.lock"
 
 @contextmanager
 def held(output: Path) -> Iterator[None]:
-    """Inside, no other training can begin in this folder. The lock ends with this process, also with a killed one.
+    """Inside the block no other training can begin in this folder. The lock ends with this process, killed or not.
 
     A folder that can't be written is not locked: the checks say what is wrong with it.
 
@@ -111,7 +111,7 @@ def refuse_other_settings(state: State, job: Job) -> None:
 
 
 def _before(settings: dict[str, Any], name: str) -> Any:
-    """A setting of a checkpoint. What an earlier version did not know was as it is now where nothing is set."""
+    """A setting of a checkpoint. One that the version of that checkpoint did not have counts as today's default."""
     if name == PICTURES and name not in settings:
         parts = ("train_batch_size", "gradient_accumulation_steps", "processes")
         return math.prod(settings.get(part, 1) for part in parts)

@@ -42,7 +42,7 @@ _ASIDE = ".checkpoint-"
 
 @dataclass
 class LossLog:
-    """The same while it grows."""
+    """`Losses` while a training adds to them."""
 
     steps: list[int] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
@@ -131,7 +131,7 @@ def write(
 
 @contextmanager
 def _whole_or_not_there(output: Path, state: State) -> Iterator[Path]:
-    """A folder to fill, beside the checkpoint's place, where it is put once the block has ended well."""
+    """A folder to fill, which is renamed to the checkpoint's place if the block ends without an error."""
     target = Path(state.checkpoint.path)
     aside = output / f"{_ASIDE}{state.step}.{secrets.token_hex(6)}.tmp"
     with local_errors(target):

@@ -88,7 +88,7 @@ class Job(Record):
 
 
 def _shown(picture: TrainingPicture) -> list[str | int]:
-    """What a training sees of a picture; repeats count only where there are any, as in checkpoints of before."""
+    """What a training sees of a picture; repeats only if there are any, as in checkpoints of earlier versions."""
     return [picture.sha256, *picture.captions, *([picture.repeats] if picture.repeats > 1 else [])]
 
 

@@ -34,7 +34,7 @@ _LAST_LINES = 3
 
 
 def run(job: Job, report: Report, settings: AccelerateSettings | None = None) -> None:
-    """Train until all updates are made; where memory runs out, go on in less of it from the last checkpoint.
+    """Train until all updates are made. If memory runs out, go on from the last checkpoint with less.
 
     Args:
         job: what to do.
@@ -58,7 +58,7 @@ def run(job: Job, report: Report, settings: AccelerateSettings | None = None) ->
 
 
 def _train_once(job: Job, report: Report, settings: AccelerateSettings | None) -> OutOfMemory | None:
-    """Train; the error where memory ran out, without the calls that led to it, for they hold the memory."""
+    """Train. If memory runs out, return the error without its traceback, whose frames would keep the memory."""
     try:
         _train(job, report, settings)
     except OutOfMemory as error:
@@ -124,7 +124,7 @@ def _environment(job: Job, settings: AccelerateSettings) -> dict[str, str]:
 
 
 def _follow(process: subprocess.Popen[bytes], folder: Path, report: Report) -> None:
-    """Pass on what the first process tells, until all have ended."""
+    """Report what the first process writes, until all processes have ended."""
     with (folder / TICKS).open(encoding="utf-8") as told:
         while process.poll() is None:
             _pass_on(told, report)
@@ -138,7 +138,7 @@ def _pass_on(told: IO[str], report: Report) -> None:
     while True:
         start, line = told.tell(), told.readline()
         if not line.endswith("\n"):
-            told.seek(start)  # half a line: the rest comes
+            told.seek(start)  # the line is not complete yet
             return
         said = json.loads(line)
         if "message" in said:
@@ -160,7 +160,7 @@ def _failure(folder: Path, code: int) -> StoryboardError:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Leave no process behind."""
+    """End all processes of the group, and wait for them."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)

@@ -1,4 +1,4 @@
-"""One process of a training that has several: started by the launcher, told everything by a folder.
+"""One of several training processes. It and the launcher exchange these files in one folder:
 
 job.json           what to do
 ticks.jsonl        what the first process tells, a line each; the launcher reads it as it grows
@@ -36,7 +36,7 @@ class _Teller(logging.Handler):
 
 
 def main(folder: Path) -> None:
-    """Train; a failure file if it fails, and exit code 1 alone where the reason explains itself."""
+    """Train. A failure is written to a file; an unforeseen one also keeps its traceback."""
     learn_environment()
     redaction.install()
     try:
@@ -70,7 +70,7 @@ def _train(folder: Path) -> None:
 
 
 def _tell_failure(folder: Path, error: str, message: str) -> None:
-    """Leave word of why this process failed."""
+    """Write down why this process failed."""
     name = FAILURE.format(rank=os.environ.get("RANK", "0"))
     (folder / name).write_text(json.dumps({"error": error, "message": message}), encoding="utf-8")
 
