@@ -25,6 +25,8 @@ BaseShapes = Mapping[str, Shapes]
 
 UNET, TEXT_ENCODERS = "unet", ("text_encoder", "text_encoder_2")
 PARTS = (UNET, *TEXT_ENCODERS)
+PEFT_ROOT = "base_model.model."
+"""What PEFT's names begin with in a file."""
 TEXT_MODEL = "text_model."
 """Comes and goes before the names in text encoders between releases of transformers."""
 
@@ -179,7 +181,7 @@ class Spellings:
 
     def find(self, stem: str) -> Target | None:
         """The module of that name. What torch.compile and PEFT put before names is not part of them."""
-        plain = stem.removeprefix("base_model.model.").replace("_orig_mod.", "").replace("_orig_mod_", "")
+        plain = stem.removeprefix(PEFT_ROOT).replace("_orig_mod.", "").replace("_orig_mod_", "")
         return self._targets.get(plain)
 
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from models.bases.hub import name_of
-from models.diffusion.adapter_files import LAYOUT
+from models.diffusion.adapter_keys import PARTS, PEFT_ROOT
 from models.diffusion.loading import quicken, quieten, read_tokenizer, scheduler_of
 from models.diffusion.parts import base_configs, read_part, tokenizer_folder
 from models.diffusion.weights import check_device, torch_dtype
 from models.errors import TrainingError
-from models.lora.network.folding import PEFT_ROOT, fold
+from models.lora.network.folding import fold
 from models.lora.network.layers import merge_sums
 from models.lora.network.master_weights import MasterWeights
 from models.lora.options import MixedPrecision, TrainingOptions
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("models.lora")
 
-FOLDERS = {part: folder for folder, part in LAYOUT.items()}
-"""Part of the base -> its folder in a checkpoint."""
 BASE_PRECISION: dict[MixedPrecision, Precision] = {"no": "fp32", "fp16": "fp16", "bf16": "bf16"}
 """accelerate's mixed precision -> precision that the frozen weights are kept in."""
 
@@ -96,7 +94,7 @@ def load_lora_model(options: TrainingOptions, device: str, precision: MixedPreci
     configs = base_configs(profile)
     scheduler = scheduler_of(configs.get("scheduler", {}), f"base {name_of(profile.base)}", "training")
     dtype = torch_dtype(BASE_PRECISION[precision])
-    parts = {name: read_part(profile, name, dtype, device) for name in LAYOUT.values()}
+    parts = {name: read_part(profile, name, dtype, device) for name in PARTS}
     torch.manual_seed(options.seed)
     quick = device.startswith("cuda") and options.speed != "plain"
     for name, module in parts.items():

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError
 
+from models.diffusion.adapter_files import FOLDERS
 from models.errors import InputError, StorageError, WeightsInvalid
-from models.lora.network.lora_model import FOLDERS
 from models.lora.records import Checkpoint, Losses, checkpoint_name
 from models.records import Record
 from models.storage.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
