@@ -7,7 +7,6 @@ memory, rather than zeros.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import platform
 import time
@@ -20,6 +19,8 @@ from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
+
+from models.diffusion.weights import give_memory_back
 
 GIB = 2**30
 CONTEXT_GIB = 1.0
@@ -99,13 +100,6 @@ def synchronize(device: str) -> None:
     """Wait until the device has done what it was asked."""
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
-
-
-def give_memory_back() -> None:
-    """Free what nobody holds any more."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def seconds_of(device: str, work: Callable[[], object]) -> float:

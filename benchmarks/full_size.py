@@ -41,9 +41,10 @@ from transformers import (
 )
 
 from benchmarks.architectures import FULL, SCHEDULER, SMALL, Architecture, Config
-from benchmarks.figures import Figures, choose, give_memory_back, seconds_of
+from benchmarks.figures import Figures, choose, seconds_of
 from models.diffusion.adapter_files import LAYOUT
 from models.diffusion.loading import quieten, read_tokenizer
+from models.diffusion.weights import give_memory_back
 from models.lora.publishing.export import write_diffusers_file
 from models.profiles import PROFILES, ROOT, Profile, read_own
 from models.records import Adapter

@@ -21,7 +21,7 @@ class Setting(NamedTuple):
     card_gib: float | None = None
     """Of a card that it must fit."""
     processes: int = 1
-    """One a GPU, by accelerate's launcher."""
+    """One a GPU, by torchrun."""
     steps: int | None = None
     """Updates, where they are not those of the command line."""
 

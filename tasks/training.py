@@ -77,7 +77,7 @@ def encode_latents(options: TrainingOptions, settings: AccelerateSettings | None
 
     device = preflight.choose_training_device(options, settings)
     with showing("latents", "Encoding the pictures") as show:
-        encode_set(options, training_set, device, lambda done, total: show(done / total))
+        encode_set(options, training_set, device, show)
 
 
 def _train_name() -> str:

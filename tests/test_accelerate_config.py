@@ -1,4 +1,4 @@
-"""accelerate's settings: in its own words and the document's, what is refused, and what is written for its launcher."""
+"""accelerate's settings: in its own words and the document's, and what is refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from models.lora.configuration.accelerate_settings import (
     NOT_OFFERED,
     AccelerateSettings,
     read_accelerate_config,
-    write_launch_config,
 )
 from models.profiles import ROOT
 
@@ -167,29 +166,6 @@ def test_settings_are_refused_the_same_without_a_file() -> None:
     for wrong in ({"num_processes": 0}, {"gpu_ids": ()}, {"gpu_ids": (0, 1)}, {"gpus": 1}, {"mixed_precision": "fp8"}):
         with pytest.raises(ValidationError):
             AccelerateSettings.model_validate(wrong)
-
-
-# --- what is written
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({}, {"distributed_type": "NO", "num_processes": 1, "gpu_ids": "all", "mixed_precision": "no"}),
-        ({"gpu_ids": (1,), "mixed_precision": "fp16"}, {"distributed_type": "NO", "gpu_ids": "1"}),
-        ({"num_processes": 2, "gpu_ids": (0, 3)}, {"distributed_type": "MULTI_GPU", "gpu_ids": "0,3"}),
-        ({"num_processes": 8, "mixed_precision": "bf16"}, {"distributed_type": "MULTI_GPU", "mixed_precision": "bf16"}),
-        ({"num_processes": 2, "use_cpu": True}, {"distributed_type": "MULTI_GPU", "use_cpu": True}),
-    ],
-)
-def test_accelerate_reads_what_was_written(settings: dict[str, Any], words: dict[str, Any], tmp_path: Path) -> None:
-    from accelerate.commands.config.config_args import load_config_from_file
-
-    file = tmp_path / "launch.yaml"
-    write_launch_config(AccelerateSettings(**settings), file)
-    config = load_config_from_file(str(file)).to_dict()
-    for name, value in words.items():
-        assert config[name] == value, name
 
 
 @pytest.mark.parametrize("name", ["accelerate_two_gpus.yaml"])

@@ -35,7 +35,7 @@ def test_a_step_too_small_for_half_precision_is_kept_by_the_master() -> None:
         with torch.no_grad():
             for master in masters.weights:
                 master.add_(1e-5)
-        masters.give()
+        masters.update_model()
     for master, own, old in zip(masters.weights, model.parameters(), before, strict=True):
         assert own.dtype == torch.bfloat16
         assert torch.equal(own, master.to(torch.bfloat16))

@@ -13,6 +13,7 @@ import tiny_models
 from training_runs import draw_pictures, make_job, run
 
 from models.errors import InputError
+from models.lora.records import checkpoint_name
 from models.lora.training import checkpoints
 from models.lora.training.belonging import checkpoints_of, find_foreign_checkpoints, held, training_of
 from models.lora.training.checkpoints import MANIFEST, STATE
@@ -85,7 +86,7 @@ def rename(folder: Path, training: str | None) -> None:
 
 def test_a_checkpoint_says_which_training_it_is_of(folder: Path) -> None:
     output = folder / "one"
-    states = [checkpoints.peek(output / checkpoints.name_of(step)) for step in checkpoints.list_steps(output)]
+    states = [checkpoints.peek(output / checkpoint_name(step)) for step in checkpoints.list_steps(output)]
     assert [(state.step, state.run, state.training) for state in states] == [
         (step, "first", "first") for step in (4, 8, 12)
     ]
@@ -118,7 +119,7 @@ def test_a_checkpoint_that_does_not_say_what_it_is_of_is_named(folder: Path) -> 
 def test_checkpoints_of_an_earlier_version_are_of_one_training(folder: Path) -> None:
     output = folder / "one"
     for step in (4, 8, 12):
-        rename(output / checkpoints.name_of(step), None)
+        rename(output / checkpoint_name(step), None)
     assert list(find_foreign_checkpoints(output, output / "checkpoint-8", "second")) == []
 
 

@@ -10,134 +10,116 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from PIL import Image
 
 from models.lora.records import Checkpoint, Losses
-from models.lora.training.curve import LossPoint, curve_markdown, loss_curve, round_axis, show_number, smooth
+from models.lora.training.curve import draw_losses, loss_curve, smooth
 from models.lora.training.pages import curve_page
 
-PAPER, CLAY, STEPPE, LEAF, INK = (250, 246, 237), (176, 70, 40), (58, 110, 120), (96, 122, 52), (46, 39, 34)
 
-
-def points(count: int, *, validated: bool = False) -> list[LossPoint]:
+def losses(count: int, *, validated: bool = False) -> Losses:
     """A loss that falls from 0.5 to 0.1, and a learning rate that falls in a line."""
-    return [
-        LossPoint(
-            step=step,
-            loss=0.1 + 0.4 * math.exp(-4 * step / count) + 0.02 * (-1) ** step,
-            learning_rate=1e-4 * (1 - step / count),
-            validation_loss=0.3 if validated and step % max(1, count // 5) == 0 else None,
-        )
-        for step in range(1, count + 1)
-    ]
+    steps = tuple(range(1, count + 1))
+    return Losses(
+        steps=steps,
+        loss=tuple(0.1 + 0.4 * math.exp(-4 * step / count) + 0.02 * (-1) ** step for step in steps),
+        learning_rate=tuple(1e-4 * (1 - step / count) for step in steps),
+        validation=dict.fromkeys(steps[:: max(1, count // 5)], 0.3) if validated else {},
+    )
 
 
-INSIDE, WITH_EDGES = (110, 110, 1070, 412), (90, 90, 1090, 425)
-
-
-def where(
-    image: Image.Image, colour: tuple[int, int, int], box: tuple[int, int, int, int] = INSIDE
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the pixels of a colour within the chart itself."""
-    chart = np.asarray(image.crop(box), int)
-    return np.nonzero(np.abs(chart - colour).max(axis=-1) < 12)  # type: ignore[return-value]
+def lines(told: Losses, checkpoints: tuple[int, ...] = ()) -> tuple[Axes, Axes, dict[str, np.ndarray]]:
+    """Both axes of the figure, and all that is drawn on them: points by the words of the legend."""
+    figure = draw_losses(told, checkpoints, 2.5)
+    figure.draw_without_rendering()
+    loss, rate = figure.axes
+    return (
+        loss,
+        rate,
+        {str(line.get_label()): np.asarray(line.get_xydata()) for axes in (loss, rate) for line in axes.lines},
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 1000, 100_000])
-def test_any_length_is_drawn(count: int) -> None:
-    image = loss_curve(points(count, validated=True), checkpoints=range(1, count + 1, max(1, count // 4)))
-    assert image.size == (1200, 480)
-    for colour in (CLAY, LEAF):
-        assert len(where(image, colour, WITH_EDGES)[0]) > 20
+def test_any_length_is_drawn_at_one_size(count: int) -> None:
+    with Image.open(io.BytesIO(loss_curve(losses(count, validated=True), [1, count], 2.5))) as picture:
+        assert (picture.format, picture.size) == ("PNG", (1200, 480))
+        assert len(picture.convert("RGB").getcolors(2**24) or ()) > 20
 
 
-def test_the_line_goes_where_the_loss_goes() -> None:
-    rows, columns = where(loss_curve(points(500)), CLAY)
-    early, late = rows[columns < 100].mean(), rows[columns > 860].mean()
-    assert late - early > 150  # rows are counted from the top
-
-
-def test_the_learning_rate_has_its_own_axis() -> None:
-    flat = [LossPoint(point.step, 0.2, point.learning_rate) for point in points(500)]
-    rows, columns = where(loss_curve(flat), STEPPE)
-    assert rows[columns < 60].mean() < 40
-    assert rows[columns > 900].mean() > 260
+def test_every_kind_of_number_has_a_line_and_a_word() -> None:
+    told = losses(100, validated=True)
+    _, _, shown = lines(told, (50, 100))
+    usual = slice(2, 98)  # the highest and the lowest are drawn at the edge
+    assert shown["each step"][usual] == pytest.approx(np.array([told.steps, told.loss]).T[usual])
+    assert shown["loss, smoothed"] == pytest.approx(np.array([told.steps, smooth(told.loss)]).T)
+    assert shown["validation loss"] == pytest.approx(np.array([*told.validation.items()]))
+    assert shown["learning rate"] == pytest.approx(np.array([told.steps, told.learning_rate]).T)
+    assert list(shown["checkpoint"][:, 0]) == [50, 100]
+    (legend,) = draw_losses(told, (50, 100), 2.5).legends
+    assert {text.get_text() for text in legend.get_texts()} == set(shown)
+    assert re.fullmatch(r"Step 100: loss 0\.1\d+, 2\.5 steps/s", legend.get_title().get_text())
 
 
 def test_validation_and_checkpoints_show_only_where_there_are_any() -> None:
-    without, with_them = loss_curve(points(100)), loss_curve(points(100, validated=True), checkpoints=[50, 100])
-    assert len(where(without, LEAF)[0]) == 0
-    assert len(where(without, INK)[0]) == 0
-    rows, columns = where(with_them, INK)
-    assert rows.min() > 280
-    assert abs(float(np.median(columns)) - 480) < 12  # step 50 of 100; the other is at the chart's edge
+    assert set(lines(losses(100))[2]) == {"each step", "loss, smoothed", "learning rate"}
+
+
+def test_the_learning_rate_has_its_own_axis_from_nought() -> None:
+    loss, rate, _ = lines(losses(500))
+    assert rate.get_ylim()[0] == 0
+    assert rate.get_ylim()[1] < 1e-3 < loss.get_ylim()[1]
 
 
 def test_a_single_spike_does_not_flatten_the_rest() -> None:
-    spiked = points(500)
-    spiked[250] = LossPoint(251, 1e6, 1e-4)
-    rows, _ = where(loss_curve(spiked), CLAY)
-    assert rows.max() - rows.min() > 40
+    told = losses(500)
+    axes, _, shown = lines(told.model_copy(update={"loss": (*told.loss[:250], 10.0, *told.loss[251:])}))
+    assert axes.get_ylim()[1] < 0.7
+    assert shown["each step"].max(axis=0)[1] < 0.7  # it is drawn at the edge
+
+
+def test_a_long_training_has_fewer_points_and_the_whole_line() -> None:
+    shown = lines(losses(10_000))[2]
+    assert 1000 < len(shown["each step"]) <= 1500
+    assert len(shown["loss, smoothed"]) == 10_000
+
+
+def test_checkpoints_beyond_the_steps_do_not_widen_the_picture() -> None:
+    assert lines(losses(10), (5, 500))[0].get_xlim() == (0.5, 10.5)
+
+
+def test_steps_are_whole_numbers() -> None:
+    for count in (1, 2, 3):
+        ticks = lines(losses(count))[0].get_xticks()
+        assert len(ticks)
+        assert all(float(tick).is_integer() for tick in ticks)
 
 
 def test_a_loss_that_never_moves_and_huge_ones_are_drawn() -> None:
     for loss in (0.0, 0.25, 1e30):
-        assert loss_curve([LossPoint(step, loss, 0.0) for step in (1, 2, 3)]).size == (1200, 480)
+        assert loss_curve(Losses(steps=(1, 2, 3), loss=(loss,) * 3, learning_rate=(0.0,) * 3, validation={}))
 
 
-def test_another_size_is_drawn_at_that_size() -> None:
-    assert loss_curve(points(50), width=600, height=300, steps_per_second=2.5).size == (600, 300)
+def test_a_style_of_this_machine_changes_nothing() -> None:
+    import matplotlib
+
+    plain = loss_curve(losses(20))
+    with matplotlib.rc_context({"figure.dpi": 30, "axes.facecolor": "black", "text.usetex": True}):
+        assert loss_curve(losses(20)) == plain
+        assert matplotlib.rcParams["axes.facecolor"] == "black"
 
 
-def test_no_point_is_a_mistake() -> None:
-    with pytest.raises(ValueError, match="one point"):
-        loss_curve([])
+def test_no_step_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match="one step"):
+        loss_curve(Losses(steps=(), loss=(), learning_rate=(), validation={}))
 
 
 def test_smoothing_keeps_the_level_and_does_not_lag() -> None:
-    assert smooth(np.full(100, 0.3)) == pytest.approx(np.full(100, 0.3))
+    assert smooth((0.3,) * 100) == pytest.approx(np.full(100, 0.3))
     line = np.arange(400.0)
-    assert smooth(line)[10:-10] == pytest.approx(line[10:-10])
-    assert smooth(np.array([5.0])) == pytest.approx([5.0])
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "ticks"),
-    [
-        (0.0, 1e-4, [0, 2e-5, 4e-5, 6e-5, 8e-5, 1e-4]),
-        (0.07, 0.23, [0.05, 0.1, 0.15, 0.2, 0.25]),
-        (0.2, 0.2, [0.15, 0.2, 0.25]),
-        (-3, 7, [-4, -2, 0, 2, 4, 6, 8]),
-    ],
-)
-def test_axes_end_on_round_numbers_that_hold_the_values(low: float, high: float, ticks: list[float]) -> None:
-    axis = round_axis(low, high)
-    assert axis.ticks == pytest.approx(ticks)
-    assert (axis.low, axis.high) == pytest.approx((ticks[0], ticks[-1]))
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [(0, "0"), (0.15000000000000002, "0.15"), (2500, "2500"), (1e-4, "1e-4"), (2.5e-5, "2.5e-5"), (-0.2, "-0.2")],
-)
-def test_numbers_are_short(value: float, shown: str) -> None:
-    assert show_number(value) == shown
-
-
-def test_the_markdown_carries_the_smaller_file() -> None:
-    image = loss_curve(points(300))
-    found = re.fullmatch(
-        r"!\[Loss\]\(data:image/(png|jpeg);base64,([A-Za-z0-9+/=]+)\)\n", curve_markdown(image, "Loss")
-    )
-    assert found
-    data = base64.b64decode(found[2])
-    with Image.open(io.BytesIO(data)) as carried:
-        assert carried.format == found[1].upper()
-        assert carried.size == image.size
-    flat = curve_markdown(Image.new("RGB", (400, 300), PAPER), "x")
-    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8))
-    assert flat.startswith("![x](data:image/png")
-    assert curve_markdown(noise, "x").startswith("![x](data:image/jpeg")
+    assert smooth(tuple(line))[10:-10] == pytest.approx(line[10:-10])
+    assert smooth((5.0,)) == pytest.approx([5.0])
 
 
 def test_the_page_says_the_speed_in_words_and_in_the_picture(tmp_path: Path) -> None:
@@ -147,4 +129,6 @@ def test_the_page_says_the_speed_in_words_and_in_the_picture(tmp_path: Path) -> 
     assert fast.startswith("![Loss up to step 2, 4 steps per second](data:image/")
     assert slow.startswith("![Loss up to step 2, 0.4 steps per second](data:image/")
     assert unknown.startswith("![Loss up to step 2](data:image/")
+    with Image.open(io.BytesIO(base64.b64decode(fast.partition("base64,")[2].removesuffix(")\n")))) as carried:
+        assert carried.size == (1200, 480)
     assert len({page.partition("](")[2] for page in (fast, slow, unknown)}) == 3

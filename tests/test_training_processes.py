@@ -80,6 +80,20 @@ def test_a_process_that_cannot_start_is_told(pictures: Path, tmp_path: Path) -> 
         launcher.launch(job, lambda tick: None, TWO, (str(tmp_path / "no_such_worker.py"),))
 
 
+def test_each_process_sees_the_named_gpus_alone(pictures: Path, tmp_path: Path) -> None:
+    job = make_job(tmp_path, pictures).model_copy(update={"processes": 2, "device": "cuda"})
+    tell = tmp_path / "tell.py"
+    tell.write_text(
+        "import os, pathlib\n"
+        "names = 'LOCAL_RANK', 'WORLD_SIZE', 'CUDA_VISIBLE_DEVICES', 'ACCELERATE_USE_CPU'\n"
+        f"file = pathlib.Path({str(tmp_path)!r}) / ('rank' + os.environ['RANK'])\n"
+        "file.write_text(' '.join(os.environ[name] for name in names))\n"
+    )
+    launcher.launch(job, lambda tick: None, AccelerateSettings(num_processes=2, gpu_ids=(0, 3)), (str(tell),))
+    assert (tmp_path / "rank0").read_text() == "0 2 0,3 false"
+    assert (tmp_path / "rank1").read_text() == "1 2 0,3 false"
+
+
 def processes_of(folder: Path) -> list[int]:
     """Ids of all processes that name this folder."""
     found = []

@@ -271,12 +271,12 @@ def test_a_name_that_is_not_utf_8_is_a_fault(tmp_path: Path) -> None:
     assert faults(tmp_path) == ["b\\udcff.png: its name is not UTF-8; rename it"]
 
 
-def test_each_picture_is_decoded_once_and_progress_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_picture_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = captioned(tmp_path / "own", {f"{number}.png": "hero" for number in range(3)})
     prior = tmp_path / "prior"
     draw(prior / "p.png", 7)
     (prior / "p.txt").write_text("a man")
-    opened, told = list[str](), list[tuple[int, int]]()
+    opened = list[str]()
 
     def noted(file: Path) -> Image.Image:
         opened.append(file.name)
@@ -284,6 +284,5 @@ def test_each_picture_is_decoded_once_and_progress_told(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(dataset, "open_picture", noted)
     options = TrainingOptions(train_data_dir=str(own), prior_data_dir=str(prior), resolution=64, trigger="hero")
-    read_set(options, count_words, progress=lambda done, total: told.append((done, total)))
+    read_set(options, count_words)
     assert opened == ["0.png", "1.png", "2.png", "p.png"]
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]

@@ -5,6 +5,7 @@ A browser fetches what markdown or HTML names, so a title may not become an imag
 
 from __future__ import annotations
 
+import base64
 import re
 
 
@@ -20,3 +21,14 @@ def code(text: str) -> str:
     pad = " " if longest else ""
     fence = "`" * (longest + 1)
     return f"{fence}{pad}{line}{pad}{fence}"
+
+
+def inline_picture(data: bytes, kind: str, words: str) -> str:
+    """A picture that the markdown itself carries: a dashboard shows no files of this machine.
+
+    Args:
+        data: the file's bytes.
+        kind: of the file: png or jpeg.
+        words: for those who do not see it; must hold no brackets.
+    """
+    return f"![{words}](data:image/{kind};base64,{base64.b64encode(data).decode('ascii')})"

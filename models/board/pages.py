@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +10,13 @@ from PIL import Image
 
 from models.board.contact_sheet import Panel, contact_sheet
 from models.board.directory import frame_name
-from models.board.markdown import code, escape
+from models.board.markdown import code, escape, inline_picture
 from models.board.report import CandidateReport, FrameReport, Report, show_score
 from models.storage.files import write_atomically
 
 CONTACT_SHEET = "contact_sheet.png"
 SHOWN_WIDTH = 1200
-"""Width in pixels of the contact sheet in the dashboard, which carries it in its text."""
+"""Width in pixels of a sheet in the dashboard, which carries it in its text."""
 
 
 def write_sheet(report: Report, board: Path) -> Image.Image:
@@ -50,12 +49,17 @@ def _note(frame: FrameReport) -> str:
 
 
 def sheet_markdown(sheet: Image.Image) -> str:
-    """The contact sheet as markdown that carries its picture: a dashboard shows no files of this machine."""
+    """The contact sheet as markdown that carries its picture."""
+    return f"{inline_picture(reduced(sheet), 'jpeg', 'contact sheet')}\n"
+
+
+def reduced(sheet: Image.Image) -> bytes:
+    """A sheet as a JPEG of `SHOWN_WIDTH` pixels at most."""
     small = sheet.convert("RGB")
     small.thumbnail((SHOWN_WIDTH, sheet.height), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=85, optimize=True)
-    return f"![contact sheet](data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')})\n"
+    return buffer.getvalue()
 
 
 def score_rows(report: Report) -> list[dict[str, str | int]]:

@@ -257,9 +257,9 @@ def _align(row: tuple[str, ...], widths: list[int]) -> list[str]:
     ]
 
 
-def show_score(score: float | None) -> str:
-    """A score with two decimals, or a dash for one that was not measured."""
-    return "–" if score is None else f"{score:.2f}"
+def show_score(score: float | None, decimals: int = 2) -> str:
+    """A score as text, or a dash for one that was not measured."""
+    return "–" if score is None else f"{score:.{decimals}f}"
 
 
 def _warned(report: Report) -> Iterator[str]:

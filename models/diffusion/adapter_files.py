@@ -21,21 +21,18 @@ from typing import TYPE_CHECKING, Any
 
 from models.bases.layouts import read_json
 from models.diffusion.adapter_config import check_config
-from models.diffusion.adapter_keys import PARTS, UNET, Shape, Shapes
-from models.diffusion.weights import REMEDY, first_line
+from models.diffusion.adapter_keys import PARTS, PEFT_ROOT, UNET, Shapes
+from models.diffusion.weights import REMEDY, first_line, read_header
 from models.errors import WeightsInvalid
-from models.storage.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from models.storage.adapters import ADAPTER_CONFIG, ADAPTER_FOLDERS, ADAPTER_WEIGHTS
 
 if TYPE_CHECKING:
     import torch
 
-LAYOUT = {
-    "unet_lora": "unet",
-    "text_encoder_one_lora": "text_encoder",
-    "text_encoder_two_lora": "text_encoder_2",
-}
+LAYOUT = dict(zip(ADAPTER_FOLDERS, PARTS, strict=True))
 """Folder of a checkpoint -> part of the base."""
-_PEFT_ROOT = "base_model.model."
+FOLDERS = dict(zip(PARTS, ADAPTER_FOLDERS, strict=True))
+"""Part of the base -> its folder in a checkpoint."""
 _METADATA = "lora_adapter_metadata"
 _NUMBERS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
 
@@ -81,7 +78,7 @@ class ComponentFile:
         return {self._plain(key): value for key, value in read(self.path).items()}
 
     def _plain(self, key: str) -> str:
-        return key.removeprefix(_PEFT_ROOT) if self.part else key
+        return key.removeprefix(PEFT_ROOT) if self.part else key
 
 
 def open_adapter(path: Path) -> list[ComponentFile]:
@@ -138,24 +135,6 @@ def _only_file(path: Path) -> Path:
             f"{path}: expected {', '.join(LAYOUT)} or one safetensors file, found {len(files)} safetensors files"
         )
     return files[0]
-
-
-def read_header(file: Path) -> dict[str, tuple[str, Shape]]:
-    """Key -> (number format, shape) of a safetensors file, whose header must match its length.
-
-    Raises:
-        WeightsInvalid: missing, truncated or of another format.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, framework="np") as opened:
-            slices = {key: opened.get_slice(key) for key in opened.keys()}  # noqa: SIM118  (it is no mapping)
-            return {key: (part.get_dtype(), tuple(part.get_shape())) for key, part in slices.items()}
-    except FileNotFoundError:
-        raise WeightsInvalid(f"{file}: missing; fetch the weights again") from None
-    except (SafetensorError, OSError) as error:
-        raise WeightsInvalid(f"{file}: truncated or not a safetensors file ({first_line(error)}); {REMEDY}") from error
 
 
 def _configs_within(file: Path) -> dict[str, dict[str, Any]]:

@@ -11,9 +11,10 @@ from math import prod
 from pathlib import Path
 
 from models.bases.layouts import choose_weights
-from models.diffusion.adapter_files import ComponentFile, open_adapter, read_header
+from models.diffusion.adapter_files import ComponentFile, open_adapter
 from models.diffusion.adapter_keys import PARTS, TEXT_MODEL, BaseShapes, Shape, Shapes, Target, sort_keys, split_key
 from models.diffusion.adapter_kinds import BIASES, LENGTHS, difference_shape, flat, kind_of, of_outputs
+from models.diffusion.weights import read_header
 from models.errors import AdapterMismatch, WeightsInvalid
 from models.sources import Component
 

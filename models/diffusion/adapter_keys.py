@@ -25,6 +25,8 @@ BaseShapes = Mapping[str, Shapes]
 
 UNET, TEXT_ENCODERS = "unet", ("text_encoder", "text_encoder_2")
 PARTS = (UNET, *TEXT_ENCODERS)
+PEFT_ROOT = "base_model.model."
+"""What PEFT's names begin with in a file."""
 TEXT_MODEL = "text_model."
 """Comes and goes before the names in text encoders between releases of transformers."""
 
@@ -179,7 +181,7 @@ class Spellings:
 
     def find(self, stem: str) -> Target | None:
         """The module of that name. What torch.compile and PEFT put before names is not part of them."""
-        plain = stem.removeprefix("base_model.model.").replace("_orig_mod.", "").replace("_orig_mod_", "")
+        plain = stem.removeprefix(PEFT_ROOT).replace("_orig_mod.", "").replace("_orig_mod_", "")
         return self._targets.get(plain)
 
 
@@ -236,13 +238,16 @@ def _stability_blocks(modules: set[str]) -> Iterator[tuple[str, str]]:
     def lengths(name: str) -> int:
         return len(list(takewhile(lambda index: there(f"{name}.{index}"), count())))
 
+    def layers(here: str, blocks: str, first: int) -> Iterator[tuple[str, str]]:
+        for layer in range(lengths(f"{here}.resnets")):
+            yield f"{here}.resnets.{layer}", f"{blocks}.{first + layer}.0"
+            yield f"{here}.attentions.{layer}", f"{blocks}.{first + layer}.1"
+
     number = 1
     for block in range(lengths("down_blocks")):
         here = f"down_blocks.{block}"
-        for layer in range(lengths(f"{here}.resnets")):
-            yield f"{here}.resnets.{layer}", f"input_blocks.{number}.0"
-            yield f"{here}.attentions.{layer}", f"input_blocks.{number}.1"
-            number += 1
+        yield from layers(here, "input_blocks", number)
+        number += lengths(f"{here}.resnets")
         if there(f"{here}.downsamplers"):
             yield f"{here}.downsamplers.0", f"input_blocks.{number}.0"
             number += 1
@@ -252,8 +257,6 @@ def _stability_blocks(modules: set[str]) -> Iterator[tuple[str, str]]:
     number = 0
     for block in range(lengths("up_blocks")):
         here = f"up_blocks.{block}"
-        for layer in range(lengths(f"{here}.resnets")):
-            yield f"{here}.resnets.{layer}", f"output_blocks.{number}.0"
-            yield f"{here}.attentions.{layer}", f"output_blocks.{number}.1"
-            number += 1
+        yield from layers(here, "output_blocks", number)
+        number += lengths(f"{here}.resnets")
         yield f"{here}.upsamplers.0", f"output_blocks.{number - 1}.{1 + there(f'{here}.attentions')}"

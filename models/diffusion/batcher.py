@@ -18,11 +18,10 @@ from dataclasses import dataclass, field
 from models.diffusion.fitting import paint_fitting
 from models.diffusion.painter import Painting
 from models.diffusion.requests import PainterSetup, PaintRequest
+from models.progress import Progress
 
 LINGER = 0.25
 """Seconds a leader waits for a batch to fill: frames mapped together arrive within this, and painting takes longer."""
-
-Progress = Callable[[float], None]
 
 
 @dataclass(eq=False)

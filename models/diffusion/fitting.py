@@ -5,16 +5,17 @@ What was found to fit is kept for the process, so that it is looked for once, an
 
 from __future__ import annotations
 
-import gc
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from models.diffusion.requests import PainterSetup, PaintRequest
+from models.diffusion.weights import give_memory_back
 from models.errors import OutOfMemory
+from models.progress import Progress, StageProgress
 
 if TYPE_CHECKING:
-    from models.diffusion.painter import Painting
+    from models.diffusion.painter import Finished, Painting
 
 logger = logging.getLogger("models.diffusion")
 
@@ -25,9 +26,9 @@ _FITTING: dict[tuple[PainterSetup, int], PainterSetup] = {}
 def paint_fitting(
     setup: PainterSetup,
     requests: Sequence[PaintRequest],
-    progress: Callable[[float], None] | None = None,
-    finished: Callable[[int, Painting], None] | None = None,
-    loading: Callable[[str, float], None] | None = None,
+    progress: Progress | None = None,
+    finished: Finished | None = None,
+    loading: StageProgress | None = None,
 ) -> list[Painting]:
     """Load what the setup names and paint the requests, in one batch if memory allows.
 
@@ -85,9 +86,9 @@ class _Lack(NamedTuple):
 def _try(
     setup: PainterSetup,
     requests: list[PaintRequest],
-    report: Callable[[float], None],
-    keep: Callable[[int, Painting], None],
-    loading: Callable[[str, float], None] | None,
+    report: Progress,
+    keep: Finished,
+    loading: StageProgress | None,
 ) -> _Lack | None:
     from models.diffusion.loading import load
     from models.diffusion.painter import paint
@@ -118,13 +119,5 @@ def _with_less(setup: PainterSetup, lack: _Lack) -> PainterSetup:
     else:
         raise OutOfMemory(lack.message, retryable=False)
     logger.warning("%s; going on with %s", lack.message.partition(";")[0], what)
-    _give_memory_back()
+    give_memory_back()
     return less
-
-
-def _give_memory_back() -> None:
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

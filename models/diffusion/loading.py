@@ -8,7 +8,6 @@ base again: no copy of the clean weights is kept, and they come back exactly.
 
 from __future__ import annotations
 
-import gc
 import logging
 import threading
 from collections.abc import Callable
@@ -24,14 +23,14 @@ from models.diffusion.adapters import fuse_adapters
 from models.diffusion.compute import compute
 from models.diffusion.parts import base_configs, read_controlnet, read_part, tokenizer_folder, vae_overflows
 from models.diffusion.requests import PainterSetup
-from models.diffusion.weights import check_device, first_line, torch_dtype
+from models.diffusion.weights import check_device, first_line, give_memory_back, torch_dtype
 from models.errors import WeightsInvalid
 from models.profiles import Speed
+from models.progress import StageProgress
 from models.records import LoraUse
 
 logger = logging.getLogger("models.diffusion")
 
-Progress = Callable[[str, float], None]
 _Key = tuple[object, ...]
 
 
@@ -67,14 +66,13 @@ class _ModelCache:
 
     def clear(self) -> None:
         self.key = self.models = None
-        gc.collect()
-        _empty_gpu_cache()
+        give_memory_back()
 
 
 _MODEL_CACHE = _ModelCache()
 
 
-def load(setup: PainterSetup, progress: Progress | None = None) -> Models:
+def load(setup: PainterSetup, progress: StageProgress | None = None) -> Models:
     """The pipelines of a setup, loaded by the first caller and shared with all later ones.
 
     Args:
@@ -88,7 +86,7 @@ def load(setup: PainterSetup, progress: Progress | None = None) -> Models:
     return compute(setup.device, lambda: _load(setup, _reporter(progress)))
 
 
-def _load(setup: PainterSetup, report: Progress) -> Models:
+def _load(setup: PainterSetup, report: StageProgress) -> Models:
     key = (setup.profile, setup.adapters, setup.device, setup.precision, setup.speed, setup.low_memory)
     with _MODEL_CACHE.lock:
         if _MODEL_CACHE.models is None or _MODEL_CACHE.key != key:
@@ -119,7 +117,7 @@ def unload() -> None:
         _MODEL_CACHE.clear()
 
 
-def _reporter(progress: Progress | None) -> Progress:
+def _reporter(progress: StageProgress | None) -> StageProgress:
     def report(what: str, share: float) -> None:
         logger.info("loading: %s (%d %%)", what, round(100 * share))
         if progress is not None:
@@ -128,7 +126,7 @@ def _reporter(progress: Progress | None) -> Progress:
     return report
 
 
-def _load_base(setup: PainterSetup, report: Progress) -> Models:
+def _load_base(setup: PainterSetup, report: StageProgress) -> Models:
     quieten()
     from diffusers import StableDiffusionXLPipeline
 
@@ -160,10 +158,10 @@ def _keep_in_main_memory(device: str, *models: Any) -> None:
 
     for model in models:
         cpu_offload(model, device)
-    _empty_gpu_cache()
+    give_memory_back()
 
 
-def _read_parts(configs: Configs, setup: PainterSetup, report: Progress) -> dict[str, Any]:
+def _read_parts(configs: Configs, setup: PainterSetup, report: StageProgress) -> dict[str, Any]:
     import torch
 
     profile, dtype = setup.profile, torch_dtype(setup.precision)
@@ -217,7 +215,7 @@ def read_tokenizer(folder: Path, longest: int) -> Any:
     return tokenizer
 
 
-def _load_controlled(setup: PainterSetup, plain: Any, report: Progress) -> Any:
+def _load_controlled(setup: PainterSetup, plain: Any, report: StageProgress) -> Any:
     from diffusers import StableDiffusionXLControlNetPipeline
 
     report(f"controlnet {setup.profile.controlnet.source}", 0.0)
@@ -258,10 +256,3 @@ def quieten() -> None:
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.set_verbosity_error()  # it warns of moves to a device that change nothing
-
-
-def _empty_gpu_cache() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -25,8 +25,8 @@ from models.diffusion.loading import Models
 from models.diffusion.requests import ControlPicture, PaintRequest
 from models.diffusion.weights import first_line, is_out_of_memory
 from models.errors import OutOfMemory, PaintError
+from models.progress import Progress
 
-Progress = Callable[[float], None]
 Finished = Callable[[int, "Painting"], None]
 FEW_STEPS = 4
 """Fewer are painted without a graph: recording it would cost more than it saves."""

@@ -6,6 +6,7 @@ Here both are `WeightsInvalid`, in one line that names the file and the way out.
 
 from __future__ import annotations
 
+import gc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,8 +49,8 @@ def check_device(device: str) -> None:
         raise InputError(f"device {device!r} is not on this machine; there is: {there}")
 
 
-def tensor_names(file: Path) -> list[str]:
-    """Names of the tensors in a safetensors file, whose header must match its length.
+def read_header(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Key -> (number format, shape) of a safetensors file, whose header must match its length.
 
     Raises:
         WeightsInvalid: missing, truncated or of another format.
@@ -57,8 +58,9 @@ def tensor_names(file: Path) -> list[str]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(file, framework="pt") as opened:
-            return list(opened.keys())
+        with safe_open(file, framework="np") as opened:
+            slices = {key: opened.get_slice(key) for key in opened.keys()}  # noqa: SIM118  (it is no mapping)
+            return {key: (part.get_dtype(), tuple(part.get_shape())) for key, part in slices.items()}
     except FileNotFoundError:
         raise WeightsInvalid(f"{file}: missing; fetch the weights again") from None
     except (SafetensorError, OSError) as error:
@@ -117,6 +119,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and ("not enough memory" in str(error) or "t allocate memory" in str(error))
 
 
+def give_memory_back() -> None:
+    """Free what nobody holds any more, on the host and on the GPUs."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def first_line(error: BaseException) -> str:
     """A library's error as one short line."""
     lines = str(error).strip().splitlines()
@@ -140,7 +151,7 @@ def _check_files(folder: Path, component: Component) -> list[str]:
         raise WeightsInvalid(f"{folder}: no safetensors file{found}")
     for name in weights:
         if name != PICKLE:
-            tensor_names(folder / name)
+            read_header(folder / name)
     return weights
 
 

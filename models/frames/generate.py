@@ -8,7 +8,7 @@ same story all go on where the work stands, and no finished candidate is painted
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -19,14 +19,13 @@ from models.diffusion.requests import ControlPicture, PaintRequest
 from models.errors import FrameRejected
 from models.frames.recipe import Control, PaintedLora, Recipe, png_bytes
 from models.frames.render_config import RenderConfig
+from models.progress import Progress
 from models.records import Candidate, FramePrompt, FrameResult, Record, Scores, Sketch
 from models.storage.content_store import PICTURES, Painted, Store, content_key
 from models.vision.gate import best, judge
 
 VERSION = 2
 """Raise it when the same inputs would give another picture or other scores: stored candidates are then painted anew."""
-
-Progress = Callable[[float], None]
 
 
 class FrameJob(Record):

@@ -1,7 +1,7 @@
 """What a person may set about a training: one record, from which the form, the command line and the YAML are made.
 
-The names are those of `configs/training_config.yaml`. What it says twice, or in a way that no library does, is mapped
-here and nowhere else; what can't be honoured is refused in one line.
+The names are those of `configs/training_config.yaml`. Where that file says something twice, or in words that no library
+has, this module translates it. What can't be honoured is refused in one line.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The preflight of a training: everything that would stop it, told at once and before any work."""
+"""The checks of a training: everything that would stop it is reported at once, before any work."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from models.secrets.keys import Keys
 __all__ = ["choose_mixed_precision", "choose_training_device", "find_fallback", "find_training_problems", "require"]
 
 BYTES_A_WEIGHT = 4 + 4 + 8
-"""In a checkpoint: the saved weight (at most), the whole one, and AdamW's two moments."""
+"""In a checkpoint: the saved weight (4 at most), its fp32 master, and AdamW's two moments."""
 
 
 def require(options: TrainingOptions, settings: AccelerateSettings | None, keys: Keys, run: str) -> None:
@@ -42,7 +42,7 @@ def require(options: TrainingOptions, settings: AccelerateSettings | None, keys:
 def find_training_problems(
     options: TrainingOptions, settings: AccelerateSettings | None, keys: Keys, run: str
 ) -> tuple[str, ...]:
-    """All that is wrong, in the order in which it should be mended; empty when a training can begin.
+    """All that is wrong, in the order in which to correct it; empty if a training can begin.
 
     Args:
         options: what was asked for.
@@ -81,7 +81,7 @@ def choose_training_device(options: TrainingOptions, settings: AccelerateSetting
 
 
 def find_fallback(options: TrainingOptions, settings: AccelerateSettings | None) -> str | None:
-    """That the CPU trains though accelerate's settings do not say so, in one line, or None."""
+    """One line if the CPU trains though accelerate's settings do not ask for it, else None."""
     if settings is None or settings.use_cpu or choose_training_device(options, settings) != "cpu":
         return None
     if options.device is not None:
@@ -131,7 +131,7 @@ def _prompt_problems(options: TrainingOptions) -> Iterator[str]:
 
 
 def _room_problems(options: TrainingOptions) -> Iterator[str]:
-    """SDXL's checkpoints; a small model's are not worth counting."""
+    """Disks without space for the base or for SDXL's checkpoints; a small model's checkpoints are not counted."""
     profile = options.get_profile()
     needs = list(needs_of([profile.base, profile.clip]))
     if profile.native_size >= SIDE_OF_SDXL:
@@ -164,7 +164,7 @@ def _gpu_problems(options: TrainingOptions, settings: AccelerateSettings | None,
     if settings is not None and settings.num_processes > there:
         yield f"num_processes {settings.num_processes} needs as many GPUs, there are {there}: set it to {there}"
     free, total = torch.cuda.mem_get_info(device)
-    # What this process holds is the models of an earlier run, which make room.
+    # What this process holds are models of an earlier run, which make room for the training.
     usable = free + torch.cuda.memory_reserved(device)
     problem = find_memory_problem(options, choose_mixed_precision(settings, device), device, usable, total)
     if problem is not None:

@@ -125,3 +125,8 @@ class Losses(Record):
     learning_rate: tuple[float, ...]
     validation: dict[int, float]
     """Step -> mean loss over the validation pictures."""
+
+
+def checkpoint_name(step: int) -> str:
+    """Name of a checkpoint, and of its folder."""
+    return f"checkpoint-{step}"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from models.progress import ByteProgress
 from models.records import Adapter
 from models.secrets.keys import Keys
 from models.storage.adapters import adapter_files, is_s3, local_path, locate_adapter
-from models.storage.files import Progress, fingerprint
+from models.storage.files import fingerprint
 
 
-def fetch_adapter(source: str, *, cache_dir: Path, keys: Keys, progress: Progress | None = None) -> Adapter:
+def fetch_adapter(source: str, *, cache_dir: Path, keys: Keys, progress: ByteProgress | None = None) -> Adapter:
     """The character LoRA as files on this machine.
 
     Args:

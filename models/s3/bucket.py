@@ -16,11 +16,12 @@ from pydantic import BaseModel, ValidationError
 from s3transfer.exceptions import S3DownloadFailedError
 
 from models.errors import InputError, ObjectNotFound, WeightsInvalid
+from models.progress import ByteProgress
 from models.s3.checksums import ALGORITHMS, etag_of, stored_checksum_of, usual_layouts
 from models.s3.client import error_code, status_of
 from models.secrets.addresses import without_credentials
 from models.storage.adapters import ADAPTER_CONFIG, ADAPTER_FOLDERS, ADAPTER_WEIGHTS, EXPECTED, SINGLE_FILE
-from models.storage.files import Progress, flush_to_disk, sha256_of
+from models.storage.files import flush_to_disk, sha256_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -100,7 +101,7 @@ def parse_location(source: str) -> Location:
 class Counter:
     """Adds up what several download threads report."""
 
-    def __init__(self, total: int, progress: Progress | None) -> None:
+    def __init__(self, total: int, progress: ByteProgress | None) -> None:
         self._total = total
         self._progress = progress
         self._done = 0

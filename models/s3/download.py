@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any, cast
 from filelock import FileLock
 
 from models.errors import AccessDenied, CorruptFile, CredentialsMissing
+from models.progress import ByteProgress
 from models.s3.bucket import MANIFEST, Bucket, Counter, Location, ManifestEntry, RemoteFile, parse_location
 from models.s3.client import errors_told_apart, make_client
 from models.secrets.keys import Keys
-from models.storage.files import Progress, local_errors, sha256_of, write_atomically
+from models.storage.files import local_errors, sha256_of, write_atomically
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -38,7 +39,7 @@ Choose = Callable[[Iterable[str], str], tuple[str, ...]]
 """Given the names under a prefix and what to call it, those that are wanted; raises when they are not there."""
 
 
-def fetch(source: str, *, cache_dir: Path, keys: Keys, choose: Choose, progress: Progress | None = None) -> Path:
+def fetch(source: str, *, cache_dir: Path, keys: Keys, choose: Choose, progress: ByteProgress | None = None) -> Path:
     """Bring what lies under the address into the cache, unless it is there already, and return its path.
 
     Args:
@@ -76,7 +77,7 @@ def fetch(source: str, *, cache_dir: Path, keys: Keys, choose: Choose, progress:
     return path
 
 
-def _bring(bucket: Bucket, home: Path, choose: Choose, progress: Progress | None) -> Path:
+def _bring(bucket: Bucket, home: Path, choose: Choose, progress: ByteProgress | None) -> Path:
     remote = _usable(bucket.list_files(), bucket.location)
     wanted = set(choose([file.name for file in remote], str(bucket.location)))
     files = [file for file in remote if file.name in wanted]
@@ -124,7 +125,7 @@ def _short_hash(parts: list[Any]) -> str:
 
 
 def _complete(
-    folder: Path, files: list[RemoteFile], manifest: RemoteFile | None, bucket: Bucket, progress: Progress | None
+    folder: Path, files: list[RemoteFile], manifest: RemoteFile | None, bucket: Bucket, progress: ByteProgress | None
 ) -> None:
     """Fetch those of the files that are not in the folder with the bytes they were fetched with."""
     recorded = _read_record(folder)

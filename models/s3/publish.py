@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from models.errors import InputError
+from models.progress import ByteProgress
 from models.s3.bucket import MANIFEST, PARALLEL, Counter, Location, parse_location
 from models.s3.checksums import stored_checksum_of
 from models.s3.client import TO_WRITE, errors_told_apart, make_client, status_of
 from models.secrets.keys import Keys
 from models.storage.adapters import ADAPTER_CONFIG, ADAPTER_FOLDERS
-from models.storage.files import Progress, local_errors
+from models.storage.files import local_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -38,7 +39,7 @@ ALGORITHM = "SHA256"
 
 
 def upload(
-    files: Mapping[str, Path], address: str, *, keys: Keys, progress: Progress | None = None, replace: bool = True
+    files: Mapping[str, Path], address: str, *, keys: Keys, progress: ByteProgress | None = None, replace: bool = True
 ) -> None:
     """Send the files of a publication; one that is there already with the same sha256 is not sent again.
 

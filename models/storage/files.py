@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -19,9 +19,6 @@ from models.storage.recorded_sums import SUMS, recorded_sha256, sha256_once
 
 MAX_HEADER = 100 * 2**20
 """The safetensors format's own limit on its header, in bytes."""
-
-Progress = Callable[[int, int], None]
-"""Called with the bytes that are here and the bytes there will be."""
 
 
 def sha256_of(path: Path) -> str:

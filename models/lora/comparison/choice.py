@@ -1,7 +1,7 @@
-"""Which checkpoint wins: features in, numbers and one choice out. Nothing is painted here.
+"""Choose the best checkpoint by the CLIP features of what each painted. Nothing is painted here.
 
-A cosine of CLIP's features belongs to its CLIP, so no bar here is a plain cosine: each is a share of something that the
-same CLIP measured. The measures themselves are in `models.lora.comparison.scores`.
+Cosines of two different CLIP models can't be compared, so no bar is a fixed cosine: each bar is a share of a value that
+the same CLIP measured. `models.lora.comparison.scores` computes the values.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from models.lora.comparison.scores import Features, drift, image_similarity, spread, text_image_similarity, variety
+from models.lora.records import checkpoint_name
 
 Item = TypeVar("Item")
 
@@ -24,7 +25,7 @@ MOST_DRIFT = 0.2
 times lost 0.04 to 0.12; the last of them at 2, 3 and 6 times its strength 0.39, 0.78 and 0.99; with its character put
 in the place of one person of four 0.27, of all four 0.60; a training at 10 times the learning rate 0.95."""
 DIGITS = 3
-"""Decimals of an image similarity that count: what reads the same is the same."""
+"""Image similarities are compared after rounding to so many decimals, the ones that people read."""
 
 NO_DRIFT = (
     "drift can't be measured: CLIP can't tell by the base's pictures which unrelated prompt each is of; "
@@ -105,11 +106,6 @@ def thin_evenly(items: Sequence[Item], most: int) -> list[Item]:
     return [items[round(place * (len(items) - 1) / (most - 1))] for place in range(most)]
 
 
-def name_of(step: int) -> str:
-    """What the checkpoint of a step is called."""
-    return f"checkpoint-{step}"
-
-
 def get_references(yardstick: Yardstick) -> References:
     """What the bars are shares of.
 
@@ -142,12 +138,12 @@ def measure(step: int, painted: PaintedFeatures, yardstick: Yardstick) -> Measur
 
 
 def find_failures(row: Measured, references: References) -> tuple[str, ...]:
-    """The bars that a checkpoint does not reach, each with value and bar. What equals its bar reaches it."""
+    """The bars that a checkpoint does not reach, each with value and bar. A value that equals its bar reaches it."""
     failures = []
     least = LEAST_VARIETY * references.variety
     if row.variety < least:
         failures.append(f"{_apart('variety', row.variety, 'under', least)}, half of the training pictures' own")
-    # A cosine may be negative: then, too, a loss makes it smaller.
+    # abs(), because a cosine may be negative, and the bar must lie below it then too.
     least = references.text_image_similarity - LOST_SIMILARITY * abs(references.text_image_similarity)
     if row.text_image_similarity < least:
         failures.append(
@@ -190,7 +186,7 @@ def choose(rows: Sequence[Measured], references: References) -> tuple[int, str]:
 
 
 def _reason(rows: Sequence[Measured], chosen: int, failures: tuple[str, ...], passing: int) -> str:
-    name, score = name_of(rows[chosen].step), f"{rows[chosen].image_similarity:.{DIGITS}f}"
+    name, score = checkpoint_name(rows[chosen].step), f"{rows[chosen].image_similarity:.{DIGITS}f}"
     if not passing:
         why = "fails the least" if len(rows) > 1 else "is the only one"
         return f"no checkpoint reaches every bar; {name}, image similarity {score}, {why}: {'; '.join(failures)}"
@@ -201,7 +197,7 @@ def _reason(rows: Sequence[Measured], chosen: int, failures: tuple[str, ...], pa
 
 
 def _against_base(row: Measured, failures: tuple[str, ...], references: References) -> str:
-    """The base's image similarity, and what to change: train less where it fell apart, more where it did not move."""
+    """The base's image similarity, and advice: train less if the pictures fell apart, more if nothing was learned."""
     base = f"{references.image_similarity:.{DIGITS}f}"
     if failures and _fell_apart(row, references):
         return f" (image similarity of the bare base: {base}); lower learning_rate, or make fewer updates"
@@ -211,7 +207,7 @@ def _against_base(row: Measured, failures: tuple[str, ...], references: Referenc
 
 
 def _fell_apart(row: Measured, references: References) -> bool:
-    """Whether a bar is missed that the bare base reaches, so that the training is what went too far."""
+    """Whether the checkpoint misses a bar that the bare base reaches: then the training went too far."""
     as_the_base = row._replace(variety=references.variety, drift=row.drift or 0.0)
     less_varied = round(row.variety, DIGITS) < round(references.painted_variety, DIGITS)
     missed = find_failures(as_the_base, references)

@@ -1,8 +1,9 @@
-"""Every checkpoint paints the same prompts as the bare base; what they paint is measured, and one is chosen.
+"""Compare checkpoints: each paints the same prompts as the bare base, CLIP measures the pictures, and one is chosen.
 
 The pictures are painted by the storyboard's own code: the base is read anew for each checkpoint and its LoRA added to
 the weights (`models.diffusion.loading`), so what is compared is what will be used. Reading SDXL again costs seconds a
-checkpoint where painting costs minutes; swapping adapters in place would save them and be a second way to paint.
+checkpoint, and painting costs minutes. Swapping adapters in a loaded base would save those seconds, but would be a
+second way to paint.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ from pathlib import Path
 from models.diffusion.requests import PainterSetup, PaintRequest
 from models.diffusion.weights import base_fingerprint
 from models.errors import PaintError
-from models.lora.comparison.choice import RULE, Measured, choose, find_failures, name_of
+from models.lora.comparison.choice import RULE, Measured, choose, find_failures
 from models.lora.comparison.grid import write_grid
 from models.lora.comparison.grid_sheet import GridRow, GridTexts
 from models.lora.comparison.measuring import measure_all
 from models.lora.comparison.sample_prompts import check_prompts, get_prompts
-from models.lora.comparison.samples import Painted, Progress, SampleFolder, Wanted
+from models.lora.comparison.samples import Painted, SampleFolder, Wanted
 from models.lora.options import TrainingOptions
-from models.lora.records import Checkpoint, CheckpointScores, Comparison, TrainingSet
+from models.lora.records import Checkpoint, CheckpointScores, Comparison, TrainingSet, checkpoint_name
 from models.profiles import Precision
+from models.progress import StageProgress
 from models.records import Adapter, Record
 from models.storage.adapters import adapter_files
 from models.storage.files import list_names, sha256_of
@@ -36,7 +38,7 @@ _PAINTING = 0.95  # its share of the whole; the rest is measuring
 
 
 class EvaluationSetup(Record):
-    """Where the trials are painted, and where they are kept."""
+    """The device that checkpoints paint on, and the folder that keeps their pictures."""
 
     folder: str
     """Gets `samples/` and the grid."""
@@ -50,7 +52,7 @@ def compare(
     training_set: TrainingSet,
     checkpoints: Sequence[Checkpoint],
     setup: EvaluationSetup,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> Comparison:
     """Let every checkpoint paint, measure it, and choose the one to publish.
 
@@ -84,7 +86,7 @@ def compare(
     failed = [find_failures(row, measurements.references) for row in rows]
     shown = [GridRow(BASE, base_scores, (), base)]
     for row, failures, pictures in zip(rows, failed, painted, strict=True):
-        shown.append(GridRow(name_of(row.step), row, failures, pictures))
+        shown.append(GridRow(checkpoint_name(row.step), row, failures, pictures))
     prompts = get_prompts(options)
     texts = GridTexts(f"Checkpoints of {options.character()}", reason, prompts.character, prompts.unrelated)
     grid = write_grid(Path(setup.folder), texts, shown, chosen + 1)
@@ -94,7 +96,7 @@ def compare(
 
 
 def read_adapter(checkpoint: Checkpoint) -> Adapter:
-    """A checkpoint's LoRA, known by its own files alone: what a training goes on from does not count.
+    """A checkpoint's LoRA. Its fingerprint covers the LoRA's own files, not the state for resuming.
 
     Raises:
         ObjectNotFound: there is none, or a piece is missing.
@@ -108,9 +110,9 @@ def read_adapter(checkpoint: Checkpoint) -> Adapter:
 
 
 def _paint_all(
-    options: TrainingOptions, checkpoints: Sequence[Checkpoint], setup: EvaluationSetup, report: Progress
+    options: TrainingOptions, checkpoints: Sequence[Checkpoint], setup: EvaluationSetup, report: StageProgress
 ) -> list[Painted]:
-    """What the base painted, and then each checkpoint. Nothing stays loaded: whatever comes next may need the room."""
+    """What the base painted, then each checkpoint. No model stays loaded: the next stage may need the memory."""
     from models.diffusion.loading import unload
 
     fingerprint = base_fingerprint(options.get_profile())
@@ -124,7 +126,7 @@ def _paint_all(
             def report_part(what: str, done: float, before: int = before) -> None:
                 report(what, (before + done) * share)
 
-            place = Path(setup.folder) / SAMPLES / (BASE if adapter is None else name_of(step))
+            place = Path(setup.folder) / SAMPLES / (BASE if adapter is None else checkpoint_name(step))
             folder = SampleFolder(place, _painter_setup(options, setup, adapter), fingerprint)
             painted.append(_paint_one(options, step, folder, report_part))
     finally:
@@ -132,7 +134,7 @@ def _paint_all(
     return painted
 
 
-def _paint_one(options: TrainingOptions, step: int, folder: SampleFolder, report: Progress) -> Painted:
+def _paint_one(options: TrainingOptions, step: int, folder: SampleFolder, report: StageProgress) -> Painted:
     """The pictures of one checkpoint, or of the base."""
     prompts = get_prompts(options)
     wanted = [
@@ -174,7 +176,7 @@ def _requests(options: TrainingOptions, prompt: str) -> Iterator[PaintRequest]:
 
 
 def _refuse_broken(base: Painted, painted: Sequence[Painted], precision: Precision) -> None:
-    """Raise where nothing can be compared; a single broken checkpoint only loses."""
+    """Raise if the base or every checkpoint paints broken numbers; a single broken checkpoint is ranked last."""
     if base.broken:
         raise PaintError(
             f"the bare base painted {base.broken} picture(s) of numbers that are not finite in {precision}, so there "

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
 
-from models.board.markdown import code, escape
-from models.board.pages import SHOWN_WIDTH
+from models.board.markdown import code, escape, inline_picture
+from models.board.pages import reduced
+from models.board.report import show_score
 from models.errors import CorruptFile
-from models.lora.comparison.grid_sheet import DECIMALS, TITLES, GridRow, GridTexts, draw_grid, show_score
+from models.lora.comparison.grid_sheet import DECIMALS, TITLES, GridRow, GridTexts, draw_grid
 from models.lora.records import CheckpointScores, Comparison
 from models.storage.files import write_atomically
 
@@ -51,7 +51,7 @@ def _table_row(row: CheckpointScores, *, chosen: bool) -> dict[str, str | int]:
 
 
 def comparison_markdown(comparison: Comparison, grid: bytes) -> str:
-    """The choice as markdown that carries its picture: a dashboard shows no files of this machine.
+    """The choice as markdown that carries its picture.
 
     Args:
         comparison: what was measured and chosen.
@@ -60,23 +60,17 @@ def comparison_markdown(comparison: Comparison, grid: bytes) -> str:
     Raises:
         CorruptFile: they are no picture.
     """
-    picture = base64.b64encode(_reduced(grid)).decode("ascii")
     parts = (
         f"**Chosen: step {comparison.chosen.step}.** {escape(comparison.reason)}",
-        f"![checkpoints side by side](data:image/jpeg;base64,{picture})",
+        inline_picture(reduced(_open(grid)), "jpeg", "checkpoints side by side"),
         f"**The rule.** {escape(comparison.rule)}",
         f"The pictures lie beside {code(comparison.grid)}.",
     )
     return "\n\n".join(parts) + "\n"
 
 
-def _reduced(grid: bytes) -> bytes:
-    """The grid as a JPEG of `SHOWN_WIDTH` pixels at most."""
+def _open(grid: bytes) -> Image.Image:
     try:
-        image = Image.open(io.BytesIO(grid)).convert("RGB")
+        return Image.open(io.BytesIO(grid)).convert("RGB")
     except (OSError, ValueError, SyntaxError) as error:
         raise CorruptFile(f"the grid is not a readable picture ({error}); run the comparison again") from None
-    image.thumbnail((SHOWN_WIDTH, image.height), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=82, optimize=True)
-    return buffer.getvalue()

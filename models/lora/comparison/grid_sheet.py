@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from models.board.contact_sheet import CLAY, GREY, INK, PAPER, RULE
 from models.board.lettering import Colour, Weight, draw_line, get_font, reads_right_to_left, showable, wrap
+from models.board.report import show_score
 from models.lora.comparison.choice import Measured, thin_evenly
 from models.lora.comparison.samples import Painted, Sample
 from models.lora.data.pictures import open_picture
@@ -36,7 +37,6 @@ TITLES = {
 """Measured quantities, and what they are called on pages."""
 DECIMALS = {"image_similarity": 3, "text_image_similarity": 3, "variety": 3, "drift": 2}
 """With how many each score is shown."""
-NOT_MEASURED = "–"
 
 _TINT: Colour = (244, 230, 208)
 _MARGIN, _LABEL, _GAP, _BETWEEN_KINDS = 32, 256, 8, 22  # pixels
@@ -145,11 +145,6 @@ def draw_grid(texts: GridTexts, rows: Sequence[GridRow], chosen: int) -> Image.I
     notes = " · ".join([LEGEND, *_notes(texts, len(rows) - 1, len(shown) - 1)])
     top = sheet.write(notes, _NOTE, _MARGIN, sheet.width - _MARGIN, top + 6)
     return sheet.image.crop((0, 0, sheet.width, top + _MARGIN // 2))
-
-
-def show_score(score: float | None, decimals: int) -> str:
-    """A score as text, and what stands for one that could not be measured."""
-    return NOT_MEASURED if score is None else f"{score:.{decimals}f}"
 
 
 def _shown_prompts(texts: GridTexts) -> tuple[int, int]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from models.vision.clip import ClipScorer
 
 MOST_TRAINING_PICTURES = 64
-"""More of them are thinned evenly: their mean is known well enough."""
+"""Of more training pictures, so many evenly spaced ones are measured: their mean is precise enough."""
 
 _AT_ONCE = 16  # pictures
 

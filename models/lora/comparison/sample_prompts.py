@@ -1,4 +1,4 @@
-"""What the checkpoints of a training are asked to paint: the character, and what has nothing to do with it."""
+"""The prompts that every checkpoint paints: some with the character, and some that are unrelated to it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def default_prompts(profile: Profile, trigger: str) -> SamplePrompts:
 
 
 def check_prompts(options: TrainingOptions) -> None:
-    """Refuse prompts that the measures could say nothing by. Needs no torch.
+    """Refuse prompts by which no score could be computed. Needs no torch.
 
     Raises:
         InputError: a validation prompt lacks the trigger word, an unrelated one has it, or one is there twice; all of

@@ -12,13 +12,14 @@ and another adapter, prompt or setting paints anew.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from models.diffusion.requests import PainterSetup, PaintRequest
 from models.errors import StorageError
 from models.frames.recipe import Recipe, png_bytes
+from models.progress import StageProgress
 from models.records import Record
 from models.storage.content_store import content_key
 from models.storage.files import sha256_of, write_atomically
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 VERSION = 2
 """Raise it when the same inputs would give another picture."""
 KIND = "samples"
-
-Progress = Callable[[str, float], None]
-"""Called with what is done and the share of it, 0..1. What it raises stops the work and reaches the caller."""
 
 
 class Sample(Record):
@@ -91,10 +89,8 @@ class SampleFolder:
         self.folder, self.setup, self.base = folder.absolute(), setup, base
         self.adapter = None if setup.adapter is None else setup.adapter.fingerprint
 
-    def paint(self, pictures: Sequence[Wanted], progress: Progress) -> dict[Wanted, Sample]:
-        """All these pictures; those that are not there are painted first.
-
-        Nothing is loaded where all are there.
+    def paint(self, pictures: Sequence[Wanted], progress: StageProgress) -> dict[Wanted, Sample]:
+        """All these pictures; missing ones are painted. If none is missing, no model is loaded.
 
         Args:
             pictures: their requests share a `batch_key`.
@@ -122,8 +118,8 @@ class SampleFolder:
             return None
         return Sample(file=str(file), finite=entry.finite)
 
-    def _paint(self, missing: Sequence[Wanted], progress: Progress) -> dict[Wanted, Sample]:
-        """Paint batch after batch; nothing here holds the models, so that the next `load` gives their memory back."""
+    def _paint(self, missing: Sequence[Wanted], progress: StageProgress) -> dict[Wanted, Sample]:
+        """Paint batch after batch. No variable here holds the models, so that the next `load` can free them."""
         from models.diffusion.fitting import paint_fitting
 
         name, size = self.folder.name, self.setup.batch_size
@@ -143,7 +139,7 @@ class SampleFolder:
         return painted
 
     def _keep(self, picture: Wanted, painting: Painting) -> Sample:
-        """Write the picture, and then what vouches for it."""
+        """Write the picture, then its key and checksum, without which it does not count."""
         file = self.folder / picture.name
         data = png_bytes(painting.image, self._recipe(picture))
         write_atomically(file, data)

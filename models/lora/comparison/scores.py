@@ -16,7 +16,8 @@ from models.errors import ScoreUnavailable
 Features = NDArray[np.floating[Any]]
 
 LEAST_CONTRAST = 0.05
-"""Of the base, as a share of how different the prompts' texts are: here and under it there is nothing to lose.
+"""Drift is measured only where the base's contrast is above this share of the spread of the prompts' texts. Below it
+the base's pictures do not show what their prompts say, and there is nothing to lose.
 Measured: 0.45 on steppe, at most 0.005 on random models."""
 
 _ROUNDING = 1e-5  # 1 - cosine of two equal pictures, in fp32 and on any device, is below this

@@ -1,7 +1,7 @@
-"""accelerate's settings: read from its own files or in the document's words, and written for `accelerate launch`.
+"""accelerate's settings, read from its own files or in the document's words.
 
-What a training here honours is the precision, the number of processes on this machine, and which GPUs. What would
-change the result and is not honoured is refused; what only tunes the machine is ignored, and the log says so.
+A training honours the precision, the number of processes on this machine, and which GPUs. Any other setting that would
+change the result is refused. One that only tunes the machine is ignored, and the log says so.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import logging
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import yaml
 from pydantic import Field, StrictBool, StrictInt, ValidationError, model_validator
 
 from models.errors import InputError
@@ -66,7 +65,7 @@ NOT_OFFERED = {
 }
 """Sections that must be absent or empty, and what they would ask for."""
 OF_EARLIER_RELEASES = ("fp16", "ipex_config", "use_mps_device")
-"""Names that accelerate no longer writes; its files of before have them."""
+"""Names in files of earlier releases of accelerate, which it no longer writes."""
 NAMES = (*HONOURED, *OF_THE_DOCUMENT, *IGNORED, *NOT_OFFERED, *OF_EARLIER_RELEASES)
 
 Gpus = Annotated[tuple[Annotated[StrictInt, Field(ge=0)], ...], Field(min_length=1)]
@@ -236,28 +235,3 @@ def _check_distributed_type(config: YamlFile, settings: AccelerateSettings) -> N
         raise _refused(config, "distributed_type", rule)
     if kind in ("MULTI_GPU", "MULTI_CPU") and processes == 1:
         raise _refused(config, "distributed_type", "that needs num_processes 2 or more; set it, or write NO")
-
-
-def write_launch_config(settings: AccelerateSettings, file: Path) -> None:
-    """Write the settings in accelerate's own words, for `accelerate launch --config_file`.
-
-    Several processes on a CPU are written as MULTI_GPU with use_cpu: `accelerate launch` starts a single process for
-    MULTI_CPU without MPI. Each of these processes must then be told itself to use the CPU.
-
-    Args:
-        settings: of the training.
-        file: a name that does not end in .json, which accelerate would read as JSON.
-    """
-    several = settings.num_processes > 1
-    words = {
-        "compute_environment": "LOCAL_MACHINE",
-        "distributed_type": "MULTI_GPU" if several else "NO",
-        "mixed_precision": settings.mixed_precision,
-        "num_machines": 1,
-        "num_processes": settings.num_processes,
-        "machine_rank": 0,
-        "main_process_port": 0,  # any free one, so that two trainings on a machine do not meet
-        "gpu_ids": _comma(settings.gpu_ids) if settings.gpu_ids else "all",
-        "use_cpu": settings.use_cpu,
-    }
-    file.write_text(yaml.safe_dump(words, sort_keys=False), encoding="utf-8")

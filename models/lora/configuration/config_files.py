@@ -1,6 +1,6 @@
 """The training's YAML file as options, and what is to be said about the options before the training begins.
 
-Sections (`lora:`, `training:`…) are for people who read the file: a name means the same in every section and in none.
+Sections (`lora:`, `training:`…) only order the file for readers: a name means the same in all of them and outside.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def read_training_config(file: Path) -> dict[str, Any]:
 
 
 def _refuse_toml(file: Path) -> None:
-    """Say what a TOML file's names are here. What is no TOML, or can't be read, is left to YAML's reader."""
+    """Refuse a TOML file, and say what its names are here. Any other file is left to the reader of YAML."""
     try:
         values = parse_toml(file.read_bytes().decode("utf-8"))
     except (OSError, UnicodeDecodeError):
@@ -67,7 +67,7 @@ def _refuse_toml(file: Path) -> None:
 
 
 def _refuse_foreign(config: YamlFile) -> None:
-    """Say what another trainer's names are here: of one that of the name, of several that of the file."""
+    """Refuse another trainer's names, and say what they are here: a single name, or all names of the file."""
     foreign = [name for name in names_in(config.values) if name in FOREIGN]
     if len(foreign) > 1:
         kind = "JSON" if config.file.suffix.lower() == ".json" else "YAML"
@@ -132,7 +132,7 @@ def _origin(values: dict[str, Any], given: dict[str, Any], config: Path | None) 
 
 
 def notes(options: TrainingOptions, pictures: int, processes: int = 1) -> tuple[str, ...]:
-    """What the options say twice, or in a way that no library does, and what is made of it: one line each.
+    """One line for each option that repeats another or has words of its own, and how it is understood.
 
     Args:
         options: of the training.

@@ -1,7 +1,7 @@
-"""Reading one YAML file of names and values, with the line of every name, and each fault as one line.
+"""Read a YAML file of names and values, with the line of every name. Each fault is one line.
 
-Two spellings that people write and YAML 1.1 reads as text are what they look like here: `1e-4` is a number and `None`
-is nothing. A third, `no` and `off` for false, is YAML's own; where it matters, whoever asks for the value says so.
+Two spellings that YAML 1.1 reads as text are read as people mean them: `1e-4` is a number, and `None` is null. `no` and
+`off` mean false, as YAML has it; code that expects a word there handles that itself.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class _Loader(yaml.SafeLoader):
     """YAML's safe loader, which makes plain values alone, and refuses a name that is given twice."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """As inherited; a date or a number that is none is a fault of the file."""
+        """As inherited, but an impossible date or number is reported with its line."""
         try:
             return super().construct_object(node, deep)
         except (ValueError, KeyError, AttributeError):  # such as 2026-13-45
@@ -57,7 +57,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def refuse(self, node: yaml.Node) -> Any:
-        """What stands under a tag such as !!python/object could run code, and is never made."""
+        """Refuse a tag such as !!python/object, which could run code."""
         raise _fault_at(node, f"only plain values are read, got one tagged {node.tag}")
 
 

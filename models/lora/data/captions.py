@@ -67,7 +67,7 @@ def list_pictures(folder: PictureFolder, caption_column: str, mode: CaptionMode)
 
 
 def _list_captioned(folder: PictureFolder, files: Mapping[str, Path], part: Part, mode: CaptionMode) -> set[str]:
-    """List the part's pictures, each with the text file beside it; the names of all files that are used."""
+    """List the part's pictures with the text files beside them; returns the names of all files that are used."""
     here = [name for name in files if parent_of(name) == part.folder]
     beside = _Beside(name for name in here if is_caption(name))
     stems = {stem_of(name) for name in here if is_picture(name)}
@@ -106,7 +106,7 @@ def _list_captioned(folder: PictureFolder, files: Mapping[str, Path], part: Part
 def _choose(
     folder: PictureFolder, name: str, texts: Mapping[str, str | None], mode: CaptionMode
 ) -> tuple[tuple[str, ...] | None, str]:
-    """The captions in the text files beside a picture, and which of them it is."""
+    """The captions from the text files beside a picture, and the file that they come from."""
     source = next(iter(texts), "")
     found = {captions_of(text, mode) for text in texts.values() if text is not None}
     if len(found) > 1:
@@ -146,7 +146,7 @@ class _Beside:
             self.by_small_stem.setdefault(stem_of(name).casefold(), []).append(name)
 
     def of(self, picture: str) -> list[str]:
-        """Of 001.png: 001.txt, 001.caption, 001.png.txt; where there is none, the same in other cases of letters."""
+        """Caption files of 001.png: 001.txt, 001.caption, 001.png.txt; if there is none, those in other letter case."""
         stems = (stem_of(picture), composed(picture))
         exact = [name for stem in stems for name in self.by_stem.get(stem, [])]
         return exact or [name for stem in stems for name in self.by_small_stem.get(stem.casefold(), [])]
@@ -160,7 +160,7 @@ class _Beside:
 
 
 def _nothing_in(folder: PictureFolder, files: Collection[str], used: Collection[str]) -> str:
-    """Why a folder without pictures is none to learn from."""
+    """What is said of a folder without pictures: what it holds instead."""
     below = pictures_below(files, used)
     if below:
         found = ", ".join(f"{printable(name)} ({count})" for name, count in list(below.items())[:5])

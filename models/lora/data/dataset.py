@@ -32,8 +32,6 @@ _PROMPT_SYNTAX = re.compile(r"\(\(|\([^()]*:\s*\d[\d.]*\)|<\w+:[^<>]*>|\{[^{}|]*
 
 CountTokens = Callable[[str], int]
 """Length of a text, start and end included; what `token_counter(profile)` returns."""
-Progress = Callable[[int, int], None]
-"""Called with the pictures that were read and the pictures there are."""
 
 
 class _Read(NamedTuple):
@@ -45,13 +43,12 @@ class _Read(NamedTuple):
     size: tuple[int, int]
 
 
-def read_set(options: TrainingOptions, count_tokens: CountTokens, *, progress: Progress | None = None) -> TrainingSet:
+def read_set(options: TrainingOptions, count_tokens: CountTokens) -> TrainingSet:
     """The pictures of a training with their captions. Each was decoded once, so that none fails later.
 
     Args:
         options: where the pictures are, and what they and their captions must have.
         count_tokens: the length of a caption.
-        progress: called after each picture.
 
     Raises:
         DatasetInvalid: all faults of pictures and captions, one line each, which begins with the file's name.
@@ -67,12 +64,10 @@ def read_set(options: TrainingOptions, count_tokens: CountTokens, *, progress: P
             log.log(logging.INFO if reason == HIDDEN else logging.WARNING, "%s: %s", folder.path, line)
     work = [(folder, listed) for folder in folders for listed in folder.listed]
     read: list[_Read] = []
-    for done, (folder, listed) in enumerate(work, 1):
+    for folder, listed in work:
         read.extend(_read_picture(folder, listed, options.side()))
         for fault in _caption_faults(listed, options.trigger_word(), count_tokens, wanted=folder is folders[0]):
             folder.tell(listed.name, fault)
-        if progress:
-            progress(done, len(work))
     _tell_twins(read)
     _tell_prompt_syntax(read)
     if faults := [fault for folder in folders for fault in folder.faults]:
@@ -106,7 +101,7 @@ def require_enough(training_set: TrainingSet) -> None:
 def split_off_validation(
     pictures: Sequence[TrainingPicture], most: int, seed: int
 ) -> tuple[tuple[TrainingPicture, ...], tuple[TrainingPicture, ...]]:
-    """The pictures to learn, in their order, and those to measure: `most`, and at most a tenth.
+    """Training pictures, in their order, and validation pictures: `most`, and at most a tenth of all.
 
     Seed and contents decide which these are, and their order, so that a renamed file changes nothing.
     """
@@ -144,7 +139,7 @@ def _pictures_of(folder: PictureFolder, read: Sequence[_Read]) -> tuple[Training
 
 @lru_cache(maxsize=100_000)
 def _examine(path: Path, _stamp: tuple[int, int]) -> tuple[tuple[int, int], str]:
-    """Size and sha256 of a picture; one that was not written since is not decoded again."""
+    """Size and sha256 of a picture. A file that has not changed is not decoded again."""
     return open_picture(path).size, sha256_of(path)
 
 
@@ -158,7 +153,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _read_picture(folder: PictureFolder, listed: Listed, side: int) -> Iterator[_Read]:
-    """The picture, unless it can't be read; its faults are told."""
+    """The picture, if it can be read; its faults are noted in the folder."""
     name, path = listed.name, listed.path
     if not is_picture(path.name):
         folder.tell(name, f"not a kind of picture that is read ({KINDS}); save it as PNG or JPEG")

@@ -22,7 +22,7 @@ CAPTION_SUFFIXES = (".txt", ".caption")
 METADATA = ("metadata.jsonl", "metadata.csv")
 TRAIN = "train/"
 MOST_REPEATS = 999
-"""A larger number before a folder's name is a year, say."""
+"""Most repeats that a folder's name can ask for. A larger number before the name is a year, for example."""
 UNREAD = frozenset(
     (
         ".jxl",
@@ -142,7 +142,7 @@ def is_hidden(name: str) -> bool:
 
 
 def composed(name: str) -> str:
-    """The name as it is compared: a Mac writes й as two characters."""
+    """The name in the form in which names are compared (NFC): macOS writes й as two characters."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -162,7 +162,7 @@ def parts_of(files: Collection[str]) -> list[Part]:
     has_own = any(is_picture(name) for name in at_root) or not at_root.isdisjoint(METADATA)
     base = Part(TRAIN if not has_own and any(is_picture(name) for name in files if name.startswith(TRAIN)) else "")
     if any(base.folder + name in files for name in METADATA):
-        return [base]  # it lists what it wants of the subfolders
+        return [base]  # a metadata file names the pictures in subfolders itself
     below = {parent_of(name) for name in files if is_picture(name)}
     parts = (_kohya_part(folder) for folder in sorted(below) if parent_of(folder[:-1]) == base.folder)
     return [base, *(part for part in parts if part)]

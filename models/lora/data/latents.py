@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from models.errors import OutOfMemory, WeightsInvalid
 from models.lora.data.pictures import crop_of, open_picture, prepare
 from models.lora.options import TrainingOptions
 from models.lora.records import TrainingPicture, TrainingSet
+from models.progress import Progress
 from models.sources import Component
 from models.storage.files import check_file, local_errors, write_atomically
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("models.lora")
 
 FOLDER = ".latents"
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def encode_set(
 
     Args:
         device: where the VAE runs, in fp32: SDXL's overflows in fp16.
-        progress: called with the pictures that are done, and those there are.
+        progress: called before each picture and in the end; not at all where all are kept.
 
     Raises:
         InputError: a picture can't be read any more.
@@ -110,7 +110,7 @@ def encode_set(
     pictures = (*training_set.train, *training_set.validation, *training_set.prior)
     missing = [(picture, flip) for picture in pictures for flip in flips if not _is_kept(store, picture, flip)]
     if missing:
-        _encode(options, store, missing, device, progress or (lambda done, total: None))
+        _encode(options, store, missing, device, progress or (lambda share: None))
     logger.info("latents: %d encoded, %d found", len(missing), len(pictures) * len(flips) - len(missing))
     return store
 
@@ -139,10 +139,10 @@ def _encode(
     with local_errors(store.folder):
         store.folder.mkdir(parents=True, exist_ok=True)
     for done, (picture, mirrored) in enumerate(missing):
-        progress(done, len(missing))
+        progress(done / len(missing))
         image = prepare(open_picture(Path(picture.file)), store.side, mirrored=mirrored)
         write_atomically(store.file(picture, mirrored=mirrored), _encode_one(vae, image))
-    progress(len(missing), len(missing))
+    progress(1.0)
 
 
 def _encode_one(vae: Any, image: Any) -> bytes:

@@ -51,7 +51,7 @@ def list_metadata(
 
 
 class _Reader:
-    """Takes the entries of one metadata file in, and tells its faults."""
+    """Reads the entries of one metadata file, and notes its faults in the folder."""
 
     def __init__(
         self, folder: PictureFolder, files: Mapping[str, Path], source: str, column: str, mode: CaptionMode
@@ -68,7 +68,7 @@ class _Reader:
         """Captions of more than one line."""
 
     def read(self, text: str) -> None:
-        """All entries of the file."""
+        """Read all entries of the file."""
         for number, entry in self._rows(text) if self.is_csv else self._lines(text):
             try:
                 self._take(number, entry if isinstance(entry, dict) else _parse_line(entry))
@@ -173,7 +173,7 @@ def _parse_line(line: str) -> Entry:
 
 
 def _name_in(entry: Entry, example: str) -> str:
-    """The picture's name in its plainest form. It leaves the folder in no system's way of writing.
+    """The picture's name, normalised. A name that leads out of the folder on any system is refused.
 
     Raises:
         InputError: it is missing, or no such name.

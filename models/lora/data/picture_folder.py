@@ -23,7 +23,7 @@ class Listed(NamedTuple):
     """Relative to the folder, with forward slashes."""
     path: Path
     captions: tuple[str, ...] | None
-    """One, or several to choose from, each on one line; None where there is none to be had, which has been told."""
+    """One, or several to choose from, each on one line. None if there is none; then the fault is noted."""
     source: str
     """Where the caption stands, for a person who looks for it."""
     repeats: int = 1
@@ -36,7 +36,7 @@ class PictureFolder:
     Args:
         value: its path, as a person gave it.
         option: the option that it was given by.
-        mark: what its faults carry behind the file's name.
+        mark: text after the file's name in each fault.
 
     Raises:
         InputError: it is missing, or no folder.
@@ -60,7 +60,7 @@ class PictureFolder:
         self.faults.append(printable(f"{name}{self.mark}: {fault}"))
 
     def read_text(self, name: str, path: Path) -> str | None:
-        """The file's text, or None after its fault was told."""
+        """The file's text; None if it can't be read, and then the fault is noted."""
         try:
             with local_errors(path):
                 text = path.read_bytes().decode("utf-8-sig")
@@ -76,7 +76,7 @@ class PictureFolder:
 
 
 def captions_of(text: str, mode: CaptionMode) -> tuple[str, ...]:
-    """The captions in a text: its lines joined, the first of them, or each. Without any, one that is empty."""
+    """The captions in a text: its lines joined, the first of them, or each. An empty text has one empty caption."""
     lines = [" ".join(line.split()) for line in re.split(r"\r\n|\r|\n", text) if line.strip()]
     if mode == "joined":
         return (" ".join(lines),)
@@ -95,5 +95,5 @@ def tell_joined(folder: PictureFolder, several: Collection[str]) -> None:
 
 
 def is_text(text: str) -> bool:
-    """Whether UTF-8 can hold it: a file's name and JSON's escapes can have half a character."""
+    """Whether it can be written as UTF-8. File names and JSON's escapes can hold lone surrogates, which can't."""
     return not re.search(r"[\ud800-\udfff]", text)

@@ -26,7 +26,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "DIB", "TIFF", "GIF", "JPEG2000
 NO_HEIC = "HEIC needs the package pillow-heif: pip install pillow-heif; or save it as PNG or JPEG"
 
 # Pillow reads at most 1 MB of a text or of a colour profile by default. Programs that paint write their whole graph
-# into a picture, and cameras' profiles are as large; these limits still keep a bomb out.
+# into a picture, and cameras' profiles are as large; these limits still refuse a decompression bomb.
 PngImagePlugin.MAX_TEXT_CHUNK = 2**26
 PngImagePlugin.MAX_TEXT_MEMORY = 2**28
 
@@ -152,7 +152,7 @@ def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 def crop_of(width: int, height: int, side: int) -> Crop:
     """How a picture of width x height becomes the square: scaled until its shorter side fits, cut from the middle.
 
-    All in pixels. Of an odd rest the right and the lower edge lose the pixel more.
+    All in pixels. If an odd number of pixels is cut, the right or the lower edge loses one more.
     """
     shorter = min(width, height)
     scaled_width, scaled_height = (max(side, round(length * side / shorter)) for length in (width, height))

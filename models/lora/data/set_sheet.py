@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from models.board.contact_sheet import CLAY, GREY, INK, PAPER, RULE
 from models.board.lettering import Colour, get_font
-from models.board.markdown import escape
+from models.board.markdown import escape, inline_picture
 from models.lora.data.pictures import open_picture, prepare
 from models.lora.records import TrainingPicture, TrainingSet
 
@@ -108,7 +107,7 @@ def _draw_line(sheet: Image.Image, top: int, text: str, colour: Colour | None) -
 
 
 def set_markdown(training_set: TrainingSet, sheet: bytes) -> str:
-    """The set as markdown that carries its picture: a dashboard shows no files of this machine.
+    """The set as markdown that carries its picture.
 
     Args:
         training_set: its first `SHOWN` pictures have a row in the table.
@@ -119,7 +118,7 @@ def set_markdown(training_set: TrainingSet, sheet: bytes) -> str:
 
 
 def _facts(training_set: TrainingSet, sheet: bytes) -> Iterator[str]:
-    yield f"![training pictures](data:image/jpeg;base64,{base64.b64encode(sheet).decode('ascii')})\n"
+    yield f"{inline_picture(sheet, 'jpeg', 'training pictures')}\n"
     yield f"- **Folder:** {escape(training_set.folder)}"
     for kind in _kinds(training_set):
         yield f"- **{kind.name.capitalize()}:** {len(kind.pictures)} ({kind.meaning})"
@@ -133,8 +132,8 @@ def _table(training_set: TrainingSet) -> Iterator[str]:
     for kind, picture in shown:
         use = kind.name if kind.name == "train" else f"**{kind.name}**"
         use += f" x {picture.repeats}" if picture.repeats > 1 else ""
-        name = " ".join(_name(picture, training_set.folder).split())  # a line's end would end the row
-        yield f"| {escape(name)} | {use} | {picture.width}x{picture.height} | {escape(_caption(picture))} |"
+        name = escape(_name(picture, training_set.folder))
+        yield f"| {name} | {use} | {picture.width}x{picture.height} | {escape(_caption(picture))} |"
     if more := _more(kinds, len(shown)):
         yield f"\n{more}"
 

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-PEFT_ROOT = "base_model.model."
-"""What PEFT's names begin with in a file."""
 _UPPER = ".lora_B."  # in the name of an upper half [outputs, rank]
 
 

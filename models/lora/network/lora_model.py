@@ -1,7 +1,7 @@
-"""The frozen base with a fresh LoRA on it: what learns, its words, and its noise schedule.
+"""The frozen base with a fresh LoRA on it: trainable weights, tokenizers and noise schedule.
 
 LoRA (Hu et al. 2021, https://arxiv.org/abs/2106.09685) on the attention projections of the UNet and of both text
-encoders, by PEFT. Base and LoRA compute in the training's precision; what learns are the LoRA's masters, always fp32.
+encoders, by PEFT. Base and LoRA compute in the training's precision; the optimizer changes fp32 masters of the LoRA.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from models.bases.hub import name_of
-from models.diffusion.adapter_files import LAYOUT
+from models.diffusion.adapter_keys import PARTS, PEFT_ROOT
 from models.diffusion.loading import quicken, quieten, read_tokenizer, scheduler_of
 from models.diffusion.parts import base_configs, read_part, tokenizer_folder
 from models.diffusion.weights import check_device, torch_dtype
 from models.errors import TrainingError
-from models.lora.network.folding import PEFT_ROOT, fold
+from models.lora.network.folding import fold
 from models.lora.network.layers import merge_sums
 from models.lora.network.master_weights import MasterWeights
 from models.lora.options import MixedPrecision, TrainingOptions
@@ -29,10 +29,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("models.lora")
 
-FOLDERS = {part: folder for folder, part in LAYOUT.items()}
-"""Part of the base -> its folder in a checkpoint."""
 BASE_PRECISION: dict[MixedPrecision, Precision] = {"no": "fp32", "fp16": "fp16", "bf16": "bf16"}
-"""Precision of autocast -> what the frozen weights are kept in."""
+"""accelerate's mixed precision -> precision that the frozen weights are kept in."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class LoraModel:
     scheduler: Any
     """`diffusers.DDPMScheduler` of the base's own schedule."""
     masters: MasterWeights
-    """All that learns, as "part.name"."""
+    """The trainable weights, by "part.name"."""
 
     def adapters(self, dtype: torch.dtype) -> dict[str, dict[str, torch.Tensor]]:
         """A copy of the LoRA under the names that PEFT gives it in a file, by part, with alpha / rank multiplied in.
@@ -82,7 +80,7 @@ class LoraModel:
 
 
 def load_lora_model(options: TrainingOptions, device: str, precision: MixedPrecision) -> LoraModel:
-    """Load the base and put a LoRA on it that begins as nothing, the same for equal seeds.
+    """Load the base and add a LoRA that changes nothing yet. Equal seeds give equal weights.
 
     Raises:
         InputError: unknown device.
@@ -96,7 +94,7 @@ def load_lora_model(options: TrainingOptions, device: str, precision: MixedPreci
     configs = base_configs(profile)
     scheduler = scheduler_of(configs.get("scheduler", {}), f"base {name_of(profile.base)}", "training")
     dtype = torch_dtype(BASE_PRECISION[precision])
-    parts = {name: read_part(profile, name, dtype, device) for name in LAYOUT.values()}
+    parts = {name: read_part(profile, name, dtype, device) for name in PARTS}
     torch.manual_seed(options.seed)
     quick = device.startswith("cuda") and options.speed != "plain"
     for name, module in parts.items():
@@ -124,7 +122,7 @@ def load_lora_model(options: TrainingOptions, device: str, precision: MixedPreci
 
 
 def _learning(parts: dict[str, Any]) -> Iterator[tuple[str, torch.nn.Parameter]]:
-    """Name and weight of all that learns, in an order that is the same in every process."""
+    """Names and trainable weights, in an order that is the same in every process."""
     for part, module in parts.items():
         for name, weight in module.named_parameters():
             if weight.requires_grad:

@@ -1,7 +1,7 @@
-"""The weights that learn, in fp32, beside the copies in the base's precision that the model computes with.
+"""Trainable weights in fp32 (masters), and copies in the base's precision that the model computes with.
 
-The usual way of mixed precision (Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740). Beside autocast, which
-casts weights and every normalisation back and forth in each step, it saves a fifth of an SDXL step on an H100
+The usual way of mixed precision (Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740). Autocast would cast
+weights and every normalisation back and forth in each step; without it an SDXL step on an H100 is a fifth shorter
 (`python -m benchmarks.gpu_training`).
 """
 
@@ -19,7 +19,7 @@ class MasterWeights:
     """The fp32 master weights of some of a model's weights.
 
     Args:
-        learning: the model's own weights by name, fp32 yet.
+        learning: the model's trainable weights by name, still in fp32.
         dtype: what the model computes in. In fp32 on a CPU the model's weights are their own masters.
     """
 
@@ -38,14 +38,14 @@ class MasterWeights:
         """The masters, in an order that is the same in every process."""
         return list(self.named.values())
 
-    def give(self) -> None:
-        """Let the model compute with what the masters are now."""
+    def update_model(self) -> None:
+        """Copy the masters into the weights that the model computes with."""
         if self.apart:
             with torch.no_grad():
                 torch._foreach_copy_(list[Tensor](self.working.values()), list[Tensor](self.weights))
 
     def take_gradients(self) -> None:
-        """Add the model's gradients to the masters', and clear the model's. What has none gets none."""
+        """Add the model's gradients to the masters', where there are any, and clear the model's."""
         if not self.apart:
             return
         pairs = [
@@ -65,7 +65,7 @@ class MasterWeights:
             working.grad = None
 
     def share_gradients(self, processes: int) -> None:
-        """Make the gradients their mean over all processes, which all take part. What has none has none anywhere."""
+        """Replace the gradients by their mean over all processes, each of which must have the same ones."""
         own: list[Tensor] = [master.grad for master in self.weights if master.grad is not None]
         together = torch.cat([gradient.flatten() for gradient in own])
         torch.distributed.all_reduce(together)
@@ -73,7 +73,7 @@ class MasterWeights:
         torch._foreach_copy_(own, [part.view_as(gradient) for part, gradient in zip(parts, own, strict=True)])
 
     def clear_gradients(self) -> None:
-        """Begin the next update. Weights apart keep their gradients in place: a recorded step adds to them there."""
+        """Clear the gradients: of separate masters in place, because a recorded step adds to that memory."""
         given = [master.grad for master in self.weights if master.grad is not None]
         if self.apart and given:
             torch._foreach_zero_(given)
@@ -83,15 +83,15 @@ class MasterWeights:
 
     @contextmanager
     def averaged(self, average: Any | None) -> Iterator[None]:
-        """Inside, masters and model are their moving average, where there is one."""
+        """Inside the block, masters and model hold the moving average, if there is one."""
         if average is None:
             yield
             return
         average.store(self.weights)
         average.copy_to(self.weights)
-        self.give()
+        self.update_model()
         try:
             yield
         finally:
             average.restore(self.weights)
-            self.give()
+            self.update_model()

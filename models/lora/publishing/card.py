@@ -1,4 +1,4 @@
-"""What is told of a published character: its model card (README.md), and the header of its kohya file.
+"""The model card (README.md) of a published character, and the metadata of its kohya file.
 
 The card has the form of Hugging Face's model cards (https://huggingface.co/docs/hub/model-cards): YAML, then Markdown.
 Every figure in it was measured; what was not is said to be so.

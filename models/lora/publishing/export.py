@@ -23,9 +23,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from models.diffusion.adapter_files import LAYOUT, read_folder
+from models.diffusion.adapter_files import FOLDERS, read_folder
+from models.diffusion.adapter_keys import PEFT_ROOT, TEXT_MODEL, UNET
 from models.errors import StorageError, WeightsInvalid
-from models.lora.network.folding import PEFT_ROOT, fold
+from models.lora.network.folding import fold
 from models.lora.training.checkpoints import config_json
 from models.storage.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, SINGLE_FILE
 from models.storage.files import local_errors, write_atomically
@@ -38,7 +39,6 @@ TOLD = ("r", "lora_alpha", "target_modules")
 KOHYA_PREFIXES = {"unet": "lora_unet", "text_encoder": "lora_te1", "text_encoder_2": "lora_te2"}
 _DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
 _SCALED_OTHERWISE = ("use_rslora", "use_dora", "rank_pattern", "alpha_pattern", "lora_bias", "fan_in_fan_out")
-_UNET, _TEXT_MODEL = "unet", "text_model."
 
 Pairs = dict[str, tuple["torch.Tensor", "torch.Tensor"]]
 """Module -> (down [rank, inputs], up [outputs, rank])."""
@@ -53,11 +53,10 @@ def write_folders(checkpoint: Path, target: Path) -> None:
     """
     from safetensors.torch import save
 
-    names = {part: name for name, part in LAYOUT.items()}
     for part, file in _read(checkpoint).items():
         tensors = {f"{PEFT_ROOT}{name}": value.contiguous() for name, value in file.tensors.items()}
-        write_atomically(target / names[part] / ADAPTER_WEIGHTS[0], save(tensors, metadata={"format": "pt"}))
-        write_atomically(target / names[part] / ADAPTER_CONFIG, config_json(dict(file.config)))
+        write_atomically(target / FOLDERS[part] / ADAPTER_WEIGHTS[0], save(tensors, metadata={"format": "pt"}))
+        write_atomically(target / FOLDERS[part] / ADAPTER_CONFIG, config_json(dict(file.config)))
 
 
 def write_diffusers_file(checkpoint: Path, target: Path) -> None:
@@ -112,7 +111,7 @@ def write_kohya_file(checkpoint: Path, target: Path, metadata: Mapping[str, str]
     files = _read(checkpoint)
     tensors = {name: value for part, file in files.items() for name, value in _kohya_tensors(part, file).items()}
     content = _content_of(save(tensors))
-    header = {**metadata, **_describe(files[_UNET].config), "modelspec.hash_sha256": _model_hash(content)}
+    header = {**metadata, **_describe(files[UNET].config), "modelspec.hash_sha256": _model_hash(content)}
     write_atomically(target, _in_order(save(tensors, header)))
 
 
@@ -150,7 +149,7 @@ def _folded(file: _Plain) -> _Plain:
 
 def _named(part: str, name: str) -> str:
     """A module or key of a part under its name in the files: text encoders begin with `text_model.`."""
-    return name if part == _UNET else _TEXT_MODEL + name.removeprefix(_TEXT_MODEL)
+    return name if part == UNET else TEXT_MODEL + name.removeprefix(TEXT_MODEL)
 
 
 def _kohya_tensors(part: str, file: _Plain) -> dict[str, torch.Tensor]:
@@ -158,7 +157,7 @@ def _kohya_tensors(part: str, file: _Plain) -> dict[str, torch.Tensor]:
     import torch
 
     pairs = _pairs(file)
-    if part != _UNET:
+    if part != UNET:
         pairs |= _silent_pair(pairs)
     tensors = {}
     for module, (down, up) in pairs.items():
@@ -177,7 +176,7 @@ def _pairs(file: _Plain) -> Pairs:
 
 
 def _silent_pair(pairs: Pairs) -> Pairs:
-    """Zeros for one `out_proj`, where there is none: by it alone diffusers tells how a text encoder is spelt.
+    """Zeros for one `out_proj` if the LoRA has none: diffusers recognises the spelling of a text encoder by it.
 
     It is as large as q, k or v beside it: CLIP's four attention projections are squares of one size.
     """

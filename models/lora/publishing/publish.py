@@ -29,10 +29,10 @@ from models.lora.publishing.character import CARD, Character, kohya_name, locati
 from models.lora.publishing.export import write_diffusers_file, write_folders, write_kohya_file
 from models.lora.records import Comparison, Published, TrainingSet
 from models.lora.training.checkpoints import check_whole
+from models.progress import ByteProgress
 from models.secrets.keys import Keys
 from models.storage.adapters import SINGLE_FILE, adapter_files, locate_adapter
 from models.storage.files import (
-    Progress,
     copy_atomically,
     fingerprint,
     list_names,
@@ -45,7 +45,7 @@ from models.storage.files import (
 __all__ = ["Character", "assemble", "character_of", "find_publish_problems", "publish", "publish_to_folder"]
 
 EARLIER = "an earlier publication is there; choose another --name, or let this one take its place with --replace"
-_MANIFEST = "manifest.json"  # models.s3.bucket has the same; boto3 takes a moment to import, and a folder does without
+_MANIFEST = "manifest.json"  # repeated from models.s3.bucket, so that publishing to a folder imports no boto3
 
 
 def assemble(character: Character, folder: Path) -> tuple[str, ...]:
@@ -112,7 +112,7 @@ def refuse_failed(options: TrainingOptions, comparison: Comparison) -> None:
 
 
 def publish(
-    character: Character, publish_to: str, *, keys: Keys, progress: Progress | None = None, replace: bool = False
+    character: Character, publish_to: str, *, keys: Keys, progress: ByteProgress | None = None, replace: bool = False
 ) -> Published:
     """Put the character below an S3 address or into a folder, under its name.
 
@@ -166,7 +166,7 @@ def publish_to_folder(character: Character, target: Path, *, replace: bool = Fal
 
 
 def _put_back(old: Path, target: Path) -> None:
-    """Undo what was killed between the two renames, or finish what was killed after them."""
+    """Repair a publication that was killed: between the renames put the older one back, after them remove it."""
     if old.is_dir() and not target.exists():
         old.rename(target)
     shutil.rmtree(old, ignore_errors=True)
@@ -186,16 +186,16 @@ def _replace(target: Path, new: Path, old: Path) -> None:
 
 
 def _refuse_other_weights(target: Path, new: Path) -> None:
-    """Let a publication be replaced unasked only by another one of the same weights."""
+    """Refuse to put another publication in the place of one with other weights."""
     for name in adapter_files(list_names(new), str(new)):
         if target.exists() and not ((target / name).is_file() and sha256_of(target / name) == sha256_of(new / name)):
             raise InputError(f"{target}: {EARLIER}")
 
 
 def find_earlier_publication(publish_to: str, keys: Keys, name: str) -> Iterator[str]:
-    """Why a new character could not be published here: one is there. One line; asks S3 once where that is the place.
+    """One line if a character of this name is published there already. Asks S3 once, if that is the place.
 
-    What else is wrong with the place is told by `find_publish_problems`.
+    `find_publish_problems` reports everything else that is wrong with the place.
     """
     location = location_of(publish_to, name)
     try:
@@ -213,7 +213,7 @@ def find_earlier_publication(publish_to: str, keys: Keys, name: str) -> Iterator
 
 
 def _refuse_other_contents(target: Path) -> None:
-    """Let only a publication be replaced, never a folder of the same name that someone keeps other things in."""
+    """Refuse to replace a folder that holds other things than a publication."""
     from models.s3.bucket import Manifest
 
     if not target.exists():

@@ -22,7 +22,7 @@ from models.lora.training.objective import Batch
 
 VALIDATION_TIMESTEPS = 8
 MEASURED = 4
-"""Training pictures that are measured where there is no validation picture."""
+"""Training pictures that are measured if there are no validation pictures."""
 
 
 def seed_of(seed: int, *purpose: str | int) -> int:
@@ -161,7 +161,7 @@ class Batches:
         )
 
     def _sent(self, tensor: Tensor) -> Tensor:
-        """On the device; a GPU gets it without being waited for, so that it can still be at the batch before."""
+        """The tensor on the device. The copy to a GPU does not wait until the GPU has done the batch before."""
         if not self.device.startswith("cuda"):
             return tensor.to(self.device)
         return tensor.pin_memory().to(self.device, non_blocking=True)

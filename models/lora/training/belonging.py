@@ -1,4 +1,4 @@
-"""One output folder belongs to one training: no other writes there meanwhile, and its checkpoints say whose they are.
+"""One output folder belongs to one training: a lock keeps others out, and each checkpoint names its training.
 
 A training is named by the run that began it. A run that goes on from a checkpoint goes on with that training.
 """
@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from models.errors import InputError, WeightsInvalid
 from models.lora.options import TrainingOptions
-from models.lora.records import Checkpoint
+from models.lora.records import Checkpoint, checkpoint_name
 from models.lora.training import checkpoints
 from models.lora.training.checkpoints import State
 from models.lora.training.job import PICTURES, Job
@@ -25,7 +25,7 @@ LOCK = ".training.lock"
 
 @contextmanager
 def held(output: Path) -> Iterator[None]:
-    """Inside, no other training can begin in this folder. The lock ends with this process, also with a killed one.
+    """Inside the block no other training can begin in this folder. The lock ends with this process, killed or not.
 
     A folder that can't be written is not locked: the checks say what is wrong with it.
 
@@ -71,8 +71,8 @@ def find_foreign_checkpoints(output: Path, start: Path | None, run: str) -> Iter
     """
     own = training_of(start, run)
     for step in reversed(checkpoints.list_steps(output)):
-        found = f"{output} holds {checkpoints.name_of(step)}"
-        state = _state_of(output / checkpoints.name_of(step))
+        found = f"{output} holds {checkpoint_name(step)}"
+        state = _state_of(output / checkpoint_name(step))
         if state is None:
             yield f"{found}, which does not say what it is of: remove it, or choose another --output-dir"
         elif start is None and state.run != run:
@@ -105,13 +105,13 @@ def refuse_other_settings(state: State, job: Job) -> None:
         if before != value:
             change = f"other {name}" if isinstance(value, list) else f"{name} {before!r}, and now it is {value!r}"
             raise InputError(
-                f"{checkpoints.name_of(state.step)} was trained with {change}: set it back, or start fresh in another "
+                f"{checkpoint_name(state.step)} was trained with {change}: set it back, or start fresh in another "
                 "output_dir"
             )
 
 
 def _before(settings: dict[str, Any], name: str) -> Any:
-    """A setting of a checkpoint. What an earlier version did not know was as it is now where nothing is set."""
+    """A setting of a checkpoint. One that the version of that checkpoint did not have counts as today's default."""
     if name == PICTURES and name not in settings:
         parts = ("train_batch_size", "gradient_accumulation_steps", "processes")
         return math.prod(settings.get(part, 1) for part in parts)
@@ -127,7 +127,7 @@ def checkpoints_of(output: Path, job: Job) -> list[Checkpoint]:
     Raises:
         WeightsInvalid, StorageError: see `checkpoints.read_state`.
     """
-    folders = {step: output / checkpoints.name_of(step) for step in checkpoints.list_steps(output)}
+    folders = {step: output / checkpoint_name(step) for step in checkpoints.list_steps(output)}
     if job.start is not None and Path(job.start).resolve().parent != output.resolve():
         folders.setdefault(checkpoints.peek(Path(job.start)).step, Path(job.start))
     own = [folders[step] for step in sorted(folders) if step <= job.updates]

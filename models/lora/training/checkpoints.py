@@ -12,23 +12,23 @@ A checkpoint is written beside its place and renamed, so that a half-written one
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError
 
+from models.diffusion.adapter_files import FOLDERS
 from models.errors import InputError, StorageError, WeightsInvalid
-from models.lora.network.lora_model import FOLDERS
-from models.lora.records import Checkpoint, Losses
+from models.lora.records import Checkpoint, Losses, checkpoint_name
 from models.records import Record
 from models.storage.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from models.storage.files import list_names, local_errors, sha256_of
+from models.storage.files import flush_to_disk, list_names, local_errors, sha256_of
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +42,7 @@ _ASIDE = ".checkpoint-"
 
 @dataclass
 class LossLog:
-    """The same while it grows."""
+    """`Losses` while a training adds to them."""
 
     steps: list[int] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
@@ -89,11 +89,6 @@ class State(Record):
     checkpoint: Checkpoint
 
 
-def name_of(step: int) -> str:
-    """A checkpoint's folder name."""
-    return f"checkpoint-{step}"
-
-
 def write(
     output: Path,
     state: State,
@@ -112,43 +107,40 @@ def write(
     Raises:
         StorageError: no space, or no permission. Nothing half-written is left.
     """
+    import torch
+    from safetensors.torch import save_file
+
+    with _whole_or_not_there(output, state) as folder:
+        for part, name in FOLDERS.items():
+            (folder / name).mkdir(parents=True)
+            (folder / name / ADAPTER_CONFIG).write_bytes(config_json(_plain_config(configs[part])))
+            own = {key: value.contiguous().cpu() for key, value in adapters[part].items()}
+            save_file(own, folder / name / ADAPTER_WEIGHTS[0], metadata={"format": "pt"})
+        (folder / TENSORS).parent.mkdir()
+        with (folder / TENSORS).open("wb") as file:
+            torch.save(dict(tensors), file)
+        (folder / STATE).write_text(state.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        names = list_names(folder)
+        entries = {name: {"sha256": sha256_of(folder / name), "size": (folder / name).stat().st_size} for name in names}
+        (folder / MANIFEST).write_bytes(config_json({"files": entries}))
+        for name in [*names, MANIFEST]:
+            with (folder / name).open("rb") as written:
+                flush_to_disk(written)
+    return state.checkpoint
+
+
+@contextmanager
+def _whole_or_not_there(output: Path, state: State) -> Iterator[Path]:
+    """A folder to fill, which is renamed to the checkpoint's place if the block ends without an error."""
     target = Path(state.checkpoint.path)
     aside = output / f"{_ASIDE}{state.step}.{secrets.token_hex(6)}.tmp"
     with local_errors(target):
         try:
             output.mkdir(parents=True, exist_ok=True)
-            _fill(aside, state, adapters, configs, tensors)
+            yield aside
             _put(aside, target)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-    return state.checkpoint
-
-
-def _fill(
-    aside: Path,
-    state: State,
-    adapters: Mapping[str, Mapping[str, torch.Tensor]],
-    configs: Mapping[str, Any],
-    tensors: Mapping[str, Any],
-) -> None:
-    import torch
-    from safetensors.torch import save_file
-
-    for part, folder in FOLDERS.items():
-        place = aside / folder
-        place.mkdir(parents=True)
-        (place / ADAPTER_CONFIG).write_bytes(config_json(_plain_config(configs[part])))
-        own = {name: value.contiguous().cpu() for name, value in adapters[part].items()}
-        save_file(own, place / ADAPTER_WEIGHTS[0], metadata={"format": "pt"})
-    (aside / TENSORS).parent.mkdir()
-    with (aside / TENSORS).open("wb") as file:
-        torch.save(dict(tensors), file)
-    (aside / STATE).write_text(state.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    names = list_names(aside)
-    entries = {name: {"sha256": sha256_of(aside / name), "size": (aside / name).stat().st_size} for name in names}
-    (aside / MANIFEST).write_bytes(config_json({"files": entries}))
-    for name in [*names, MANIFEST]:
-        _flush(aside / name)
 
 
 def _plain_config(config: Any) -> dict[str, Any]:
@@ -160,14 +152,6 @@ def _plain_config(config: Any) -> dict[str, Any]:
 def config_json(value: Any) -> bytes:
     """A config or a manifest as it is written: sorted, so that equal ones are equal bytes."""
     return (json.dumps(value, indent=2, sort_keys=True, default=str) + "\n").encode()
-
-
-def _flush(file: Path) -> None:
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _put(aside: Path, target: Path) -> None:
@@ -190,7 +174,7 @@ def prune(output: Path, limit: int | None) -> None:
     """Keep only the newest `limit` checkpoints."""
     if limit is not None:
         for checkpoint in list_steps(output)[:-limit]:
-            shutil.rmtree(output / name_of(checkpoint))
+            shutil.rmtree(output / checkpoint_name(checkpoint))
 
 
 def list_steps(output: Path) -> list[int]:
@@ -205,7 +189,7 @@ def list_steps(output: Path) -> list[int]:
 def last_whole(output: Path) -> str:
     """Which checkpoint is the last, in words for a message."""
     steps = list_steps(output)
-    return f"{name_of(steps[-1])} is the last whole checkpoint" if steps else "there is no checkpoint yet"
+    return f"{checkpoint_name(steps[-1])} is the last whole checkpoint" if steps else "there is no checkpoint yet"
 
 
 def read_state(folder: Path) -> State:
@@ -264,14 +248,14 @@ def find_start(output: Path, resume: str | None) -> Path | None:
     if resume == LATEST:
         for step in reversed(list_steps(output)):
             try:
-                check_whole(output / name_of(step))
+                check_whole(output / checkpoint_name(step))
             except (WeightsInvalid, StorageError):
                 continue
-            return output / name_of(step)
+            return output / checkpoint_name(step)
         return None
     folder = output / resume if _NAME.fullmatch(resume) else Path(resume).expanduser().absolute()
     if not (folder / MANIFEST).is_file():
-        there = ", ".join(name_of(step) for step in list_steps(output)) or "none"
+        there = ", ".join(checkpoint_name(step) for step in list_steps(output)) or "none"
         raise InputError(f"resume_from_checkpoint: no whole checkpoint at {folder}; in {output} there is: {there}")
     return folder
 

@@ -1,4 +1,4 @@
-"""When a training no longer learns but runs away: judged against what this training began with."""
+"""Detect a training that diverges, by comparing its loss with the loss that it began with."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass, field
 
 DIVERGED = 4.0
-"""A loss that is so many times what the training began with has run away. A LoRA begins as nothing, so that is the bare
-base's own loss on these pictures; a training that learns lies under it, and one that learns its pictures by heart loses
-less than twice of it on others."""
+"""A training has diverged if its loss is so many times the loss that it began with. A LoRA changes nothing at first, so
+that loss is the bare base's on these pictures. A training that learns stays below it, and one that overfits stays below
+twice that on other pictures."""
 RECENT = 10
 """Updates that the mean is taken over."""
 MOST_SKIPPED = 20
@@ -17,11 +17,11 @@ MOST_SKIPPED = 20
 
 @dataclass
 class Watch:
-    """Looks at each update's loss.
+    """Watches the loss of each update and each checkpoint.
 
     Args:
         start: mean loss of the bare base, as it is validated.
-        more: by how much more than that the losses of updates are, because of prior preservation: a factor.
+        more: factor by which the losses of updates are larger, because prior preservation adds a loss of its own.
     """
 
     start: float
@@ -34,7 +34,7 @@ class Watch:
 
         Args:
             loss: of this update.
-            skipped: whether the optimizer was not asked, because gradients overflowed.
+            skipped: whether the update was skipped, because gradients overflowed.
         """
         self.skipped = self.skipped + 1 if skipped else 0
         self.recent = [*self.recent[1 - RECENT :], loss]

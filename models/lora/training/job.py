@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from models.errors import InputError
@@ -87,7 +88,7 @@ class Job(Record):
 
 
 def _shown(picture: TrainingPicture) -> list[str | int]:
-    """What a training sees of a picture; repeats count only where there are any, as in checkpoints of before."""
+    """What a training sees of a picture; repeats only if there are any, as in checkpoints of earlier versions."""
     return [picture.sha256, *picture.captions, *([picture.repeats] if picture.repeats > 1 else [])]
 
 
@@ -99,6 +100,10 @@ class Tick(Record):
     learning_rate: float | None = None
     seconds_a_step: float | None = None
     checkpoint: Checkpoint | None = None
+
+
+Report = Callable[[Tick], None]
+"""Called after each update and each checkpoint. What it raises stops the training."""
 
 
 def pictures_an_update(options: TrainingOptions, processes: int) -> int:

@@ -1,4 +1,4 @@
-"""Start a training: in this process, or in one process for each GPU by accelerate's own launcher."""
+"""Start a training: in this process, or in several by torchrun, each on its own GPU or all on the CPU."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 from models import errors
+from models.diffusion.weights import give_memory_back
 from models.errors import InputError, OutOfMemory, StoryboardError, TrainingError
-from models.lora.configuration.accelerate_settings import AccelerateSettings, write_launch_config
+from models.lora.configuration.accelerate_settings import AccelerateSettings
 from models.lora.training.belonging import checkpoints_of
-from models.lora.training.job import Job, Tick
+from models.lora.training.job import Job, Report, Tick
 from models.lora.training.memory import in_words, with_less
-from models.lora.training.worker import FAILURE, JOB, LAUNCHER, TICKS
+from models.lora.training.worker import FAILURE, JOB, TICKS
 from models.storage.files import local_errors
 
 logger = logging.getLogger("models.lora")
@@ -32,11 +32,9 @@ _PATIENCE = 20.0
 """Seconds that processes have to end by themselves before they are killed."""
 _LAST_LINES = 3
 
-Report = Callable[[Tick], None]
-
 
 def run(job: Job, report: Report, settings: AccelerateSettings | None = None) -> None:
-    """Train until all updates are made; where memory runs out, go on in less of it from the last checkpoint.
+    """Train until all updates are made. If memory runs out, go on from the last checkpoint with less.
 
     Args:
         job: what to do.
@@ -56,26 +54,16 @@ def run(job: Job, report: Report, settings: AccelerateSettings | None = None) ->
         own = checkpoints_of(Path(job.options.output_dir).absolute(), job)
         job = job.model_copy(update={"options": less, "start": own[-1].path if own else None})
         lack = None
-        _give_memory_back()
+        give_memory_back()
 
 
 def _train_once(job: Job, report: Report, settings: AccelerateSettings | None) -> OutOfMemory | None:
-    """Train; the error where memory ran out, without the calls that led to it, for they hold the memory."""
+    """Train. If memory runs out, return the error without its traceback, whose frames would keep the memory."""
     try:
         _train(job, report, settings)
     except OutOfMemory as error:
         return OutOfMemory(str(error), retryable=False)
     return None
-
-
-def _give_memory_back() -> None:
-    import gc
-
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _train(job: Job, report: Report, settings: AccelerateSettings | None) -> None:
@@ -103,35 +91,40 @@ def launch(job: Job, report: Report, settings: AccelerateSettings, worker: tuple
         (folder / JOB).write_text(job.model_dump_json(), encoding="utf-8")
         (folder / TICKS).touch()
     try:
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(  # noqa: S603
-                _command(job, settings, folder, worker),
-                env=os.environ | {LAUNCHER: str(os.getpid()), "ACCELERATE_USE_CPU": str(job.device == "cpu").lower()},
+        torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node", str(job.processes))
+        with (
+            (folder / "log").open("wb") as log,
+            subprocess.Popen(  # noqa: S603
+                [sys.executable, "-m", *torchrun, *worker, str(folder)],
+                env=os.environ | _environment(job, settings),
+                stdin=subprocess.PIPE,  # it is closed when this process ends, and then the workers end
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for this process, which then ends the others
-            )
-        try:
-            _follow(process, folder, report)
-        finally:
-            _end(process)
+            ) as process,
+        ):
+            try:
+                _follow(process, folder, report)
+            finally:
+                _end(process)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _command(job: Job, settings: AccelerateSettings, folder: Path, worker: tuple[str, ...]) -> list[str]:
+def _environment(job: Job, settings: AccelerateSettings) -> dict[str, str]:
+    """What accelerate reads in each process to find its device."""
     if job.device == "cpu":
-        # accelerate starts several processes on a CPU by MPI alone; this is what it uses for GPUs.
-        run = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(job.processes)]
-        return [sys.executable, "-m", *run, *worker, str(folder)]
-    config = folder / "accelerate.yaml"
-    write_launch_config(settings, config)
-    run = ["accelerate.commands.accelerate_cli", "launch", "--config_file", str(config)]
-    return [sys.executable, "-m", *run, *worker, str(folder)]
+        return {"ACCELERATE_USE_CPU": "true"}
+    from accelerate.utils import check_cuda_p2p_ib_support
+
+    visible = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, settings.gpu_ids))} if settings.gpu_ids else {}
+    # Some GPUs cannot reach each other directly: accelerate refuses them until NCCL is told not to try.
+    apart = {} if check_cuda_p2p_ib_support() else {"NCCL_P2P_DISABLE": "1", "NCCL_IB_DISABLE": "1"}
+    return {"ACCELERATE_USE_CPU": "false", **visible, **apart}
 
 
 def _follow(process: subprocess.Popen[bytes], folder: Path, report: Report) -> None:
-    """Pass on what the first process tells, until all have ended."""
+    """Report what the first process writes, until all processes have ended."""
     with (folder / TICKS).open(encoding="utf-8") as told:
         while process.poll() is None:
             _pass_on(told, report)
@@ -145,7 +138,7 @@ def _pass_on(told: IO[str], report: Report) -> None:
     while True:
         start, line = told.tell(), told.readline()
         if not line.endswith("\n"):
-            told.seek(start)  # half a line: the rest comes
+            told.seek(start)  # the line is not complete yet
             return
         said = json.loads(line)
         if "message" in said:
@@ -167,7 +160,7 @@ def _failure(folder: Path, code: int) -> StoryboardError:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Leave no process behind."""
+    """End all processes of the group, and wait for them."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)

@@ -1,7 +1,7 @@
-"""The training itself: updates, checkpoints, and going on from one as if nothing had happened.
+"""The training loop: updates, checkpoints, and exact resuming.
 
-Whatever an update needs comes from the seed and its number (`models.lora.training.batches`), so going on needs only the
-weights, the optimizer, the schedule and the moving average; on a CPU the result is the same to the bit.
+What an update is made of follows from the seed and its number (`models.lora.training.batches`), so a checkpoint needs
+only the weights, the optimizer, the schedule and the moving average. On a CPU a resumed training gives the same bits.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,13 @@ from models.diffusion.weights import is_out_of_memory, torch_dtype
 from models.errors import OutOfMemory, StorageError, TrainingDiverged, TrainingError
 from models.lora.data.latents import open_store
 from models.lora.network.lora_model import LoraModel, load_lora_model
-from models.lora.records import Checkpoint
+from models.lora.records import Checkpoint, checkpoint_name
 from models.lora.training import checkpoints
 from models.lora.training.batches import Batches, Place, seed_of
 from models.lora.training.belonging import refuse_other_settings
 from models.lora.training.checkpoints import LossLog, State
 from models.lora.training.divergence import Watch, remedy
-from models.lora.training.job import Job, Tick
+from models.lora.training.job import Job, Report, Tick
 from models.lora.training.memory import in_words
 from models.lora.training.objective import NoisePrediction
 from models.lora.training.optimizers import make_optimizer, make_schedule
@@ -34,8 +33,6 @@ from models.lora.training.processes import make_accelerator
 from models.lora.training.step import Step
 
 logger = logging.getLogger("models.lora")
-
-Report = Callable[[Tick], None]
 
 
 class Training:
@@ -65,7 +62,7 @@ class Training:
     def run(self) -> None:
         """Make all updates that are left, with a checkpoint every so many and after the last."""
         more = 1 + self.options.prior_loss_weight * bool(self.job.training_set.prior)
-        self.watch = Watch(self._validate(), more)  # nothing was trained or resumed yet: the base's own
+        self.watch = Watch(self._validate(), more)  # before anything is resumed this is the bare base's loss
         if self.job.start is not None:
             self._go_on_from(Path(self.job.start))
         began, first = time.monotonic(), self.update
@@ -92,7 +89,7 @@ class Training:
                 losses.append(self.step(batch))
                 if self.accelerator.sync_gradients:
                     self._update()
-        # A GPU is still computing: what the next update needs is made ready meanwhile, and only then the loss is read.
+        # The next batch is prepared while the GPU still computes; reading the loss waits for the GPU.
         self.batches.prepare(self._place(self.update + 1, 0))
         self.skipped = self._overflowed()
         if not self.skipped:
@@ -105,16 +102,16 @@ class Training:
         return Place(update, part, self.accelerator.process_index, self.accelerator.num_processes)
 
     def _update(self) -> None:
-        """Change the weights by the gradients that have gathered, in all processes alike."""
+        """Update the weights by the accumulated gradients, in all processes alike."""
         if self.accelerator.num_processes > 1:
             self.masters.share_gradients(self.accelerator.num_processes)
         self.accelerator.clip_grad_norm_(self.weights, self.options.max_grad_norm)
         self.optimizer.step()
         self.masters.clear_gradients()
-        self.masters.give()
+        self.masters.update_model()
 
     def _note(self, loss: float, rate: float, seconds: float) -> None:
-        """Refuse a loss that means the end, write the others down, and tell of them."""
+        """Record the loss, stop if the training has diverged, else report the loss."""
         self.losses.add(self.update, loss, rate)
         self._go_on_only_if_sound(loss)
         self.accelerator.log({"loss": loss, "learning_rate": rate}, step=self.update)
@@ -125,7 +122,7 @@ class Training:
         self._refuse(self.watch.fault(loss, skipped=self.skipped))
 
     def _refuse(self, fault: str | None) -> None:
-        """Stop the training where something is wrong."""
+        """Stop the training if there is a fault."""
         if fault is not None:
             change = remedy(self.options.learning_rate, self.job.mixed_precision, fault)
             raise TrainingDiverged(
@@ -134,7 +131,7 @@ class Training:
             )
 
     def _overflowed(self) -> bool:
-        """Whether the scaler found gradients too large for fp16, and left the update out: then it goes lower."""
+        """Whether the scaler skipped the update because gradients overflowed fp16; then it has lowered its scale."""
         before, self.scale = self.scale, self._scale()
         return self.scale < before
 
@@ -153,7 +150,7 @@ class Training:
             self.losses.validation[self.update] = validation
         if self.accelerator.is_main_process:
             before = max((step for step in checkpoints.list_steps(self.output) if step < self.update), default=0)
-            name = checkpoints.name_of(self.update)
+            name = checkpoint_name(self.update)
             checkpoint = Checkpoint(
                 path=str(self.output / name),
                 step=self.update,
@@ -193,7 +190,7 @@ class Training:
         with self.masters.averaged(self.average):
             adapters = self.lora_model.adapters(dtype)
         checkpoints.write(self.output, state, adapters, self.lora_model.configs(), tensors)
-        logger.info("%s: loss %.4f", checkpoints.name_of(self.update), checkpoint.loss)
+        logger.info("%s: loss %.4f", checkpoint_name(self.update), checkpoint.loss)
 
     @torch.no_grad()
     def _validate(self) -> float:
@@ -213,7 +210,7 @@ class Training:
             return [float(self.objective(self.batches.validation(index))) for index in range(count)]
 
     def _go_on_from(self, folder: Path) -> None:
-        """Take over everything that a checkpoint holds.
+        """Restore everything that a checkpoint holds.
 
         Raises:
             InputError: it was made with other settings; the message names the first.
@@ -225,7 +222,7 @@ class Training:
         with torch.no_grad():
             for name, value in tensors["weights"].items():
                 self.masters.named[name].copy_(value)
-        self.masters.give()
+        self.masters.update_model()
         self.optimizer.load_state_dict(tensors["optimizer"])
         self.schedule.load_state_dict(tensors["schedule"])
         if self.average is not None:

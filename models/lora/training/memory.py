@@ -33,7 +33,7 @@ def lora_weights(options: TrainingOptions) -> float:
 
 
 def training_memory(options: TrainingOptions, precision: MixedPrecision) -> int:
-    """Bytes of device memory that a training takes; for a small base no more than a guess at the most."""
+    """Bytes of device memory that a training takes; for a small base a guess that is too high rather than too low."""
     if options.get_profile().native_size < SIDE_OF_SDXL:
         return GIB
     pictures = options.train_batch_size * (1 if options.prior_data_dir is None else 2)

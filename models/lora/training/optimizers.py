@@ -1,4 +1,4 @@
-"""AdamW in three kinds, and the learning rate's way."""
+"""The optimizer, AdamW in three variants, and the schedule of the learning rate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models.errors import InputError
 from models.lora.options import TrainingOptions
 
 USUAL_POWER = 2.0
-"""Of polynomial. At 1, which diffusers takes, it is linear."""
+"""Power of the polynomial schedule. At 1, diffusers' default, it would be linear."""
 
 
 def make_optimizer(options: TrainingOptions, weights: list[nn.Parameter]) -> Any:
@@ -40,8 +40,8 @@ def _eight_bit() -> Any:
 def make_schedule(options: TrainingOptions, optimizer: Any, updates: int) -> Any:
     """The learning rate over all updates, by diffusers' schedule of that name.
 
-    By that name alone `constant` would have no warm-up, `cosine_with_restarts` would never restart, and `polynomial`
-    would be linear, end above 0 and refuse rates under its end.
+    diffusers' defaults are not taken: with them `constant` has no warm-up, `cosine_with_restarts` never restarts, and
+    `polynomial` is linear, ends above 0 and refuses learning rates under its end.
     """
     from diffusers.optimization import get_polynomial_decay_schedule_with_warmup, get_scheduler
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from models.board.markdown import inline_picture
 from models.lora.records import Checkpoint, Losses
 from models.lora.training import checkpoints
 from models.lora.training.job import Tick
@@ -34,14 +35,9 @@ def curve_page(losses: Losses, checkpoint: Checkpoint, seconds_a_step: float | N
         checkpoint: the newest.
         seconds_a_step: as the training told it last; None before the first update.
     """
-    from models.lora.training.curve import LossPoint, curve_markdown, loss_curve
+    from models.lora.training.curve import loss_curve
 
-    points = [
-        LossPoint(step, loss, rate, losses.validation.get(step))
-        for step, loss, rate in zip(losses.steps, losses.loss, losses.learning_rate, strict=True)
-    ]
     speed = 1 / seconds_a_step if seconds_a_step else None
     steps = checkpoints.list_steps(Path(checkpoint.path).parent)
-    picture = loss_curve(points, checkpoints=steps, steps_per_second=speed)
     said = "" if speed is None else f", {speed:.3g} steps per second"
-    return curve_markdown(picture, f"Loss up to step {checkpoint.step}{said}")
+    return f"{inline_picture(loss_curve(losses, steps, speed), 'png', f'Loss up to step {checkpoint.step}{said}')}\n"

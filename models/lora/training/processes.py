@@ -1,4 +1,4 @@
-"""accelerate, set up for one training: precision, accumulation, processes, trackers."""
+"""accelerate's Accelerator for one training: precision, accumulation, processes, trackers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _DEVICE = "ACCELERATE_TORCH_DEVICE"
 
 
 def make_accelerator(job: Job) -> Accelerator:
-    """A fresh one: accelerate keeps its settings for a whole process, and this one may train again with others."""
+    """A new Accelerator. accelerate keeps its settings for the whole process, which may have trained with others
+    before, so they are reset."""
     output = Path(job.options.output_dir).absolute()
     GradientState._reset_state()
     AcceleratorState._reset_state(reset_partial_state=True)

@@ -23,7 +23,8 @@ class Step:
         accelerator: scales the loss.
         objective: `models.lora.training.objective.NoisePrediction`.
         masters: where the gradients go.
-        recorded: whether to record the step: on a GPU, where nothing in it needs Python's answer.
+        recorded: whether to record the step as a CUDA graph: on a GPU, if no part of it depends on a value that Python
+            reads.
     """
 
     def __init__(self, accelerator: Any, objective: Any, masters: MasterWeights, *, recorded: bool) -> None:
@@ -33,7 +34,7 @@ class Step:
             self.recorder = Recorder(self._run, torch.cuda.graph_pool_handle(), set(), "training")
 
     def __call__(self, batch: Batch) -> Tensor:
-        """The batch's loss, a scalar on the device that is computed when it is read."""
+        """The batch's loss, a scalar on the device. Reading it waits for the device."""
         run = self.recorder or self._run
         loss: Tensor = run(**vars(batch))
         return loss.clone()

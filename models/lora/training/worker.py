@@ -1,4 +1,4 @@
-"""One process of a training that has several: started by the launcher, told everything by a folder.
+"""One of several training processes. It and the launcher exchange these files in one folder:
 
 job.json           what to do
 ticks.jsonl        what the first process tells, a line each; the launcher reads it as it grows
@@ -12,7 +12,6 @@ import logging
 import os
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import TextIO
 
@@ -22,9 +21,6 @@ from models.secrets import redaction
 from models.secrets.keys import learn_environment
 
 JOB, TICKS, FAILURE = "job.json", "ticks.jsonl", "failure-{rank}.json"
-LAUNCHER = "TRAINING_LAUNCHER_PID"
-_LOOK_EVERY = 2.0
-"""Seconds between two looks at whether the launcher lives."""
 
 
 class _Teller(logging.Handler):
@@ -40,7 +36,7 @@ class _Teller(logging.Handler):
 
 
 def main(folder: Path) -> None:
-    """Train; a failure file if it fails, and exit code 1 alone where the reason explains itself."""
+    """Train. A failure is written to a file; an unforeseen one also keeps its traceback."""
     learn_environment()
     redaction.install()
     try:
@@ -74,25 +70,15 @@ def _train(folder: Path) -> None:
 
 
 def _tell_failure(folder: Path, error: str, message: str) -> None:
-    """Leave word of why this process failed."""
+    """Write down why this process failed."""
     name = FAILURE.format(rank=os.environ.get("RANK", "0"))
     (folder / name).write_text(json.dumps({"error": error, "message": message}), encoding="utf-8")
 
 
 def end_with_launcher() -> None:
     """End this process once its launcher is gone, also where it waits for a GPU or another process."""
-    while launcher_lives():
-        time.sleep(_LOOK_EVERY)
+    os.read(sys.stdin.fileno(), 1)  # nothing is ever written: this returns when the launcher's end of the pipe closes
     os._exit(1)
-
-
-def launcher_lives() -> bool:
-    """Whether the process that started the launch is still there: a killed one can't end this one."""
-    try:
-        os.kill(int(os.environ[LAUNCHER]), 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 if __name__ == "__main__":
