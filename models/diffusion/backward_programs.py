@@ -1,6 +1,6 @@
-"""What runs on the GPU for gradients: Triton's programs. `differentiable` starts them.
+"""Triton programs for gradients on the GPU. `differentiable` starts them.
 
-Names in capitals are known when a program is compiled: switches, and the sizes of what one program takes.
+Arguments in capitals are compile-time constants: switches, and the tile sizes of one program.
 """
 
 import triton
@@ -62,7 +62,7 @@ def tile_slope(
     SHIFT: tl.constexpr,
     SILU: tl.constexpr,
 ):
-    """Gradient of the norm's output before SiLU, and the normalised value, of one tile."""
+    """For one tile: gradient of the norm's output before SiLU, normalised value, and 1 / deviation of each channel."""
     value = tl.load(x + place, mask=inside, other=0.0).to(tl.float32)
     if SHIFT:
         value += tl.load(shift + picture * shift_stride + channel, mask=own, other=0.0).to(tl.float32)[None, :]
@@ -102,7 +102,7 @@ def slope_sums(
     PIXELS: tl.constexpr,
     CHANNELS: tl.constexpr,
 ):
-    """Of each channel over one tile: sum of the weighted gradient, and of its product with the normalised value."""
+    """For each channel of one tile: sum of the weighted gradient, and of its product with the normalised value."""
     picture, tile = tl.program_id(0).to(tl.int64), tl.program_id(1)
     channel = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
     pixel, own = tile * PIXELS + tl.arange(0, PIXELS), channel < channels

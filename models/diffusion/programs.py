@@ -1,6 +1,6 @@
-"""What runs on the GPU: Triton's programs. `kernels` starts them and says what they compute.
+"""Triton programs on the GPU. `kernels` starts them; its docstrings say what they compute.
 
-Names in capitals are known when a program is compiled: switches, and the sizes of what one program takes.
+Arguments in capitals are compile-time constants: switches, and the tile sizes of one program.
 """
 
 import triton
@@ -15,7 +15,7 @@ def geglu(x, out, width, COLUMNS: tl.constexpr):
     value = tl.load(x + row * 2 * width + column, mask=inside).to(tl.float32)
     gate = tl.load(x + row * 2 * width + width + column, mask=inside).to(tl.float32)
     gate = 0.5 * gate * (1.0 + tl.erf(gate * 0.7071067811865476))
-    gate = gate.to(out.dtype.element_ty).to(tl.float32)
+    gate = gate.to(out.dtype.element_ty).to(tl.float32)  # PyTorch rounds here too
     tl.store(out + row * width + column, (value * gate).to(out.dtype.element_ty), mask=inside)
 
 
@@ -51,7 +51,7 @@ def moments(
     PIXELS: tl.constexpr,
     CHANNELS: tl.constexpr,
 ):
-    """Mean, and sum of squared distances from it, of each channel over the pixels of one tile."""
+    """For each channel of one tile: the mean, and the sum of squared distances from it."""
     picture, tile = tl.program_id(0).to(tl.int64), tl.program_id(1)
     channel = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
     pixel = tile * PIXELS + tl.arange(0, PIXELS)
@@ -89,7 +89,7 @@ def scales(
     TILES: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """The tiles' moments put together for one group (Chan et al. 1983): scale and offset of each of its channels."""
+    """For one group: combine its tiles' moments (Chan et al. 1983) into scale and offset of each channel."""
     picture, group = tl.program_id(0), tl.program_id(1)
     inner = tl.arange(0, WIDTH)
     channel = group * width + inner
