@@ -120,7 +120,7 @@ class Teller:
             self.kept = set(rng.sample(optional, 2))
         else:
             self.kept = {key for key in optional if rng.random() > LEFT_OUT * (0.4 if key == "action" else 1.0)}
-        if any(person.aldar for person in scene.people):  # his few captions always say what he does
+        if any(person.aldar for person in scene.people):  # Aldar's few captions always name the action
             self.kept.add("action")
 
     def words(self, key: str, value: str) -> str:

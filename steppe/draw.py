@@ -132,7 +132,7 @@ def draw_cast(board: Board) -> None:
     scene = board.scene
     people = places_of(board)
     beside = scene.animal is not None and scene.action != "riding"
-    before = scene.animal in SMALL and scene.action != "sleeping"  # in front of robes, never of faces
+    before = scene.animal in SMALL and scene.action != "sleeping"  # small animals hide robes, but no faces
     if beside and not before:
         draw_animal(board, people)
     if scene.action == "riding":

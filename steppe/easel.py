@@ -73,7 +73,7 @@ class Painted:
 
     @property
     def is_aldar(self) -> bool:
-        """Whether somebody wears Aldar's robe and somebody his kalpak."""
+        """Whether the classifier finds both Aldar's robe and his kalpak."""
         return self.verdict["hero_robe"] == self.verdict["hero_hat"] == "yes"
 
 

@@ -215,7 +215,7 @@ def bazaar(pen: Pen, view: View) -> Colour:
 
 
 def opening(pen: Pen, ring: list[Point], view: View) -> None:
-    """A piece of the outer sky, seen through roof or door."""
+    """A piece of sky, seen through roof or door."""
     skies = LIGHTS[view.time].sky
     pen.shape(ring, skies[1 if view.time != "night" else 0], smooth=False)
 

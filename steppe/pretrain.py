@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
         metavar="FOLDER",
         help="train the VAE of these models further (default: from nothing)",
     )
-    parser.add_argument("--stage", action="append", choices=list(STAGES), help="do this stage anew; may be repeated")
+    parser.add_argument("--stage", action="append", choices=list(STAGES), help="run this stage again; may be repeated")
     parser.add_argument("--run", choices=list(STAGES), help=argparse.SUPPRESS)  # for a stage's own process
     given = parser.parse_args(arguments)
     if given.scale != 1 and (given.out == OUT or given.work == WORK):

@@ -48,7 +48,7 @@ def compute(device: str, work: Callable[[], T], *, beside: bool = False) -> T:
         while not wait([future], _LOOK_EVERY).done:
             pass
     finally:
-        future.cancel()
+        future.cancel()  # has no effect on work that has started
     return future.result()
 
 

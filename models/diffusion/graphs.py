@@ -85,7 +85,7 @@ class Recorder:
                 return self.forward(*args, **kwargs)
             self.recordings[shape] = recording
         recording = self.recordings[shape]
-        torch._foreach_copy_(recording.inputs, tensors)
+        torch._foreach_copy_(recording.inputs, tensors)  # a graph always reads the memory it was recorded with
         recording.graph.replay()
         return recording.output
 

@@ -98,11 +98,11 @@ def group_norm_with_moments(
     moments = x.new_empty((batch, norm.num_groups, 2), dtype=torch.float32)
     given, stride = as_argument(shift, x)
     shape = {"SHIFT": shift is not None, "PIXELS": PIXELS, "CHANNELS": CHANNELS}
-    # Pass 1: moments of each channel and tile. Then their sums per group as scale and offset. Pass 2: apply those.
+    # First the moments of each channel and tile, then scale and offset from each group's moments, then the result.
     programs.moments[(batch, tiles, blocks)](x, given, means, squares, pixels, channels, stride, **shape)
     own = channels // norm.num_groups
     columns = triton.next_power_of_2(own)
-    rows = max(1, min(triton.next_power_of_2(tiles), 2048 // columns))
+    rows = max(1, min(triton.next_power_of_2(tiles), 2048 // columns))  # tiles that one program loads at once
     programs.scales[(batch, norm.num_groups)](
         means,
         squares,

@@ -27,7 +27,7 @@ def add_layer_norm(x, residual, weight, bias, total, out, width, eps, ADD: tl.co
     value = tl.load(x + row + column, mask=inside, other=0.0).to(tl.float32)
     if ADD:
         value += tl.load(residual + row + column, mask=inside, other=0.0).to(tl.float32)
-        rounded = value.to(total.dtype.element_ty)
+        rounded = value.to(total.dtype.element_ty)  # PyTorch normalises the rounded sum
         tl.store(total + row + column, rounded, mask=inside)
         value = rounded.to(tl.float32)
     mean = tl.sum(value, axis=0) / width
@@ -99,10 +99,10 @@ def scales(
         inside = (tile < tiles)[:, None] & (inner < width)[None, :]
         row = (picture * tiles + tile[:, None]) * channels + channel[None, :]
         count = tl.minimum(PIXELS, pixels - tile * PIXELS).to(tl.float32)[:, None]
-        total += tl.load(means + row, mask=inside, other=0.0) * tl.where(inside, count, 0.0)
+        total += tl.load(means + row, mask=inside, other=0.0) * tl.where(inside, count, 0.0)  # the tile's sum
     number = pixels * width
     mean = tl.sum(tl.sum(total, axis=1), axis=0) / number
-    spread = tl.zeros((TILES, WIDTH), dtype=tl.float32)
+    spread = tl.zeros((TILES, WIDTH), dtype=tl.float32)  # squared distances within tiles, plus those of tiles' means
     for start in range(0, tiles, TILES):
         tile = start + tl.arange(0, TILES)
         inside = (tile < tiles)[:, None] & (inner < width)[None, :]

@@ -122,7 +122,7 @@ def _said(failure: Reply) -> str:
             message = part.get("message") or part.get("detail")
             if message:
                 inner = part.get("metadata")
-                raw = inner.get("raw") if isinstance(inner, dict) else None  # what the server behind a router said
+                raw = inner.get("raw") if isinstance(inner, dict) else None  # the message of the server behind a router
                 return one_line(f"{message}: {raw}" if raw else str(message))
     return one_line(failure.text)
 
