@@ -105,7 +105,7 @@ class Starts:
             run = _ask(port, f"deployments/{made}/create_flow_run", {"parameters": parameters})["id"]
             state = f"flow_runs/{run}"
             yield lambda: _ask(port, state)["state_type"] in ("COMPLETED", "FAILED", "CRASHED")
-            _until(lambda: _ask(port, state)["state_type"] == "COMPLETED", f"the run did not end well: {run}")
+            _until(lambda: _ask(port, state)["state_type"] == "COMPLETED", f"the run failed: {run}")
 
         return self._seconds_to(place, f"*/{frame_name(1)}", asked)
 
@@ -116,7 +116,7 @@ class Starts:
         place.mkdir()
         with self._started(["deployments.up", "--port", str(port)], place) as process:
             said = place / "said.txt"
-            _until(lambda: "Ctrl-C ends" in said.read_text() or process.poll() is not None, "no service came up")
+            _until(lambda: "Ctrl-C ends" in said.read_text() or process.poll() is not None, "the service did not start")
             yield port
             process.send_signal(signal.SIGINT)
             process.wait(PATIENCE)

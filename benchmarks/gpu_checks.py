@@ -140,7 +140,7 @@ def check_giving_way(figures: Figures) -> None:
     finally:
         differentiable.geglu = working
         unload()
-    assert len(models.failures) == 1, f"the kernel's failure was met {len(models.failures)} times"
+    assert len(models.failures) == 1, f"the kernel's failure was handled {len(models.failures)} times"
 
 
 def check_training(figures: Figures, folder: Path) -> None:
@@ -149,8 +149,8 @@ def check_training(figures: Figures, folder: Path) -> None:
     figures.note("training", **losses)
     whole = losses["whole"][-len(losses["resumed"]) :]
     difference = max(abs(one - other) / one for one, other in zip(whole, losses["resumed"], strict=True))
-    figures.note("training, gone on with", largest_relative_difference=difference)
-    assert difference < ROUNDING, "a resumed training learnt something else"
+    figures.note("training, resumed", largest_relative_difference=difference)
+    assert difference < ROUNDING, "the losses of the resumed training differ"
 
 
 def learn(figures: Figures, folder: Path, *, half: bool) -> list[float]:
