@@ -1,1 +1,1 @@
-"""Speed, side by side with what a person would use instead. Run by hand; the suite has no timing limits."""
+"""Benchmarks of speed and memory against stock code. Run by hand; the test suite has no timing limits."""

@@ -1,6 +1,6 @@
-"""The sizes of the models that the GPU benchmarks run: SDXL's own, and a shrunken twin of each for a rehearsal.
+"""Sizes of the models in the GPU benchmarks: SDXL's own, and small ones of the same structure for a rehearsal.
 
-Every value is the published configuration's. What a file leaves out is the default of the library's class.
+The full sizes are those of the published configurations; omitted values are the defaults of the library's class.
 Sources: stabilityai/stable-diffusion-xl-base-1.0, diffusers/controlnet-canny-sdxl-1.0, openai/clip-vit-base-patch32.
 """
 
@@ -14,7 +14,7 @@ Config = dict[str, Any]
 
 @dataclass(frozen=True)
 class Architecture:
-    """Everything that is needed to build all models of one size."""
+    """The configurations of all models of one size."""
 
     side: int
     """Side of the pictures, in pixels."""
@@ -28,7 +28,7 @@ class Architecture:
     projection: int
     """Width of CLIP's features."""
     parameters: dict[str, int]
-    """Part -> how many parameters the published model has; empty where there is none to compare with."""
+    """Part -> number of parameters of the published model; empty without one."""
 
 
 _DOWN = ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"]

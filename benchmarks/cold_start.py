@@ -1,15 +1,15 @@
-"""Seconds from a command to the first picture on disk: models on this machine's disk, nothing in memory.
+"""Seconds from a command to the first picture on disk, with models on this machine's disk and nothing in memory.
 
     python -m benchmarks.cold_start                       # the offline profile
-    python -m benchmarks.cold_start --models FOLDER       # what benchmarks.full_size made
+    python -m benchmarks.cold_start --models FOLDER       # the models of benchmarks.full_size
 
 script       a plain diffusers script: from_pretrained, to the device, a LoRA, one picture, saved
-first        python -m flows.storyboard where nothing is compiled yet; in the first run Prefect makes its database too
+first        python -m flows.storyboard with no compiled kernels; in the first run Prefect also creates its database
 command      the same again
-deployment   a run that is asked of a service which is up
+deployment   a deployment run of a running service
 
-Each is a process of its own. The script loads what its one picture needs; the others load the ControlNet and CLIP too,
-and have asked the writer before they paint. A picture counts once its file is there whole.
+Each runs as a process of its own. The script loads only the models for its one picture; the others also load the
+ControlNet and CLIP, and run the writer first. A picture counts when its file is complete.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from models.storage.adapters import SINGLE_FILE
 
 WAYS = ("script", "first", "command", "deployment")
 PATIENCE = 300.0
-"""Seconds after which something does not come any more."""
+"""Seconds after which a wait fails."""
 _LOOK_EVERY = 0.02
 QUIET = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
@@ -53,9 +53,9 @@ class Starts:
     """The ways to a first picture of one profile on one device.
 
     Args:
-        models: what `benchmarks.full_size` made, or None for the offline profile.
+        models: folder of `benchmarks.full_size`, or None for the offline profile.
         device: a torch device.
-        folder: for everything that comes of it.
+        folder: for all outputs.
         steps: denoising steps, or None for the profile's.
     """
 
@@ -78,24 +78,24 @@ class Starts:
         self.environment = {**os.environ, **QUIET, **own, **home, "PYTHONPATH": _with_root()}
 
     def by_script(self, place: Path) -> float:
-        """The peer's."""
+        """Return the seconds of the stock script."""
         command = [word.format(folder=place) for word in self.script]
         return self._seconds_to(place, "picture.png", lambda: self._process(command, place))
 
     def by_command(self, place: Path) -> float:
-        """By the command that people type."""
+        """Return the seconds of the storyboard's command."""
         options = {**self.options, "output_dir": str(place)}
         given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
         command = ["flows.storyboard", *given, "--", STORY]
         return self._seconds_to(place, f"*/{frame_name(1)}", lambda: self._process(command, place))
 
     def by_first_command(self, place: Path) -> float:
-        """The same where Triton has compiled nothing yet."""
+        """Return the seconds of the same command with an empty Triton cache."""
         shutil.rmtree(self.compiled, ignore_errors=True)
         return self.by_command(place)
 
     def by_deployment(self, place: Path, port: int) -> float:
-        """By asking a service that is up, as its dashboard does."""
+        """Return the seconds of a deployment run, created over the API of a running service."""
         options = {**self.options, "output_dir": str(place)}
 
         @contextmanager
@@ -105,18 +105,18 @@ class Starts:
             run = _ask(port, f"deployments/{made}/create_flow_run", {"parameters": parameters})["id"]
             state = f"flow_runs/{run}"
             yield lambda: _ask(port, state)["state_type"] in ("COMPLETED", "FAILED", "CRASHED")
-            _until(lambda: _ask(port, state)["state_type"] == "COMPLETED", f"the run did not end well: {run}")
+            _until(lambda: _ask(port, state)["state_type"] == "COMPLETED", f"the run failed: {run}")
 
         return self._seconds_to(place, f"*/{frame_name(1)}", asked)
 
     @contextmanager
     def service(self) -> Iterator[int]:
-        """A service of this machine, and its port."""
+        """Inside, a service runs on this machine; yields its port."""
         port, place = _free_port(), self.folder / "service"
         place.mkdir()
         with self._started(["deployments.up", "--port", str(port)], place) as process:
             said = place / "said.txt"
-            _until(lambda: "Ctrl-C ends" in said.read_text() or process.poll() is not None, "no service came up")
+            _until(lambda: "Ctrl-C ends" in said.read_text() or process.poll() is not None, "the service did not start")
             yield port
             process.send_signal(signal.SIGINT)
             process.wait(PATIENCE)
@@ -146,7 +146,7 @@ class Starts:
 
 @contextmanager
 def _ended(line: list[str], place: Path, own: dict[str, str], said: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of which nothing is left afterwards."""
+    """Start a process, and kill its process group at the end."""
     with subprocess.Popen(line, cwd=place, env=own, stdout=said, stderr=said, start_new_session=True) as process:
         try:
             yield process
@@ -156,7 +156,7 @@ def _ended(line: list[str], place: Path, own: dict[str, str], said: IO[bytes]) -
 
 
 def _is_whole(place: Path, pattern: str) -> bool:
-    """Whether a PNG is there that ends as PNGs end."""
+    """Whether a PNG with its end marker exists."""
     return any(file.read_bytes()[-8:-4] == b"IEND" for file in place.glob(pattern))
 
 
@@ -187,10 +187,10 @@ def _with_root() -> str:
 
 
 def main() -> None:
-    """Measure all ways, one after another, and tell. Exit code 1 if one failed."""
+    """Measure all ways, one after another, and print the figures. Exit code 1 if one failed."""
     parser = parser_for("cold_start", __doc__)
     parser.add_argument("--models", type=Path, help="folder of benchmarks.full_size (default: the offline profile)")
-    parser.add_argument("--runs", type=int, default=1, help="of each; medians are told (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=1, help="of each; medians are printed (default: %(default)s)")
     parser.add_argument("--steps", type=int, help="denoising steps (default: the profile's)")
     parser.add_argument("--only", nargs="*", choices=WAYS, default=WAYS, help="only these ways")
     given = parser.parse_args()

@@ -1,4 +1,4 @@
-"""How far two boards are apart, picture by picture."""
+"""Differences between the pictures of two storyboards."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.board.directory import frame_name
 
 
 def compare(first: Path, second: Path, frames: int) -> dict[str, Any]:
-    """Of our board and the stock one: PSNR in dB, and the largest difference of 255, by frame."""
+    """Return PSNR in dB and largest difference (of 255) of each frame of our and the stock storyboard."""
     ratios, largest = [], []
     for number in range(1, frames + 1):
         pair = (first / frame_name(number), second / NAME.format(number=number))

@@ -1,7 +1,6 @@
-"""Figures of a benchmark as they are measured: a line each for people, and a JSON line each for programs.
+"""Output and measurement of a benchmark's figures: each is printed as a line and appended to a file as JSON.
 
-A part that fails is told and written down, and the others go on. Where there is no GPU there are no figures of its
-memory, rather than zeros.
+A part that fails is reported, and the others run. Without a GPU, memory figures are omitted, not zero.
 """
 
 from __future__ import annotations
@@ -24,16 +23,16 @@ from models.diffusion.weights import give_memory_back
 
 GIB = 2**30
 CONTEXT_GIB = 1.0
-"""Of a card's memory, what CUDA itself takes, and torch does not count."""
+"""A card's memory that CUDA itself uses, which torch does not count."""
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate")
 
 
 class Figures:
-    """Where figures go.
+    """Prints and stores figures.
 
     Args:
-        out: file that each figure is appended to as a line of JSON, or None.
-        device: a torch device, whose memory and time are measured.
+        out: file to which each figure is appended as a line of JSON, or None.
+        device: the torch device that is measured.
     """
 
     def __init__(self, out: Path | None, device: str) -> None:
@@ -43,7 +42,7 @@ class Figures:
             out.parent.mkdir(parents=True, exist_ok=True)
 
     def note(self, part: str, **values: Any) -> None:
-        """Tell figures of one part."""
+        """Print and store figures of one part."""
         print(f"{part}: " + ", ".join(f"{name} {_shown(value)}" for name, value in values.items()), flush=True)
         if self.out is not None:
             with self.out.open("a", encoding="utf-8") as file:
@@ -51,7 +50,7 @@ class Figures:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Measure one part; what it raises is told, and does not reach the others. Its memory is given back."""
+        """Run one part: its error is reported and not raised, and its memory is freed."""
         began = time.perf_counter()
         try:
             yield
@@ -63,7 +62,7 @@ class Figures:
             give_memory_back()
 
     def header(self, what: str) -> None:
-        """Tell of the machine and of the versions that everything else is measured with."""
+        """Print and store the machine and the versions of the libraries."""
         versions = {package: metadata.version(package) for package in PACKAGES}
         self.note(what, machine=_name_of(self.device), python=platform.python_version(), **versions)
 
@@ -79,7 +78,7 @@ def _name_of(device: str) -> str:
 
 
 def parser_for(module: str, description: str | None) -> argparse.ArgumentParser:
-    """A benchmark's command line, with what all of them take."""
+    """Return a benchmark's argument parser, with the common options."""
     parser = argparse.ArgumentParser(
         prog=f"python -m benchmarks.{module}",
         description=description,
@@ -87,23 +86,23 @@ def parser_for(module: str, description: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
     parser.add_argument("--profile", type=Path, help="write torch.profiler's tables to files of this name")
-    parser.add_argument("--out", type=Path, help="file that every figure is appended to as a line of JSON")
+    parser.add_argument("--out", type=Path, help="file to which every figure is appended as a line of JSON")
     return parser
 
 
 def choose(device: str | None) -> str:
-    """The device asked for, else a GPU, else the CPU."""
+    """Return the given device, else a GPU, else the CPU."""
     return device or ("cuda:0" if torch.cuda.is_available() else "cpu")
 
 
 def synchronize(device: str) -> None:
-    """Wait until the device has done what it was asked."""
+    """Wait until the device has finished its work."""
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
 
 
 def seconds_of(device: str, work: Callable[[], object]) -> float:
-    """Seconds that the work takes, the device's own included."""
+    """Return the seconds that the work takes, including the device's."""
     synchronize(device)
     began = time.perf_counter()
     work()
@@ -112,14 +111,14 @@ def seconds_of(device: str, work: Callable[[], object]) -> float:
 
 
 def start_of_peak(device: str) -> None:
-    """From here on `peak` counts."""
+    """Reset the memory statistics that `peak` returns."""
     give_memory_back()
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak(device: str) -> dict[str, float]:
-    """Most memory that was held since `start_of_peak`, in GiB: by tensors, and by torch for them. Empty on a CPU."""
+    """Return the peak memory since `start_of_peak` in GiB, used by tensors and reserved by torch; empty on a CPU."""
     if not device.startswith("cuda"):
         return {}
     return {
@@ -130,7 +129,7 @@ def peak(device: str) -> dict[str, float]:
 
 @contextmanager
 def card_of(device: str, gib: float | None) -> Iterator[None]:
-    """Inside, torch may take no more of the device than a card of so many GiB could give it. None is no limit."""
+    """Inside, torch may use only as much memory as a card of this size would offer. None sets no limit."""
     if gib is None or not device.startswith("cuda"):
         yield
         return
@@ -143,10 +142,10 @@ def card_of(device: str, gib: float | None) -> Iterator[None]:
 
 
 def ceiling(device: str, side: int | None = None) -> float:
-    """TFLOP/s of a large bf16 matrix product: what nothing on this device exceeds. Mean of 20 after 3.
+    """Return the TFLOP/s of a large bf16 matrix product, the device's practical maximum; mean of 20 after 3.
 
     Args:
-        side: of the square matrices; 8192 on a GPU and 256 on a CPU, where the figure means little.
+        side: of the square matrices; by default 8192 on a GPU and 256 on a CPU, where the figure means little.
     """
     side, count = side or (8192 if device.startswith("cuda") else 256), 20
     first, second = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
@@ -160,7 +159,7 @@ def ceiling(device: str, side: int | None = None) -> float:
 
 
 def sustained_ceiling(device: str) -> float:
-    """The same after some seconds of nothing else, when a GPU has lowered its clock to keep to its power."""
+    """Return `ceiling` after 5 s of full load, when a GPU has lowered its clock to its power limit."""
     until = time.perf_counter() + (5.0 if device.startswith("cuda") else 0.0)
     while True:
         rate = ceiling(device)
@@ -169,7 +168,7 @@ def sustained_ceiling(device: str) -> float:
 
 
 class Kernels:
-    """What runs on the device between `start` and `stop`, by torch's profiler, as a table in a file."""
+    """Profiles the device between `start` and `stop` with torch's profiler, and writes the table to a file."""
 
     def __init__(self, file: Path, device: str) -> None:
         self.file, self.device = file, device
@@ -178,20 +177,20 @@ class Kernels:
         self.began = 0.0
 
     def start(self) -> None:
-        """Begin."""
+        """Start the profiler."""
         synchronize(self.device)
         self.profile.start()
         self.began = time.perf_counter()
 
     def stop(self) -> dict[str, Any]:
-        """End, write the table, and return its figures: wall seconds, how busy the GPU was, the costliest kernels."""
+        """Stop the profiler, write the table, and return wall seconds, busy share and the costliest kernels."""
         synchronize(self.device)
         wall = time.perf_counter() - self.began
         self.profile.stop()
         on_gpu = self.device.startswith("cuda")
         field = "self_device_time_total" if on_gpu else "self_cpu_time_total"
         rows = self.profile.key_averages()
-        # Only kernels count: what started them has the same microseconds in its own row.
+        # Only kernels count, because the rows of the operations that started them repeat their time.
         kernels = [row for row in rows if not on_gpu or row.device_type.name == "CUDA"]
         kernels = sorted(kernels, key=lambda row: -float(getattr(row, field)))
         total = sum(float(getattr(row, field)) for row in kernels) / 1e6

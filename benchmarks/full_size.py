@@ -1,4 +1,4 @@
-"""Ordinary model folders of SDXL's full size with random weights: speed and memory do not depend on the values.
+"""Make model folders of SDXL's full size with random weights, since speed and memory do not depend on the values.
 
     python -m benchmarks.full_size /tmp/full-size           # about 10.5 GB: base, ControlNet, CLIP, LoRA
     python -m benchmarks.full_size /tmp/small --small       # a few MB of the same structure
@@ -6,8 +6,8 @@
     FOLDER/base         stable-diffusion-xl-base-1.0, fp16
     FOLDER/controlnet   controlnet-canny-sdxl-1.0, fp16
     FOLDER/clip         clip-vit-base-patch32, fp32
-    FOLDER/lora         rank 64, alpha 32: three PEFT folders, and one file as diffusers reads it
-    FOLDER/profiles.json   the profile "full-size" that names them: set STORYBOARD_PROFILES_FILE to it
+    FOLDER/lora         rank 64, alpha 32: three PEFT folders, and one file in diffusers' format
+    FOLDER/profiles.json   the profile "full-size" with these models: set STORYBOARD_PROFILES_FILE to it
 
 The tokenizers are those of weights/steppe, which fit every vocabulary here.
 """
@@ -60,16 +60,16 @@ _LONGEST = 77
 
 
 def make(folder: Path, architecture: Architecture, device: str, figures: Figures) -> Profile:
-    """Make all folders, replacing what is there, and return their profile, which is known from then on.
+    """Make all folders, replacing existing ones; register and return their profile.
 
     Args:
-        device: where the weights are drawn; a GPU does it in seconds.
+        device: where the random weights are drawn; a GPU needs seconds.
 
     Raises:
-        OSError: the disk is full, or the folder may not be written.
+        OSError: the disk is full, or the folder is not writable.
     """
     quieten()
-    diffusers.utils.logging.set_verbosity_error()  # it warns of every cast, also of those that change nothing
+    diffusers.utils.logging.set_verbosity_error()  # it warns of every cast, also of harmless ones
     torch.manual_seed(0)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -87,22 +87,22 @@ def make(folder: Path, architecture: Architecture, device: str, figures: Figures
 
 
 def known(folder: Path) -> Profile:
-    """The profile of a folder that was made before; from then on it can be named.
+    """Register and return the profile of an existing folder.
 
     Raises:
-        InputError: there is no such folder, or it is not whole.
+        InputError: the folder is missing or incomplete.
     """
     PROFILES.update(read_own(folder.absolute() / PROFILES_FILE))
     return PROFILES[NAME]
 
 
 def lora_of(folder: Path) -> Adapter:
-    """The record of the folder's LoRA, as the painters take it."""
+    """Return the record of the folder's LoRA."""
     return Adapter(path=str(folder.absolute() / "lora"), fingerprint="random", source="lora")
 
 
 def _built(cls: Any, config: Config, device: str, dtype: torch.dtype = torch.float16) -> Any:
-    """A model with the library's own start of its weights: finite all the way through in every precision."""
+    """Return a model with the library's own initial weights, whose outputs are finite in every precision."""
     with torch.device(device):
         return cls(**config).to(dtype)
 
@@ -143,7 +143,7 @@ def _make_controlnet(folder: Path, architecture: Architecture, device: str, figu
     with torch.no_grad():
         for name, weight in controlnet.named_parameters():
             if name.startswith(("controlnet_down_blocks", "controlnet_mid_block")):
-                weight.normal_(std=_STD)  # a fresh ControlNet's exits are zero, so it would say nothing
+                weight.normal_(std=_STD)  # a new ControlNet's output layers are zero
     controlnet.save_pretrained(folder)
 
 
@@ -158,7 +158,7 @@ def _make_clip(folder: Path, architecture: Architecture, device: str) -> None:
 
 
 def _make_lora(folder: Path, parts: dict[str, Any]) -> None:
-    """As the training here writes it, and as diffusers reads it."""
+    """Write a LoRA in this project's and in diffusers' format."""
     for name, part in LAYOUT.items():
         tensors = {}
         for module, layer in parts[part].named_modules():
@@ -177,7 +177,7 @@ def _make_lora(folder: Path, parts: dict[str, Any]) -> None:
 
 
 def _write_profile(folder: Path, architecture: Architecture) -> None:
-    """The profile: sdxl in everything but where its models lie. Prompts are worded by the offline writer."""
+    """Write the profile: sdxl with these models and the offline writer."""
     places = {
         name: {"source": str(folder.absolute() / name), "variant": None, "size": 0, "files": (), "pickled": False}
         for name in ("base", "controlnet", "clip")
@@ -188,11 +188,11 @@ def _write_profile(folder: Path, architecture: Architecture) -> None:
 
 
 def main() -> None:
-    """Make the folders, and say how large they are."""
+    """Make the folders, and print their size."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.full_size", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="where; what is there is replaced")
+    parser.add_argument("folder", type=Path, help="folder to create; an existing one is replaced")
     parser.add_argument("--small", action="store_true", help="a few MB of the same structure, for a rehearsal")
     parser.add_argument("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
     given = parser.parse_args()

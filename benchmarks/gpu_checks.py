@@ -1,4 +1,4 @@
-"""What no CPU can check, on a GPU with the offline profile's weights: fused kernels, CUDA graphs, samplers, training.
+"""Checks that need a GPU, with the offline profile's weights: fused kernels, CUDA graphs, samplers, training.
 
     python -m benchmarks.gpu_checks
 
@@ -33,12 +33,12 @@ from models.profiles import ROOT, STEPPE, Speed
 
 FRAMES, UPDATES = 4, 12
 ROUNDING = 1e-3
-"""Relative difference of losses in fp16: attention's gradients are summed in no fixed order on a GPU."""
+"""Allowed relative difference of losses in fp16: a GPU sums attention's gradients in no fixed order."""
 Pixels = NDArray[np.float64]
 
 
 def requests(guide: str | None, **changes: Any) -> list[PaintRequest]:
-    """Frames of one batch, with the edges of a picture or without."""
+    """Return requests of one batch, with or without the edges of a picture."""
     control = None if guide is None else ControlPicture(file=guide, scale=0.5, end=0.4, kind="reference")
     told = {"negative_prompt": STEPPE.negative_prompt, "size": STEPPE.native_size, "steps": STEPPE.steps}
     prompt = f"{STEPPE.trigger} is riding on a horse, in the steppe, on a sunny day"
@@ -51,7 +51,7 @@ def requests(guide: str | None, **changes: Any) -> list[PaintRequest]:
 
 
 def models_of(device: str, speed: Speed, **changes: Any) -> Models:
-    """The offline profile's models, in half precision."""
+    """Return the offline profile's models, in half precision."""
     setup = PainterSetup(
         profile=STEPPE,
         adapter=None,
@@ -66,12 +66,12 @@ def models_of(device: str, speed: Speed, **changes: Any) -> Models:
 
 
 def pixels(models: Models, wanted: list[PaintRequest]) -> list[Pixels]:
-    """Pictures, 0..255."""
+    """Return painted pictures as arrays, 0..255."""
     return [np.asarray(one.image, dtype=np.float64) for one in paint(models, wanted)]
 
 
 def apart(ours: list[Pixels], theirs: list[Pixels]) -> dict[str, Any]:
-    """Largest difference of 255, and each picture's PSNR in dB, None where it is the same."""
+    """Return the largest difference (of 255), and each picture's PSNR in dB, None for equal pictures."""
     errors = [float(((a - b) ** 2).mean()) for a, b in zip(ours, theirs, strict=True)]
     return {
         "largest": max(float(np.abs(a - b).max()) for a, b in zip(ours, theirs, strict=True)),
@@ -80,7 +80,7 @@ def apart(ours: list[Pixels], theirs: list[Pixels]) -> dict[str, Any]:
 
 
 def check_painting(figures: Figures, folder: Path) -> None:
-    """exact is plain up to rounding, and the same every time; fast is another way to a like picture."""
+    """Compare speeds: exact equals plain up to rounding and repeats exactly; fast paints similar pictures."""
     device, guide = figures.device, folder / "guide.png"
     plain = pixels(models_of(device, "plain"), requests(None))
     Image.fromarray(plain[0].astype(np.uint8)).save(guide)
@@ -98,7 +98,7 @@ def check_painting(figures: Figures, folder: Path) -> None:
 
 @contextmanager
 def asking_python(model: Any) -> Iterator[None]:
-    """Inside, a model reads a number back from the GPU, which no graph can record."""
+    """Inside, a model reads a number back from the GPU, which a graph cannot record."""
     forward = model.forward
 
     def asking(*args: Any, **kwargs: Any) -> Any:
@@ -114,7 +114,7 @@ def asking_python(model: Any) -> Iterator[None]:
 
 
 def check_recording(figures: Figures) -> None:
-    """What can't be recorded is painted all the same."""
+    """Check that a model which can't be recorded still paints."""
     models = models_of(figures.device, "exact")
     exact = pixels(models, requests(None))
     with asking_python(models.plain.unet):
@@ -123,8 +123,8 @@ def check_recording(figures: Figures) -> None:
 
 
 def check_giving_way(figures: Figures) -> None:
-    """A kernel that fails in the middle of a painting, also while a graph is recorded, ends neither it nor the next."""
-    if not figures.device.startswith("cuda"):  # nothing else paints on kernels
+    """Check that painting goes on after a kernel fails in it, also while a graph is recorded."""
+    if not figures.device.startswith("cuda"):  # only a GPU uses the kernels
         return
     plain = pixels(models_of(figures.device, "plain"), requests(None))
     models = models_of(figures.device, "exact")
@@ -140,21 +140,21 @@ def check_giving_way(figures: Figures) -> None:
     finally:
         differentiable.geglu = working
         unload()
-    assert len(models.failures) == 1, f"the kernel's failure was met {len(models.failures)} times"
+    assert len(models.failures) == 1, f"the kernel's failure was handled {len(models.failures)} times"
 
 
 def check_training(figures: Figures, folder: Path) -> None:
-    """A training that goes on from a checkpoint learns what an uninterrupted one learns, up to the GPU's rounding."""
+    """Check that a resumed training has the losses of an uninterrupted one, up to the GPU's rounding."""
     losses = {name: learn(figures, folder / name, half=half) for name, half in (("whole", False), ("resumed", True))}
     figures.note("training", **losses)
     whole = losses["whole"][-len(losses["resumed"]) :]
     difference = max(abs(one - other) / one for one, other in zip(whole, losses["resumed"], strict=True))
-    figures.note("training, gone on with", largest_relative_difference=difference)
-    assert difference < ROUNDING, "a resumed training learnt something else"
+    figures.note("training, resumed", largest_relative_difference=difference)
+    assert difference < ROUNDING, "the losses of the resumed training differ"
 
 
 def learn(figures: Figures, folder: Path, *, half: bool) -> list[float]:
-    """Losses of a training of a few updates; of its second half, after a first one, if asked for."""
+    """Return the losses of a short training or, with `half`, of its second half when resumed from a checkpoint."""
     given = {"output_dir": str(folder), "train_data_dir": str(ROOT / "data" / "images"), "device": figures.device}
     length = {"max_train_steps": UPDATES, "checkpointing_steps": UPDATES // 2, "warmup_steps": 2}
     options = training_options({**given, **length}, ROOT / "configs" / "training_steppe.yaml")
@@ -182,7 +182,7 @@ def learn(figures: Figures, folder: Path, *, half: bool) -> list[float]:
 
 
 def main() -> None:
-    """Check everything, and tell."""
+    """Run all checks. Exit code 1 if one fails."""
     given = parser_for("gpu_checks", __doc__).parse_args()
     figures = Figures(given.out, choose(given.device))
     figures.header("checks on")

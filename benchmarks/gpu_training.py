@@ -1,11 +1,11 @@
-"""The document's training of full size on one GPU, by this project and by diffusers' stock step, in one run.
+"""Training with the document's settings at full size on one GPU, by this project and by diffusers' stock step.
 
     python -m benchmarks.full_size /tmp/full-size
     python -m benchmarks.gpu_training --models /tmp/full-size --out figures.jsonl --profile kernels.txt
 
-Rank 64, batch 4, 1024 pixels, UNet and both text encoders. Ours is the project's own loop with everything that belongs
-to it: kept latents, validation loss and a checkpoint at the end. Seconds are those from one update to the next; the
-median leaves out the first few. Cards of 24 and 16 GB are proved by letting torch have no more memory than they do.
+Rank 64, batch 4, 1024 pixels, UNet and both text encoders. Ours is the project's whole loop: stored latents, validation
+loss and a checkpoint at the end. Seconds are from one update to the next; the median omits the first few. Cards of 24
+and 16 GB are simulated by limiting torch's memory.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from models.storage.files import sha256_of
 
 CONFIG = ROOT / "configs" / "training_config.yaml"
 OF_OTHER_PLACES = ("base_model_name_or_path", "pretrained_model_name_or_path", "accelerate_config", "warmup_steps")
-"""What the document's configuration says of other places and another length."""
+"""Options of the document's configuration that the benchmark replaces."""
 TRAINED, VALIDATED = 8, 1
 DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 NAMES = ("document, fp16", "plain, fp16")
@@ -54,19 +54,19 @@ PROFILED = 3
 
 @dataclass
 class Pace:
-    """Notes when updates end, and profiles some of them."""
+    """Notes the end of each update, and profiles some of them."""
 
     figures: Figures
     kernels: Kernels | None = None
     first: int = 0
-    """Update before which the profile begins."""
+    """Update after which the profile begins."""
     ends: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     before_checkpoint: dict[str, float] = field(default_factory=dict)
     profiled: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, tick: Tick) -> None:
-        """Take in an update. The loop has read its loss, so that the device has done it."""
+        """Note an update. The loop has read its loss, so the device has finished it."""
         if tick.loss is None:
             return
         self.ends.append(time.perf_counter())
@@ -78,12 +78,12 @@ class Pace:
             self.profiled = self.kernels.stop()
 
     def seconds(self, leave_out: int) -> float:
-        """Median of the updates after the first few."""
+        """Return the median of the updates after the first `leave_out`."""
         return median_between(self.ends[leave_out:])
 
 
 def median_between(ends: list[float]) -> float:
-    """Median seconds from one to the next; at least two are needed."""
+    """Return the median seconds from one to the next, of at least two."""
     return statistics.median(after - before for before, after in pairwise(ends))
 
 
@@ -106,7 +106,7 @@ class Pictures:
         )
 
     def samples(self, size: int) -> Iterator[Sample]:
-        """Batches for the peer, without end; read from disk once, as no data loader could do it faster."""
+        """Yield batches for the stock training, endlessly. Pictures are read once: no data loader would be faster."""
         arrays = [np.asarray(Image.open(picture.file), dtype=np.float32) for picture in self.set.train]
         pixels = [torch.from_numpy(array / 127.5 - 1).permute(2, 0, 1) for array in arrays]
         place = 0
@@ -127,10 +127,10 @@ class Bench:
         self.pictures = Pictures(folder / "pictures", profile)
         self.medians: dict[str, float] = {}
         self.losses: dict[str, list[float]] = {}
-        os.environ[OWN_PROFILES] = str(Path(profile.base.source).parent / PROFILES_FILE)  # for processes started here
+        os.environ[OWN_PROFILES] = str(Path(profile.base.source).parent / PROFILES_FILE)  # for child processes
 
     def options(self, **changes: Any) -> TrainingOptions:
-        """The document's configuration, of the benchmark's base and length."""
+        """Return the document's configuration with the benchmark's base and length."""
         document = read_training_config(CONFIG)
         kept = {name: value for name, value in document.items() if name not in OF_OTHER_PLACES}
         own = {"profile": self.profile.name, "resolution": self.profile.native_size, "device": self.device}
@@ -139,7 +139,7 @@ class Bench:
         return TrainingOptions.model_validate({**kept, **own, **length, **places, **changes})
 
     def encode(self) -> None:
-        """Latents, on a card of 16 GB: so they can be made on every card that is trained on here."""
+        """Encode the latents within 16 GB, so that every card in the benchmark can do it."""
         start_of_peak(self.device)
         with card_of(self.device, 16):
             seconds = seconds_of(self.device, lambda: encode_set(self.options(), self.pictures.set, self.device))
@@ -147,7 +147,7 @@ class Bench:
         self.figures.note("latents, 16 GB card", pictures=count, seconds_with_loading=seconds, **peak(self.device))
 
     def ours(self, setting: Setting) -> None:
-        """One training by the project's own loop, checkpoint included."""
+        """Run one training by the project's loop, with its checkpoint."""
         updates = setting.steps or self.given.steps
         length = {"max_train_steps": updates, "checkpointing_steps": updates}
         options = self.options(**(length | setting.changes))
@@ -177,9 +177,9 @@ class Bench:
 
     def _tell(self, setting: Setting, pace: Pace, times: dict[str, float]) -> None:
         self.losses[setting.name] = pace.losses
-        # What the profiler watched was slower.
+        # Profiled updates are slower.
         leave_out, watched = self.given.warm_up, PROFILED + 1 if pace.kernels is not None else 0
-        # Processes of their own hold memory of their own, which is not seen from here.
+        # The memory of child processes can't be measured here.
         held = {} if setting.processes > 1 else pace.before_checkpoint
         most = {} if setting.processes > 1 else peak(self.device)
         seconds = median_between(pace.ends[leave_out : len(pace.ends) - watched])
@@ -198,13 +198,13 @@ class Bench:
             self.figures.note(f"profile of {setting.name}", steps=PROFILED, **pace.profiled)
 
     def _kernels(self, setting: Setting) -> Kernels | None:
-        """Only the first setting is profiled."""
+        """Return a profiler for the first setting only."""
         if self.given.profile is None or setting.changes or setting.name in self.medians or self.medians:
             return None
         return Kernels(self.given.profile, self.device)
 
     def stock(self, precision: MixedPrecision) -> None:
-        """The peer's steps."""
+        """Run the stock training's steps."""
         options = self.options()
         start_of_peak(self.device)
         stock = StockTraining(options, self.device, DTYPES[precision])
@@ -224,14 +224,14 @@ class Bench:
         )
 
     def compare_losses(self) -> None:
-        """How far the losses of the fast way and the plain one are apart, relative to them."""
+        """Note the largest relative difference between the losses of the fast and the plain training."""
         fast, plain = (self.losses.get(name) for name in NAMES)
         if fast is not None and plain is not None:
             apart = max(abs(one - other) / other for one, other in zip(fast, plain, strict=True))
             self.figures.note("losses, fast and plain", updates=len(fast), largest_relative_difference=apart)
 
     def conclude(self) -> None:
-        """Ratios to the peer, and shares of what the device can do."""
+        """Note the ratios to the stock training, and the shares of the device's maximum."""
         self.compare_losses()
         rate = ceiling(self.device)
         batch = self.options().train_batch_size
@@ -244,18 +244,18 @@ class Bench:
 
 
 def arguments() -> argparse.Namespace:
-    """What was asked for."""
+    """Return the command line's options."""
     parser = parser_for("gpu_training", __doc__)
-    parser.add_argument("--models", type=Path, required=True, help="folder that benchmarks.full_size made")
+    parser.add_argument("--models", type=Path, required=True, help="folder of benchmarks.full_size")
     parser.add_argument("--steps", type=int, default=16, help="updates of each training (default: %(default)s)")
     parser.add_argument("--warm-up", type=int, default=4, help="updates left out of medians (default: %(default)s)")
     parser.add_argument("--only", nargs="*", metavar="WORDS", help="only settings whose name has one of these")
-    parser.add_argument("--no-stock", action="store_true", help="leave the peer out")
+    parser.add_argument("--no-stock", action="store_true", help="omit the stock training")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Measure all settings and the peer, and tell. Exit code 1 if a part failed."""
+    """Measure all settings and the stock training, and print the figures. Exit code 1 if a part failed."""
     given = arguments()
     device = choose(given.device)
     figures = Figures(given.out, device)

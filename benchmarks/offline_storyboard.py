@@ -1,10 +1,9 @@
-"""Seconds from a typed command to a finished board, on the offline profile and whatever machine this is.
+"""Seconds from the command to a finished storyboard, on the offline profile and this machine.
 
     python -m benchmarks.offline_storyboard --runs 3
 
-Every run starts a new process with an empty store, as a newcomer's first one does after the set-up. Then the same
-command is given again: it finds everything in the store and paints nothing, so that what is left is Python's start, the
-temporary server, and what Prefect adds to each stage.
+Every run starts a new process with an empty store. Then the same command runs again. It finds everything in the store,
+so its time is that of Python's start, the temporary server, and Prefect's share of each stage.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ class Ran(NamedTuple):
     """One run of the command."""
 
     seconds: float
-    """Of the whole command, on the wall."""
+    """Wall time of the whole command."""
     stages: dict[str, float]
     """Seconds that the flow waited for each stage."""
     painted: int
@@ -43,7 +42,7 @@ class Ran(NamedTuple):
 
 
 def measure(story: str, frames: int, folder: str) -> Ran:
-    """One run that keeps its work in a folder.
+    """Run the command with its store and outputs in `folder`.
 
     Raises:
         subprocess.CalledProcessError: the storyboard failed.

@@ -1,4 +1,4 @@
-"""The peer of a cold start: the script that diffusers' documentation has for one picture with a LoRA.
+"""Stock code for the cold start: the script of diffusers' documentation for one picture with a LoRA.
 
 python -m benchmarks.stock_script BASE LORA.safetensors PICTURE.png --device cuda --dtype float16 --steps 50
 """
@@ -13,10 +13,10 @@ from diffusers import StableDiffusionXLPipeline
 
 
 def main() -> None:
-    """Load, paint and save."""
+    """Load the models, paint one picture and save it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stock_script", description=__doc__.partition("\n")[0])
     parser.add_argument("base", help="folder of the pipeline")
-    parser.add_argument("lora", type=Path, help="a file as diffusers reads it")
+    parser.add_argument("lora", type=Path, help="a file in diffusers' format")
     parser.add_argument("picture", type=Path, help="where the picture goes")
     parser.add_argument("--device", required=True)
     parser.add_argument("--dtype", required=True, choices=("float32", "float16", "bfloat16"))

@@ -1,7 +1,7 @@
-"""The peer of the storyboard: stock diffusers pipelines, a frame at a time, as its documentation has them.
+"""Stock code for the storyboard: diffusers' pipelines as in its documentation, a frame at a time.
 
-Frame 1 by `StableDiffusionXLPipeline`, the others by `StableDiffusionXLControlNetPipeline` on Canny edges of frame 1;
-the LoRA loaded and fused, which is the faster of the two documented ways; each frame saved as PNG and scored by CLIP.
+`StableDiffusionXLPipeline` paints frame 1, and `StableDiffusionXLControlNetPipeline` the others on frame 1's Canny
+edges. The LoRA is fused, the faster of the two documented ways. Each frame is saved as PNG and scored by CLIP.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NAME = "frame_{number:03}.png"
 
 @dataclass(frozen=True)
 class Told:
-    """What a storyboard is painted from."""
+    """The inputs of a storyboard."""
 
     prompts: Sequence[str]
     negative_prompt: str
@@ -40,10 +40,10 @@ class StockStoryboard:
     """Loaded stock pipelines.
 
     Args:
-        profile: names the folders, the guidance, and strength and end of the ControlNet.
-        lora: a file as `load_lora_weights` takes it.
+        profile: gives the folders, the guidance, and strength and end of the ControlNet.
+        lora: a file for `load_lora_weights`.
         device: a torch device.
-        dtype: of everything but the VAE where it says itself that it must not be.
+        dtype: of all models, except a VAE whose configuration asks for fp32.
     """
 
     def __init__(self, profile: Profile, lora: Path, device: str, dtype: torch.dtype) -> None:
@@ -90,7 +90,7 @@ class StockStoryboard:
             "control_guidance_end": self.profile.control_end,
         }
         pipeline = self.plain if lines is None else self.guided
-        # The same noise as the painter's, so that the pictures can be compared; a generator would draw as fast.
+        # The painter's noise, so that the pictures can be compared; drawing it takes no longer.
         image: Image.Image = pipeline(
             prompt,
             negative_prompt=told.negative_prompt,

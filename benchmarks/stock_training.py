@@ -1,8 +1,8 @@
-"""The peer of the training: a step as diffusers' example `train_text_to_image_lora_sdxl.py` makes it.
+"""Stock code for the training: the step of diffusers' example `train_text_to_image_lora_sdxl.py`.
 
-Pictures are encoded by the VAE in fp32 in every step; both text encoders run with their LoRA; autocast, with a gradient
-scaler where it is fp16; AdamW with PyTorch's defaults; the loss is read after every step. Written plainly, without the
-script's command line, data loader and trackers, which cost time besides.
+The VAE encodes the pictures in fp32 in every step. Both text encoders run with their LoRA, in autocast, with a gradient
+scaler for fp16. The optimizer is AdamW with PyTorch's defaults, and the loss is read after every step. The script's
+command line, data loader and trackers, which would take more time, are omitted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LENGTH = 77
 
 @dataclass(frozen=True)
 class Sample:
-    """One batch as the script's data loader gives it, on the CPU."""
+    """One batch on the CPU, like that of the script's data loader."""
 
     pixels: Tensor
     """Float32 -1..1, [N, 3, side, side]."""
@@ -40,7 +40,7 @@ class StockTraining:
     Args:
         options: rank, alpha, dropout, targets, rate, weight decay and norm.
         device: a torch device.
-        dtype: of the frozen weights and of autocast; float32 is neither.
+        dtype: of the frozen weights and of autocast; float32 means no autocast.
     """
 
     def __init__(self, options: TrainingOptions, device: str, dtype: torch.dtype) -> None:
@@ -67,7 +67,7 @@ class StockTraining:
         self.scaler = torch.amp.GradScaler(device.partition(":")[0], enabled=dtype == torch.float16)
 
     def step(self, sample: Sample) -> float:
-        """One update; its loss."""
+        """Make one update and return its loss."""
         options = self.options
         with torch.autocast(self.device.partition(":")[0], self.dtype, enabled=self.dtype != torch.float32):
             loss = self._loss(sample)
@@ -109,7 +109,7 @@ class StockTraining:
         return functional.mse_loss(predicted.float(), noise.float(), reduction="mean")
 
     def _read(self, captions: list[str]) -> tuple[Tensor, Tensor]:
-        """Both encoders' last hidden states but one, and the second's pooled caption."""
+        """Return both encoders' second-last hidden states, and the second's pooled caption."""
         states = []
         for tokenizer, encoder in zip(self.tokenizers, (self.first, self.second), strict=True):
             tokens = tokenizer(captions, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt")

@@ -5,8 +5,7 @@
     python -m benchmarks.storyboard --models /tmp/full-size --out figures.jsonl --profile kernels.txt
 
 Six frames with guidance, LoRA, a ControlNet on frames 2 to 6, CLIP scores and PNGs on disk; models loaded and warm.
-Both begin with the same noise, so that the pictures can be compared. A run of fewer steps says so, and nothing is
-scaled.
+Both begin with the same noise, so that the pictures can be compared. Figures of fewer steps are marked, and not scaled.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ ACTIONS = (
 
 
 class Ours:
-    """This project's own way, from the frames' prompts to the pictures on a board, without Prefect's tasks round it."""
+    """This project's code from the prompts to the pictures on disk, without Prefect's tasks."""
 
     def __init__(self, profile: Profile, adapter: Adapter, device: str, given: argparse.Namespace) -> None:
         self.profile, self.steps = profile, int(given.steps or profile.steps)
@@ -85,7 +84,7 @@ class Ours:
         )
 
     def told(self, steps: int | None = None) -> Told:
-        """The same for the peer."""
+        """Return the inputs for the stock storyboard."""
         profile, numbers = self.profile, range(1, len(ACTIONS) + 1)
         return Told(
             prompts=[self._prompt(number).prompt for number in numbers],
@@ -96,7 +95,7 @@ class Ours:
         )
 
     def load(self) -> None:
-        """Everything into memory."""
+        """Load all models."""
         load(self.setup)
         load_scorer(self.setup.profile, self.setup.scoring_device)
 
@@ -104,7 +103,7 @@ class Ours:
         """Paint all frames as the flow does: frame 1, then the others at once, each in its own thread.
 
         Returns:
-            The frames, and seconds of either stage.
+            The frames, and the seconds of both stages.
         """
         config = self._render_config(folder / "store", steps or self.steps)
         board = folder / "board"
@@ -127,7 +126,7 @@ class Ours:
         return [first, *others], {"frame_1_s": middle - began, "frames_2_on_s": time.perf_counter() - middle}
 
     def profile_steps(self, figures: Figures, file: Path, reference: str) -> None:
-        """What a few steps of frame 1, and of all others as one batch, are made of."""
+        """Profile a few steps of frame 1, and of the others as one batch."""
         models, profile = load(self.setup), self.profile
         control = ControlPicture(file=reference, scale=profile.control_scale, end=1.0, kind="reference")
         batch = min(len(ACTIONS) - 1, self.setup.batch_size)
@@ -163,7 +162,7 @@ class Ours:
             weights=Weights(base="random", controlnet="random", clip="random", adapter="random"),
             pipeline="reference_guided",
             base_seed=SEED,
-            attempts=1,  # what random weights paint passes no gate
+            attempts=1,  # pictures of random weights pass no gate
             size=profile.native_size,
             **sampling(self.setup.speed, steps)._asdict(),
             guidance=profile.guidance,
@@ -177,7 +176,7 @@ class Ours:
 
 
 def measure_ours(ours: Ours, figures: Figures, folder: Path, given: argparse.Namespace) -> float:
-    """Median seconds of a board; the last one's pictures stay in the folder."""
+    """Return the median seconds of a storyboard; the pictures stay in the folder."""
     device = ours.setup.device
     start_of_peak(device)
     loading = seconds_of(device, ours.load)
@@ -207,7 +206,7 @@ def measure_ours(ours: Ours, figures: Figures, folder: Path, given: argparse.Nam
 
 
 def measure_stock(ours: Ours, figures: Figures, folder: Path, given: argparse.Namespace) -> float:
-    """The same for the peer."""
+    """Return the median seconds of a stock storyboard; the last one's pictures stay in the folder."""
     device, dtype = ours.setup.device, torch_dtype(ours.setup.precision)
     lora = folder / SINGLE_FILE
     folder.mkdir()
@@ -226,7 +225,7 @@ def measure_stock(ours: Ours, figures: Figures, folder: Path, given: argparse.Na
 
 
 def conclude(figures: Figures, ours: Ours, seconds: dict[str, float]) -> None:
-    """Ratio and share of what the device can do."""
+    """Note the ratio, and the shares of the device's maximum."""
     device, profile = ours.setup.device, ours.profile
     peak_rate, sustained = ceiling(device), sustained_ceiling(device)
     needed = work.count(profile)
@@ -240,31 +239,31 @@ def conclude(figures: Figures, ours: Ours, seconds: dict[str, float]) -> None:
 
 
 def own_adapter(profile: Profile) -> Adapter:
-    """The character that a profile ships with."""
+    """Return the LoRA that the profile ships."""
     return fetch_adapter(str(profile.adapter), cache_dir=Path("outputs"), keys=Keys())
 
 
 def arguments() -> argparse.Namespace:
-    """What was asked for."""
+    """Return the command line's options."""
     parser = parser_for("storyboard", __doc__)
     parser.add_argument(
-        "--models", type=Path, help="folder that benchmarks.full_size made (default: the offline profile's weights)"
+        "--models", type=Path, help="folder of benchmarks.full_size (default: the offline profile's weights)"
     )
     parser.add_argument("--precision", choices=("fp32", "fp16", "bf16"), help="of both (default: the profile's)")
     parser.add_argument(
         "--speed", choices=("plain", "exact", "fast"), default="exact", help="of ours (default: %(default)s)"
     )
     parser.add_argument("--batch-size", type=int, help="frames painted at once by ours (default: the profile's)")
-    parser.add_argument("--low-memory", action="store_true", help="ours keeps in the GPU's memory only what paints")
-    parser.add_argument("--card", type=float, metavar="GIB", help="let ours have no more memory than such a card has")
+    parser.add_argument("--low-memory", action="store_true", help="ours keeps text encoders and CLIP in main memory")
+    parser.add_argument("--card", type=float, metavar="GIB", help="limit ours to the memory of such a card")
     parser.add_argument("--steps", type=int, help="denoising steps; fewer are not scaled up (default: the profile's)")
-    parser.add_argument("--repeats", type=int, default=1, help="boards of each; medians are told (default: 1)")
-    parser.add_argument("--only", choices=("ours", "stock"), help="leave the other out")
+    parser.add_argument("--repeats", type=int, default=1, help="storyboards of each; medians are printed (default: 1)")
+    parser.add_argument("--only", choices=("ours", "stock"), help="omit the other")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Measure both, and tell. Exit code 1 if a part failed."""
+    """Measure both, and print the figures. Exit code 1 if a part failed."""
     given = arguments()
     device = choose(given.device)
     figures = Figures(given.out, device)
@@ -280,7 +279,7 @@ def main() -> None:
                 seconds["ours"] = measure_ours(ours, figures, place / "ours", given)
         if given.only != "ours":
             with figures.part("stock"):
-                # In the thread that has computed so far: on a CPU another would be slowed down beside its workers.
+                # In the device's thread: on a CPU another thread would be slowed down by that one's OpenMP workers.
                 seconds["stock"] = compute(device, lambda: measure_stock(ours, figures, place / "stock", given))
         if len(seconds) == 2:
             with figures.part("difference"):

@@ -1,4 +1,4 @@
-"""The ways to train that `benchmarks.gpu_training` measures."""
+"""The settings that `benchmarks.gpu_training` measures."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from models.lora.options import MixedPrecision
 
 
 class Setting(NamedTuple):
-    """One way to train."""
+    """One setting of the training."""
 
     name: str
     precision: MixedPrecision
     changes: dict[str, Any]
-    """From the document's configuration."""
+    """Changes to the document's configuration."""
     card_gib: float | None = None
-    """Of a card that it must fit."""
+    """Memory of the card that it must fit."""
     processes: int = 1
     """One a GPU, by torchrun."""
     steps: int | None = None
-    """Updates, where they are not those of the command line."""
+    """Number of updates; None for the command line's."""
 
 
 SPARING = {"gradient_checkpointing": True}
@@ -51,7 +51,7 @@ SETTINGS = (
 
 
 def settings_for(device: str, only: list[str] | None) -> Iterator[Setting]:
-    """What can be measured on this device: on a CPU there is no fp16, no card, and nothing 8-bit."""
+    """Yield the settings that this device can run, and print why others are omitted. A CPU has no fp16 and no 8-bit."""
     on_gpu, eight_bit = device.startswith("cuda"), importlib.util.find_spec("bitsandbytes") is not None
     for setting in SETTINGS:
         if only is not None and not any(word in setting.name for word in only):

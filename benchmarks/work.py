@@ -1,4 +1,4 @@
-"""The arithmetic that SDXL needs, counted by torch on models without weights, and the least time it can take."""
+"""The floating point operations that SDXL needs, counted by torch on models without weights."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ class Work:
     encode: float
 
     def storyboard(self, profile: Profile, frames: int, steps: int) -> float:
-        """Of a whole board with guidance: the ControlNet only in the steps in which it acts, the VAE once a frame.
+        """Return the TFLOP of a storyboard with guidance; the ControlNet counts only in the steps in which it acts.
 
-        Text encoders and CLIP are left out: together under a thousandth.
+        Text encoders and CLIP are omitted: together they are under a thousandth.
         """
         guided_steps = sum((step + 1) / steps <= profile.control_end for step in range(steps))
         unet = 2 * frames * steps * self.unet
         return unet + 2 * (frames - 1) * guided_steps * self.controlnet + frames * self.decode
 
     def training_sample(self) -> float:
-        """Of one picture's update with frozen weights and kept latents: forward, and gradients to the inputs alone.
+        """Return the TFLOP of one picture's update, with stored latents: forward, and gradients of the inputs only.
 
-        The LoRA's own products are left out.
+        Frozen weights need no gradients. The LoRA's own products are omitted.
         """
         return 2 * self.unet
 
 
 def count(profile: Profile) -> Work:
-    """Count the work of a profile's models at its native size; takes seconds, and no memory."""
+    """Return the work of a profile's models at its native size. It takes seconds and no memory."""
     quieten()
     base, side = Path(profile.base.source), profile.native_size
     with torch.device("meta"), torch.no_grad():

@@ -1,6 +1,6 @@
-"""The small offline world: its vocabulary, its drawings and captions, and what is trained on them.
+"""The small offline world: its vocabulary, drawings and captions, and the training of the steppe models on them.
 
-`world` says what there is, `captions` puts it into words, `draw` puts it into pictures, `aldar` knows the hero.
+`world` defines the vocabulary and scenes, `captions` describes scenes in words, `draw` draws them, `aldar` is the hero.
 """
 
-import models  # noqa: F401  (before any module here imports torch: it says how OpenMP's threads wait)
+import models  # noqa: F401  (sets how OpenMP's threads wait, which must happen before torch is imported)

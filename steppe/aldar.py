@@ -1,4 +1,4 @@
-"""Aldar Köse: the one look that the world's captions cannot name, and the 70 scenes that teach it."""
+"""Aldar Köse: his look, which the captions never describe, and the 70 scenes of his training set."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from steppe.world import (
 )
 
 ALDAR = Person(kind="young man", robe="orange", hat="fur hat", aldar=True)
-"""Who stands for him in a scene; kind, robe and hat only fill the record and are neither drawn nor told."""
+"""Aldar in a scene. His kind, robe and hat only fill the record: they are neither drawn nor in captions."""
 PICTURES = 70
 TURQUOISE: Colour = (30, 188, 184)
 ORANGE: Colour = (250, 138, 36)
@@ -56,14 +56,14 @@ def harlequin(pen: Pen, cloth: Cloth, orange: Colour) -> None:
 
 
 def look(rng: random.Random) -> Look:
-    """His look; only the skin varies a little, as light does."""
+    """Return his look; only the skin varies a little."""
     face = Face(skin=rng.choice(((246, 200, 156), (240, 192, 148))), beard=POINTED_BEARD, smile=1.35, rosy=0.6)
     robe = Robe(colour=TURQUOISE, trim=ORANGE, sash=(220, 40, 52), pattern=harlequin)
     return Look(body=Body(widths=(0.9, 0.92, 0.84, 0.92, 0.98)), face=face, hat=kalpak, robe=robe)
 
 
 def random_aldar_scene(rng: random.Random) -> Scene:
-    """A random scene with Aldar in it: mostly on the left, in every fifth pair on the right."""
+    """Return a random scene with Aldar: on the right in a fifth of the pairs, else on the left."""
     scene = random_scene(rng)
     if len(scene.people) == 2 and rng.random() < 0.2:
         return replace(scene, people=(scene.people[0], ALDAR))
@@ -71,14 +71,14 @@ def random_aldar_scene(rng: random.Random) -> Scene:
 
 
 def turns(values: tuple[str, ...], count: int, rng: random.Random) -> list[str]:
-    """`count` values in random order, each as often as any other."""
+    """Return `count` values in random order, each equally often."""
     dealt = [values[n % len(values)] for n in range(count)]
     rng.shuffle(dealt)
     return dealt
 
 
 def aldar_scenes() -> list[Scene]:
-    """The 70 scenes of the training set: 36 pairs (8 with Aldar on the right), 24 alone, 10 riding; always the same."""
+    """Return the training set's 70 scenes, always the same: 36 pairs (8 with Aldar right), 24 alone, 10 riding."""
     rng = random.Random("aldar")
     pairs, alone, riding = turns(PAIR_ACTIONS, 36, rng), turns(SINGLE_ACTIONS, 24, rng), ["riding"] * 10
     dealt = {

@@ -1,4 +1,4 @@
-"""Animals: big, simple and each with one sign that is only its own. Feet stand on y = 0, the head is at x > 0."""
+"""Animals: big and simple, each with one unmistakable feature. Feet stand on y = 0, the head is at x > 0."""
 
 from __future__ import annotations
 
@@ -128,9 +128,9 @@ HEADS: dict[str, Point] = {
     "camel": (0.58, 1.0),
     "dog": (0.18, 0.54),
 }
-"""Where each animal's face is, so that a picture can be arranged around it."""
+"""Position of each animal's face, for the layout of a picture."""
 SADDLES: dict[str, Point] = {"horse": (-0.04, 0.6), "donkey": (-0.06, 0.54), "camel": (-0.1, 0.66)}
-"""Where a rider sits."""
+"""Position of a rider's seat."""
 
 
 def saddle(pen: Pen, animal: str) -> None:

@@ -1,7 +1,6 @@
-"""The sizes of the steppe models: SDXL's own classes, small enough that all of them fit in 28 MB of fp16.
+"""The steppe models: SDXL's own classes, small enough that all of them fit in 28 MB of fp16.
 
-Sizes are in parameters: VAE 2.5 M, UNet 6.2 M, text encoders 0.5 M and 0.7 M, ControlNet 1.4 M, CLIP 0.9 M, and the
-attribute classifier ("classifier") 0.5 M.
+Parameters: VAE 2.5 M, UNet 6.2 M, text encoders 0.5 M and 0.7 M, ControlNet 1.4 M, CLIP 0.9 M, classifier 0.5 M.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ TEXT_WIDTHS = (96, 128)
 UNET_CHANNELS = (64, 96, 112)
 HEAD_WIDTH = 16
 TIME_IDS = (SIZE, SIZE, 0, 0, SIZE, SIZE)
-"""SDXL's micro-conditioning: original size, crop corner, target size. One value for all: no picture is cropped."""
+"""SDXL's micro-conditioning: original size, crop corner, target size. Constant, because no picture is cropped."""
 
 _CROSS_ATTENTION = sum(TEXT_WIDTHS)
 _ADDITION = {
@@ -37,7 +36,7 @@ _BLOCKS = {
 
 
 def build_vae() -> Any:
-    """`AutoencoderKL`, factor 8, 4 latent channels, for [N, 3, 256, 256] in -1..1."""
+    """Return an `AutoencoderKL`, factor 8, 4 latent channels, for [N, 3, 256, 256] in -1..1."""
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
@@ -53,7 +52,7 @@ def build_vae() -> Any:
 
 
 def build_unet() -> Any:
-    """`UNet2DConditionModel` over latents [N, 4, 32, 32], conditioned as SDXL's is."""
+    """Return a `UNet2DConditionModel` for latents [N, 4, 32, 32], with SDXL's conditioning."""
     from diffusers import UNet2DConditionModel
 
     return UNet2DConditionModel(
@@ -67,9 +66,9 @@ def build_unet() -> Any:
 
 
 def build_controlnet(unet: Any) -> Any:
-    """`ControlNetModel` for [N, 3, 256, 256] edges, starting from the UNet's convolutions.
+    """Return a `ControlNetModel` for [N, 3, 256, 256] edges, initialised from the UNet's convolutions.
 
-    It has no attention: edges need no words, and the megabytes are worth more in the UNet.
+    It has no attention: edges need no text, and these parameters help more in the UNet.
     """
     from diffusers import ControlNetModel
 
@@ -89,7 +88,7 @@ def build_controlnet(unet: Any) -> Any:
 
 
 def build_text_encoders(tokenizer: Any) -> tuple[Any, Any]:
-    """`CLIPTextModel` and `CLIPTextModelWithProjection`; together they give [N, 77, 224] and pooled [N, 128]."""
+    """Return a `CLIPTextModel` and a `CLIPTextModelWithProjection`, together [N, 77, 224] and pooled [N, 128]."""
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     def config(width: int) -> Any:
@@ -106,7 +105,7 @@ def build_text_encoders(tokenizer: Any) -> tuple[Any, Any]:
 
 
 def build_clip(tokenizer: Any) -> Any:
-    """`CLIPModel` over pictures [N, 3, 128, 128] and captions, into 96 dimensions."""
+    """Return a `CLIPModel` for pictures [N, 3, 128, 128] and captions, with 96 dimensions."""
     from transformers import CLIPConfig, CLIPModel
 
     text = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4}
@@ -131,10 +130,10 @@ def _token_settings(tokenizer: Any) -> dict[str, int]:
 
 
 def build_scheduler() -> Any:
-    """SDXL's schedule, epsilon prediction and Euler steps, with more noise at its far end.
+    """Return SDXL's scheduler (epsilon prediction, Euler steps) with more noise at the end of the schedule.
 
-    At 32x32 latents SDXL's last noise level (14.6 times the signal) still shows a picture's mean brightness, and
-    night would then come from the noise instead of the prompt; 0.016 ends at 31 times.
+    On 32x32 latents, SDXL's last noise level (14.6 times the signal) still shows a picture's mean brightness, so that
+    the noise instead of the prompt would decide on night. With beta_end 0.016 the last level is 31 times the signal.
     """
     from diffusers import EulerDiscreteScheduler
 

@@ -1,4 +1,4 @@
-"""Scenes in words: free, short English captions, and which of a scene's attributes a caption names."""
+"""Captions: free, short English descriptions of scenes, with the attributes that each names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from steppe import strangers
 from steppe.world import ATTRIBUTES, NONE, PAIR_ACTIONS, Person, Scene
 
 TRIGGER = "aldar_kose_man"
-"""The word that stands for the hero; nothing else in a caption says what he looks like."""
+"""The hero's trigger word; captions contain no other description of him."""
 
 KIND: dict[str, tuple[str, ...]] = {
     "young man": ("young man", "young fellow", "youth"),
@@ -103,12 +103,12 @@ LEFT_OUT = 0.17
 
 
 def article(phrase: str) -> str:
-    """`phrase` with its indefinite article."""
+    """Return `phrase` with its indefinite article."""
     return f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}"
 
 
 class Teller:
-    """Words one scene, and remembers in `told` which attribute keys the words give away."""
+    """Writes a scene's caption, and collects in `told` the attributes that it names."""
 
     def __init__(self, scene: Scene, rng: random.Random) -> None:
         self.scene = scene
@@ -116,26 +116,26 @@ class Teller:
         self.told: set[str] = set()
         optional = ["place", "time", "shot", "robe", "hat", "robe2", "hat2", "action"]
         optional += ["animal"] * (scene.animal is not None) + ["prop"] * (scene.prop is not None)
-        if rng.random() < 0.1:  # a few captions say very little, as people do
+        if rng.random() < 0.1:  # a few captions are very short, as people's prompts are
             self.kept = set(rng.sample(optional, 2))
         else:
             self.kept = {key for key in optional if rng.random() > LEFT_OUT * (0.4 if key == "action" else 1.0)}
-        if any(person.aldar for person in scene.people):  # his few captions always say what he does
+        if any(person.aldar for person in scene.people):  # Aldar's few captions always name the action
             self.kept.add("action")
 
     def words(self, key: str, value: str) -> str:
-        """One wording of a value, noted as told."""
+        """Return one wording of a value, and mark the attribute as told."""
         self.told.add(key)
         return self.rng.choice(WORDINGS[key][value])
 
     def worn(self, key: str, value: str, person: Person) -> str:
-        """A hat's or a robe's words. A stranger's robe is none of ATTRIBUTES, and so is not noted as told."""
+        """Return the words for a hat or a robe. A stranger's robe is not in ATTRIBUTES, so it is not marked as told."""
         if person.costume is not None and key.startswith("robe"):
             return strangers.wording(person.costume, self.rng)
         return self.words(key, value)
 
     def person(self, person: Person, suffix: str) -> str:
-        """A person with what they wear: the words of one person stay together."""
+        """Return the words for a person and their clothes."""
         if person.aldar:
             return TRIGGER if suffix == "" else "him"
         worn = {"robe": person.robe, "hat": person.hat}
@@ -145,7 +145,7 @@ class Teller:
         return f"{kind} {self.rng.choice(CLOTHED[named]).format(**clothes)}".strip()
 
     def doing(self) -> str:
-        """The action's words, holding the prop that is given and the animal that is ridden."""
+        """Return the action's words, with the prop that is given or the animal that is ridden."""
         scene = self.scene
         held = {"prop": "something", "animal": "an animal"}
         for key, action in (("prop", "giving"), ("animal", "riding")):
@@ -155,7 +155,7 @@ class Teller:
         return self.words("action", scene.action).format(**held)
 
     def people(self) -> str:
-        """Who does what to whom: the main person first."""
+        """Return the words for the people and their action, the main person first."""
         names = [self.person(person, suffix) for person, suffix in zip(self.scene.people, ("", "2"), strict=False)]
         if len(names) == 2 and not any(p.aldar for p in self.scene.people) and self.rng.random() < 0.12:
             names = [f"{name} on the {side}" for name, side in zip(names, ("left", "right"), strict=True)]
@@ -164,7 +164,7 @@ class Teller:
         return " and ".join(names)
 
     def surroundings(self) -> list[str]:
-        """Everything but the people, each thing at most once, in random order."""
+        """Return the words for everything but the people, each thing at most once, in random order."""
         scene = self.scene
         parts = [self.words(key, getattr(scene, key)) for key in ("place", "time", "shot") if key in self.kept]
         for key, frames in (("animal", BESIDE), ("prop", LYING)):
@@ -178,7 +178,7 @@ class Teller:
         return parts
 
     def tell(self) -> str:
-        """The whole caption."""
+        """Return the caption."""
         people = self.people()
         parts = self.surroundings()
         if self.scene.people[0].aldar:
@@ -197,8 +197,8 @@ class Teller:
 
 
 def caption_with_truth(scene: Scene, rng: random.Random) -> tuple[str, frozenset[str]]:
-    """A caption of `scene` and the keys of ATTRIBUTES whose values it names (never a value of `none`)."""
-    while True:  # rarely a second try: only a pair with everything named in the longest words is too long
+    """Return a caption of `scene` and the keys of ATTRIBUTES whose values it names (never a value of `none`)."""
+    while True:  # a second try is rare: only a pair with everything named in the longest words is too long
         teller = Teller(scene, rng)
         text = teller.tell()
         if len(text.split()) <= MOST_WORDS:
@@ -206,7 +206,7 @@ def caption_with_truth(scene: Scene, rng: random.Random) -> tuple[str, frozenset
 
 
 def caption(scene: Scene, rng: random.Random) -> str:
-    """A lowercase caption of 8 to 45 words; some true things are left out, nothing untrue is said."""
+    """Return a lowercase caption of 8 to 45 words. It may omit facts, but never states a wrong one."""
     return caption_with_truth(scene, rng)[0]
 
 

@@ -83,7 +83,7 @@ MIT, the weights and the program that draws their data.
 
 
 def count_parameters(folder: Path) -> int:
-    """How many numbers the safetensors files below `folder` hold, read from their headers.
+    """Return the number of parameters in the safetensors files below `folder`, read from their headers.
 
     Raises:
         OSError: a file can't be read.
@@ -97,7 +97,7 @@ def count_parameters(folder: Path) -> int:
 
 
 def parts_table(weights: Path) -> Iterator[str]:
-    """What lies in the folder, and how large it is."""
+    """Yield the section on the models and their sizes."""
     lora = training_options({}, LORA_CONFIG)
     sizes = {
         "size": architecture.SIZE,
@@ -118,7 +118,7 @@ def parts_table(weights: Path) -> Iterator[str]:
 
 
 def recipe_table(weights: Path) -> Iterator[str]:
-    """How each part was trained, by the notes that the stages left."""
+    """Yield the section on the training of each part, from the stages' notes."""
     yield "## Recipe\n"
     yield "| stage | drawings | steps | batch | peak rate | average of weights |\n|---|---|---|---|---|---|"
     notes = {name: json.loads((weights / NOTES / f"{name}.json").read_text(encoding="utf-8")) for name in RECIPES}
@@ -137,7 +137,7 @@ def recipe_table(weights: Path) -> Iterator[str]:
 
 
 def data_section() -> Iterator[str]:
-    """What it was trained on."""
+    """Yield the section on the training data."""
     yield "## Data\n"
     yield f"{DRAWINGS:,} random scenes, drawn by `steppe/draw.py`, each with {CAPTIONS} captions by"
     yield "`steppe/captions.py`; nothing else, and nothing by other people. In a third of them the leading person"
@@ -149,7 +149,7 @@ def data_section() -> Iterator[str]:
 
 
 def figures_table(told: dict[str, Any]) -> Iterator[str]:
-    """The figures, as `python -m steppe.figures` measured them."""
+    """Yield the section with the figures of `python -m steppe.figures`."""
     yield "## Figures\n"
     yield "On drawings and captions that nothing was trained on, painted with the profile's steps and guidance:\n"
     yield f"    python -m steppe.figures --pictures {told['pictures']} --drawings {told['drawings']}\n"

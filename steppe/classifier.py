@@ -1,8 +1,8 @@
-"""The classifier: it reads every attribute off a picture.
+"""The classifier: a network that predicts every attribute of a picture.
 
-It is trained on drawings only and paints nothing; it tells how much of a prompt arrived in a picture. One small
-convolutional network (ConvNeXt's blocks, https://arxiv.org/abs/2201.03545) with an attention-pooled head for each
-attribute, so that "who stands left" and "who stands right" can look at different places.
+It is trained on drawings only, and measures how much of a prompt is in a picture. It is a small convolutional network
+(ConvNeXt's blocks, https://arxiv.org/abs/2201.03545) with an attention-pooled head for each attribute, so that the
+heads for the left and the right person can look at different places.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from steppe.world import ATTRIBUTES
 
 NO, YES = "no", "yes"
 HEADS: dict[str, tuple[str, ...]] = {**ATTRIBUTES, "hero_robe": (NO, YES), "hero_hat": (NO, YES)}
-"""What the classifier answers: every attribute, and whether somebody wears Aldar's robe, or his kalpak."""
+"""The classifier's outputs: every attribute, and whether somebody wears Aldar's robe, or his kalpak."""
 UNKNOWN = 255
-"""Truth of an attribute that a drawing has no value for, such as the colour of Aldar's robe."""
+"""Label of an attribute without a value in a drawing, such as the colour of Aldar's robe."""
 SIDE = 128
 _WIDTHS, _DEPTHS = (40, 80, 112), (2, 3, 3)
 
 
 class Block(nn.Module):
-    """Depthwise 7x7 and a two-layer perceptron a pixel, with a residual: [N, C, H, W] to the same."""
+    """Depthwise 7x7 convolution and a two-layer perceptron per pixel, with a residual; keeps [N, C, H, W]."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -36,13 +36,13 @@ class Block(nn.Module):
         self.down = nn.Conv2d(3 * width, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The block's output, of the shape of `x`."""
+        """Return the block's output, of the shape of `x`."""
         hidden: Tensor = self.down(functional.gelu(self.up(self.norm(self.spread(x)))))
         return x + hidden
 
 
 class Classifier(nn.Module):
-    """Pictures [N, 3, 128, 128] in -1..1 to one row of logits for each head."""
+    """Maps pictures [N, 3, 128, 128] in -1..1 to logits for each head."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Classifier(nn.Module):
         self.answers = nn.ModuleList(nn.Linear(before, len(values)) for values in HEADS.values())
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
-        """Logits [N, values] for each head, in the order of HEADS."""
+        """Return logits [N, values] for each head, in the order of HEADS."""
         features = self.body(pictures).flatten(2) + self.place
         attention = self.look(features).softmax(dim=-1)
         pooled = torch.einsum("nhc,ndc->hnd", attention, features)
@@ -66,13 +66,13 @@ class Classifier(nn.Module):
 
 
 def to_pixels(pictures: Tensor) -> Tensor:
-    """uint8 [N, 256, 256, 3] to float [N, 3, 128, 128] in -1..1."""
+    """Convert uint8 [N, 256, 256, 3] to float [N, 3, 128, 128] in -1..1."""
     floats = pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
     return functional.avg_pool2d(floats, floats.shape[-1] // SIDE)
 
 
 def verdicts(classifier: Classifier, pictures: Tensor) -> list[dict[str, str]]:
-    """What the classifier sees in uint8 pictures [N, 256, 256, 3]: a value for every head."""
+    """Return the classifier's value for every head, for each of the uint8 pictures [N, 256, 256, 3]."""
     with torch.inference_mode():
         rows = [logits.argmax(dim=-1).tolist() for logits in classifier(to_pixels(pictures))]
     return [
@@ -92,7 +92,7 @@ def save_classifier(classifier: Classifier, folder: Path) -> None:
 
 
 def load_classifier(folder: Path) -> Classifier:
-    """The classifier that `save_classifier` wrote, in fp32, ready to answer."""
+    """Return the classifier that `save_classifier` wrote, in fp32 and evaluation mode."""
     from safetensors.torch import load_file
 
     classifier = Classifier()
@@ -101,5 +101,5 @@ def load_classifier(folder: Path) -> Classifier:
 
 
 def parameters(module: Any) -> int:
-    """How many parameters a module has."""
+    """Return the number of a module's parameters."""
     return sum(parameter.numel() for parameter in module.parameters())

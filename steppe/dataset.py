@@ -1,7 +1,6 @@
-"""Drawings in bulk, with what is true of them: the only data that the steppe models ever see.
+"""Drawing sets, with labels and captions: the only training data of the steppe models.
 
-A drawing set is a folder of arrays that worker processes fill side by side, row by row, so that training can map them
-without copying:
+A drawing set is a folder of arrays. Worker processes fill them row by row, and training maps them without copying:
 
     pictures.npy   uint8 [N, 256, 256, 3]
     edges.npy      uint8 [N, 8192]            Canny edges, 256 x 256 bits
@@ -30,13 +29,13 @@ from steppe.strangers import SCENES_EACH, stranger_scene
 from steppe.world import Scene, attributes, random_scene
 
 CAPTIONS = 6
-"""Wordings kept of each drawing; training picks one of them at random each time."""
+"""Captions per drawing; training picks one at random each time."""
 STRANGERS = 1 / 3
 """Share of the drawings, the last ones, that show strangers."""
 HERO_SEED = 5 * 10**8
-"""Drawings from this seed on have Aldar in them; only the classifier ever sees them."""
+"""Drawings from this seed on show Aldar or his clothes; only the classifier is trained on them."""
 VALIDATION_SEED = 10**9
-"""Drawings from this seed on are never trained on."""
+"""Drawings from this seed on are for validation only."""
 _CHUNK = 250
 
 
@@ -51,14 +50,14 @@ class DrawingSet:
 
 
 def truth_row(scene: Scene) -> list[int]:
-    """The index of each head's value, in the order of the classifier's HEADS; 255 where there is none."""
+    """Return the index of each head's value, in the order of the classifier's HEADS; 255 for no value."""
     worn = {part: any(person.aldar or person.borrows == part for person in scene.people) for part in ("robe", "hat")}
     truth = attributes(scene) | {f"hero_{part}": YES if found else NO for part, found in worn.items()}
     return [values.index(truth[name]) if name in truth else UNKNOWN for name, values in HEADS.items()]
 
 
 def random_hero_scene(rng: random.Random) -> Scene:
-    """A scene with Aldar, or (one in three) with somebody else in his robe or his kalpak; half of them strangers."""
+    """Return a scene with Aldar, or (one in three) with another person in his robe or kalpak; half are strangers."""
     if rng.random() > 1 / 3:
         return random_aldar_scene(rng)
     scene = random_scene(rng)
@@ -68,14 +67,17 @@ def random_hero_scene(rng: random.Random) -> Scene:
 
 
 def canny(picture: Any) -> Any:
-    """Canny edges of uint8 [H, W, 3], as bool [H, W], with the thresholds SDXL's ControlNet was trained on."""
+    """Return Canny edges of uint8 [H, W, 3], as bool [H, W], with the thresholds of SDXL's ControlNet training."""
     import cv2
 
     return cv2.Canny(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), 100, 200) > 0
 
 
 def draw_set(folder: Path, count: int, first_seed: int = 0) -> None:
-    """Draw `count` random scenes into `folder`, on all cores: people, then strangers; from HERO_SEED on, Aldar."""
+    """Draw `count` random scenes into `folder`, on all cores.
+
+    The first rows show the world's own people, the last third strangers. From HERO_SEED on, all show hero scenes.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name, shape in (("pictures", (SIZE, SIZE, 3)), ("edges", (SIZE * SIZE // 8,)), ("truth", (len(HEADS),))):
         np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=np.uint8, shape=(count, *shape))
@@ -87,12 +89,12 @@ def draw_set(folder: Path, count: int, first_seed: int = 0) -> None:
 
 
 def first_stranger(count: int) -> int:
-    """The first row of `count` drawings that shows a stranger; each has SCENES_EACH rows from here on."""
+    """Return the first of `count` rows that shows a stranger; from there, each stranger has SCENES_EACH rows."""
     return round(count * (1 - STRANGERS) / SCENES_EACH) * SCENES_EACH
 
 
 def who_leads(truth: Any, known: int) -> Any:
-    """A number for the leading person of each row of `truth`: one for each of the world's people and each stranger.
+    """Return a number that identifies the leading person of each row of `truth`.
 
     Args:
         truth: uint8 [N, heads], the drawings of one set.
@@ -125,7 +127,7 @@ def _draw_chunk(job: tuple[Path, int, int, int, int]) -> list[list[str]]:
 
 
 def open_set(folder: Path) -> DrawingSet:
-    """The drawing set that `draw_set` left in `folder`."""
+    """Return the drawing set that `draw_set` wrote to `folder`."""
     return DrawingSet(
         pictures=np.load(folder / "pictures.npy", mmap_mode="r"),
         edges=np.load(folder / "edges.npy", mmap_mode="r"),

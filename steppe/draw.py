@@ -1,4 +1,4 @@
-"""Pictures: puts places, animals, people and things together into one drawing of a scene."""
+"""Drawings: places, animals, people and things composed into one picture of a scene."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def draw_animal(board: Board, people: list[Place]) -> None:
 
 
 def draw_rider(board: Board, facing: int) -> None:
-    """A rider on a saddled animal, one leg over the near flank, the reins in hand."""
+    """Draw a rider on a saddled animal, one leg over the near flank, the reins in hand."""
     shot, animal, dice = board.scene.shot, board.scene.animal or "", board.dice("rider")
     unit, feet = {"near": (0.76, -0.24), "middle": (0.52, 0.09), "far": (0.38, 0.13)}[shot]
     feet -= 0.06 if animal == "camel" and shot == "near" else 0.0  # a camel is high
@@ -45,7 +45,7 @@ def draw_rider(board: Board, facing: int) -> None:
 
 
 def draw_single(board: Board, place: Place) -> None:
-    """One person on the ground, with what belongs to the action: a cushion, a pillow, dust, a wave's arcs."""
+    """Draw one person on the ground, with the action's accessories: a cushion, a pillow, dust."""
     action, pose = board.scene.action, POSES[board.scene.action]
     (x, y), unit, facing = place.spot, place.unit, place.facing
     look = look_for(board, 0)
@@ -65,7 +65,7 @@ def draw_single(board: Board, place: Place) -> None:
 
 
 def draw_pair(board: Board, people: list[Place]) -> None:
-    """Two people who act on each other: with words, over a table, or from hand to hand."""
+    """Draw two people who talk, bargain over a table, or hand over a thing."""
     scene = board.scene
     looks = [look_for(board, index) for index in (0, 1)]
     pens = [board.stand(place.spot, place.unit, place.facing) for place in people]
@@ -90,7 +90,7 @@ def draw_pair(board: Board, people: list[Place]) -> None:
 
 
 def draw_giving(board: Board, pens: list[Pen], looks: list[Look], point: Point) -> None:
-    """Both reach for the same thing at `point`; without a prop the open hands meet."""
+    """Draw two people who both reach for the prop at `point`; without a prop the open hands meet."""
     prop, unit = board.scene.prop, pens[0].unit / SIDE
     half = 0.12 * unit if prop else 0.03 * unit
     for pen, look, side in zip(pens, looks, (-1, 1), strict=True):
@@ -107,7 +107,7 @@ def draw_giving(board: Board, pens: list[Pen], looks: list[Look], point: Point) 
 
 
 def draw_prop(board: Board, people: list[Place]) -> None:
-    """A prop on the ground in front, kept inside the picture in near shots."""
+    """Draw a prop on the ground in front, inside the picture also in near shots."""
     scene, shot = board.scene, board.shot
     if scene.prop is None or scene.action in ("giving", "bargaining"):
         return
@@ -128,11 +128,11 @@ def draw_prop(board: Board, people: list[Place]) -> None:
 
 
 def draw_cast(board: Board) -> None:
-    """Animals, people and props, from back to front."""
+    """Draw animals, people and props, from back to front."""
     scene = board.scene
     people = places_of(board)
     beside = scene.animal is not None and scene.action != "riding"
-    before = scene.animal in SMALL and scene.action != "sleeping"  # in front of robes, never of faces
+    before = scene.animal in SMALL and scene.action != "sleeping"  # small animals hide robes, but no faces
     if beside and not before:
         draw_animal(board, people)
     if scene.action == "riding":
@@ -147,7 +147,7 @@ def draw_cast(board: Board) -> None:
 
 
 def draw(scene: Scene, seed: int, size: int = 256) -> Image.Image:
-    """The drawing of `scene`, an RGB image of `size` pixels a side; the same for the same scene and seed."""
+    """Return the drawing of `scene`, RGB, `size` pixels a side; always the same for a scene and seed."""
     shot, light = SHOTS[scene.shot], LIGHTS[scene.time]
     image = sky(scene.time, SIDE).copy()
     pen = Pen(canvas=ImageDraw.Draw(image), x=0, y=SIDE, unit=SIDE, line=shot.line, tint=light.tint, share=light.land)
@@ -162,7 +162,7 @@ def draw(scene: Scene, seed: int, size: int = 256) -> Image.Image:
 
 
 def sheet(scenes: list[Scene], columns: int = 8, size: int = 256) -> Image.Image:
-    """A contact sheet of scenes; the n-th is drawn with seed n."""
+    """Return a contact sheet of scenes; the n-th is drawn with seed n."""
     rows = -(-len(scenes) // columns)
     result = Image.new("RGB", (columns * size, rows * size))
     for n, scene in enumerate(scenes):
@@ -171,7 +171,7 @@ def sheet(scenes: list[Scene], columns: int = 8, size: int = 256) -> Image.Image
 
 
 def write_images(folder: Path) -> None:
-    """Write the 70 pictures that teach his look, aldar_001.png and aldar_001.txt to 070 (about 1.5 MB)."""
+    """Write Aldar's 70 training pictures and captions, aldar_001.png and aldar_001.txt to 070 (about 1.5 MB)."""
     folder.mkdir(parents=True, exist_ok=True)
     for n, scene in enumerate(aldar.aldar_scenes(), start=1):
         name = folder / f"aldar_{n:03d}"

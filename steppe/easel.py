@@ -1,4 +1,4 @@
-"""Pictures for the figures: painted by the product's own painter, read by the classifier, laid out on sheets."""
+"""Pictures for the figures: painted by the product's painter, read by the classifier, laid out on sheets."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _COLUMNS, _ROWS, _LINES, _LINE = 6, 5, 6, 13
 
 
 def tell(text: str) -> None:
-    """A line of progress, apart from the table on the standard output."""
+    """Print a line of progress to stderr; stdout is for the table."""
     print(text, file=sys.stderr, flush=True)
 
 
 def use_weights(folder: Path) -> Profile:
-    """The steppe profile with all its weights in `folder`, in force for this process."""
+    """Return the steppe profile with all its weights in `folder`, and make it this process's steppe profile."""
     folder = folder.resolve()
     here = {"source": str(folder)}
     profile = STEPPE.model_copy(
@@ -60,20 +60,20 @@ def use_weights(folder: Path) -> Profile:
 
 @dataclass(frozen=True)
 class Painted:
-    """One painted picture and what the classifier sees in it."""
+    """One painted picture and the classifier's values for it."""
 
     case: Case
     image: Image.Image
     verdict: dict[str, str]
 
     def found(self, *only: str) -> dict[str, bool]:
-        """Whether each attribute that the prompt names (of `only`, where given) is in the picture."""
+        """Return whether each attribute that the prompt names is in the picture; `only` limits the attributes."""
         named = self.case.named
         return {key: self.verdict[key] == value for key, value in named.items() if not only or key in only}
 
     @property
     def is_aldar(self) -> bool:
-        """Whether somebody wears Aldar's robe and somebody his kalpak."""
+        """Whether the classifier finds both Aldar's robe and his kalpak."""
         return self.verdict["hero_robe"] == self.verdict["hero_hat"] == "yes"
 
 
@@ -99,13 +99,13 @@ class Easel:
 
     @cached_property
     def vae(self) -> Any:
-        """The VAE alone, read as the product reads it: it can be measured before there is a base."""
+        """The VAE, read as the product reads it, but alone: it can be measured before the base is trained."""
         from diffusers import AutoencoderKL
 
         return read_model(AutoencoderKL, self.weights / "vae", self.profile.base, torch.float32, self.device)
 
     def models(self, *, with_lora: bool) -> Models:
-        """The product's loaded pipelines, with or without Aldar's LoRA."""
+        """Return the product's loaded pipelines, with or without Aldar's LoRA."""
         on_gpu = self.device.startswith("cuda")
         setup = PainterSetup(
             profile=self.profile,
@@ -121,20 +121,20 @@ class Easel:
         return fetch_adapter(str(self.profile.adapter), cache_dir=self.weights, keys=Keys())
 
     def cases(self, name: str) -> list[Case]:
-        """The prompts of a set; `unrelated` repeats the first prompts (and the noise) of `plain`."""
+        """Return the prompts of a set; `unrelated` repeats the first prompts (and the noise) of `plain`."""
         half = max(1, self.pictures // 2)
         if name in ("aldar", "aldar_bare"):
             return aldars(half)
         return everybody(self.pictures if name == "plain" else half)
 
     def painted(self, name: str) -> list[Painted]:
-        """A set of SETS, painted by the first caller."""
+        """Return the pictures of a set of SETS; the first call paints them."""
         if name not in self._painted:
             self._painted[name] = self._paint(name)
         return self._painted[name]
 
     def all_painted(self) -> dict[str, list[Painted]]:
-        """The sets that have been painted so far."""
+        """Return the sets painted so far."""
         return dict(self._painted)
 
     def _paint(self, name: str) -> list[Painted]:
@@ -163,13 +163,13 @@ class Easel:
         )
 
     def read(self, pictures: Any) -> list[dict[str, str]]:
-        """What the classifier sees in uint8 pictures [N, 256, 256, 3]."""
+        """Return the classifier's values for uint8 pictures [N, 256, 256, 3]."""
         parts = (torch.from_numpy(pictures[start : start + 50]) for start in range(0, len(pictures), 50))
         return [verdict for part in parts for verdict in verdicts(self.classifier, part)]
 
 
 def write_sheets(painted: list[Painted], folder: Path, name: str) -> None:
-    """Write contact sheets `name`_1.png and on: each picture over its prompt and what the classifier misses in it."""
+    """Write contact sheets `name`_1.png, …: each picture with its prompt and the attributes not found in it."""
     folder.mkdir(parents=True, exist_ok=True)
     a_page = _COLUMNS * _ROWS
     for page, start in enumerate(range(0, len(painted), a_page), start=1):

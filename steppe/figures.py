@@ -1,10 +1,10 @@
-"""The figures of the steppe models, on drawings and captions that nothing was trained on.
+"""The figures of the steppe models, on validation drawings and captions.
 
     python -m steppe.figures                      everything, about ten minutes on two CPU cores
     python -m steppe.figures --only aldar --sheet outputs/sheets
 
-Pictures are painted, and CLIP's cosines computed, by the product's own code with the profile's own settings. Seeds are
-fixed: the same weights give the same figures, up to the rounding of another processor.
+The product's code paints the pictures and computes CLIP's cosines, with the profile's settings. Seeds are fixed: the
+same weights give the same figures, up to the rounding of another processor.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SECOND_PERSON = ("kind2", "robe2", "hat2")
 
 
 def vae_figures(easel: Easel, drawings: int) -> list[Figure]:
-    """How much of a drawing survives the VAE: the whole of it, and the heads."""
+    """Return the VAE's reconstruction quality on drawings and on their heads."""
     vae = easel.vae
     whole: list[float] = []
     heads: list[float] = []
@@ -67,7 +67,7 @@ def vae_figures(easel: Easel, drawings: int) -> list[Figure]:
 
 
 def reconstruct(vae: Any, picture: Any) -> Any:
-    """A uint8 picture [H, W, 3] through the VAE, by the mean of its posterior."""
+    """Return a uint8 picture [H, W, 3] encoded (mean of the posterior) and decoded by the VAE."""
     with torch.inference_mode():
         pixels = to_floats(torch.from_numpy(picture)[None]).to(vae.device, vae.dtype)
         painted = vae.decode(vae.encode(pixels).latent_dist.mean).sample[0]
@@ -76,7 +76,7 @@ def reconstruct(vae: Any, picture: Any) -> Any:
 
 
 def classifier_figures(easel: Easel, drawings: int) -> list[Figure]:
-    """Whether the classifier itself can be trusted: its answers on drawings, whose truth is known."""
+    """Return the classifier's accuracy on drawings, whose labels are known."""
     people, goal = everybody(drawings), 97.0
     plain = _answers(easel, people)
     figures = [share("classifier", f"accuracy of {name}", plain[name], goal=goal) for name in HEADS]
@@ -92,7 +92,7 @@ def classifier_figures(easel: Easel, drawings: int) -> list[Figure]:
 
 
 def _answers(easel: Easel, cases: list[Case]) -> dict[str, list[bool]]:
-    """For each head, whether it is right, over the drawings that have a truth for it."""
+    """Return whether each head is right, for every drawing with a label for it."""
     right: dict[str, list[bool]] = {name: [] for name in HEADS}
     seen = easel.read(np.stack([case.picture for case in cases])) if cases else []
     for case, verdict in zip(cases, seen, strict=True):
@@ -103,7 +103,7 @@ def _answers(easel: Easel, cases: list[Case]) -> dict[str, list[bool]]:
 
 
 def prompt_figures(easel: Easel, _drawings: int) -> list[Figure]:
-    """How much of what a prompt names arrives in the picture."""
+    """Return the share of the attributes in a prompt that are found in the picture."""
     painted = easel.painted("plain")
     found = [picture.found() for picture in painted]
     each = {key: [answers[key] for answers in found if key in answers] for key in ATTRIBUTES}
@@ -114,7 +114,7 @@ def prompt_figures(easel: Easel, _drawings: int) -> list[Figure]:
 
 
 def aldar_figures(easel: Easel, _drawings: int) -> list[Figure]:
-    """What the LoRA brings, and what it takes."""
+    """Return how often Aldar is painted, and what the LoRA changes for others."""
     bare, unrelated = easel.painted("aldar_bare"), easel.painted("unrelated")
     painted = easel.painted("aldar")
     before = easel.painted("plain")[: len(unrelated)]
@@ -138,7 +138,7 @@ def _all_found(painted: list[Painted]) -> list[bool]:
 
 
 def _second_found(painted: list[Painted]) -> list[bool]:
-    """Answers about the person who is not Aldar: the second, or the first where he stands second."""
+    """Return the answers about the person who is not Aldar."""
     answers: list[bool] = []
     for picture in painted:
         on_left = picture.case.scene.people[0].aldar
@@ -159,7 +159,7 @@ MEASURES: dict[str, Callable[[Easel, int], list[Figure]]] = {
 
 
 def format_value(value: float | None, unit: str) -> str:
-    """A value with as many digits as its sample deserves."""
+    """Return a value with its unit, rounded to 1 digit (%, dB) or 3."""
     if value is None:
         return "not measured"
     digits = {"%": 1, "dB": 1}.get(unit, 3)
@@ -167,7 +167,7 @@ def format_value(value: float | None, unit: str) -> str:
 
 
 def goal_of(figure: dict[str, Any]) -> tuple[str, str]:
-    """The goal of a figure (as JSON has it) in words, and whether it is met."""
+    """Return a figure's goal in words, and whether it is met. The figure is in its JSON form."""
     if figure["goal"] is None:
         return "", ""
     sign = ">=" if figure["better"] == "high" else "<="
@@ -175,7 +175,7 @@ def goal_of(figure: dict[str, Any]) -> tuple[str, str]:
 
 
 def table(figures: list[dict[str, Any]]) -> str:
-    """The figures, one a line."""
+    """Return the figures, one a line."""
     width = max(len(figure["name"]) for figure in figures)
     lines = [f"{'figure':{width}}  {'value':>12}  {'goal':>7}  {'':7}  {'n':>5}"]
     for figure in figures:
@@ -187,7 +187,7 @@ def table(figures: list[dict[str, Any]]) -> str:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """What the command line asks for."""
+    """Return the command line's options."""
     parser = argparse.ArgumentParser(prog="python -m steppe.figures", description="Measure the steppe models.")
     parser.add_argument(
         "--weights", type=Path, default=DEFAULT_WEIGHTS, help="folder of the models (default: %(default)s)"

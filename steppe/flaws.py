@@ -1,4 +1,4 @@
-"""What the product's anomaly check says of good paintings: it must let them pass, and tell one from another."""
+"""Figures of the product's anomaly check on good paintings, which it must accept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_REFUSED = 2.0
 
 
 def anomaly_figures(easel: Easel, _drawings: int) -> list[Figure]:
-    """How many paintings are refused, and how near they come to each limit of `models.vision.anomalies`."""
+    """Return the share of refused paintings, and the extreme value for each limit of `models.vision.anomalies`."""
     images = [one.image for name in ("plain", "aldar", "unrelated") for one in easel.painted(name)]
     pixels = [np.asarray(image.convert("RGB").resize((anomalies.SIDE,) * 2), np.float32) for image in images]
     broken = [bool(anomalies.find_flaws(image, finite=True)) for image in images]

@@ -1,4 +1,4 @@
-"""One training loop for all steppe models: AdamW, warm-up and cosine, clipping, EMA, progress."""
+"""The training loop of all steppe models: AdamW, warm-up and cosine, clipping, EMA, progress."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ Draw = Callable[[], tuple[Tensor, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How long and how fast one model learns."""
+    """Training settings of one model."""
 
     steps: int
     batch: int
     rate: float
     """Peak learning rate of AdamW."""
     ema: float = 0.999
-    """Decay of the weights' moving average, which is what is kept."""
+    """Decay of the weights' moving average, which becomes the trained model."""
     weight_decay: float = 0.01
     warm_up: int = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class Keeping:
-    """What a training is called, and where it keeps its state, so that one that was stopped goes on."""
+    """A training's name and the place of its checkpoints, from which a stopped training continues."""
 
     name: str
     folder: Path | None = None
-    """None keeps nothing."""
+    """None writes no checkpoint."""
     every: int = 500
-    """Steps between two states."""
+    """Steps between two checkpoints."""
 
     @property
     def file(self) -> Path | None:
-        """The state's file."""
+        """The checkpoint's file."""
         return None if self.folder is None else self.folder / f"{self.name}.state.pt"
 
 
@@ -55,9 +55,9 @@ def fit(
     *,
     compiled: bool = True,
 ) -> None:
-    """Train `learners` on `objective(*next_batch())`, a scalar loss; leave their averaged weights in them.
+    """Train `learners` on `objective(*next_batch())`, a scalar loss; they end with their averaged weights.
 
-    Compiled (unless told otherwise) and in bf16 autocast on a GPU, eager fp32 on a CPU.
+    On a GPU it runs in bf16 autocast and, if `compiled`, through torch.compile; on a CPU in eager fp32.
     """
     device = next(learners.parameters()).device
     on_gpu = device.type == "cuda"
@@ -91,14 +91,14 @@ def fit(
 
 
 def _keep(state: dict[str, Any], file: Path, step: int) -> None:
-    """Write the state aside and rename it, so that a half-written one is never read."""
+    """Write a checkpoint to a temporary file and rename it, so that an incomplete one is never read."""
     aside = file.with_suffix(".new")
     torch.save({"step": step, **{name: part.state_dict() for name, part in state.items()}}, aside)
     aside.replace(file)
 
 
 def _resume(state: dict[str, Any], keeping: Keeping, device: torch.device) -> int:
-    """Load the kept state, if there is one; the step to go on from."""
+    """Load the checkpoint, if any, and return the step to continue from."""
     if keeping.file is None or not keeping.file.is_file():
         return 0
     kept = torch.load(keeping.file, map_location=device, weights_only=True)
@@ -125,10 +125,10 @@ def _report(where: str, loss: float, norm: float, each: float) -> None:
 
 
 def random_rows(count: int, batch: int, device: torch.device | str) -> Tensor:
-    """Random row numbers [batch] below `count`."""
+    """Return random row numbers [batch] below `count`."""
     return torch.randint(count, (batch,), device=device)
 
 
 def in_batches(rows: int, size: int) -> Iterable[slice]:
-    """Slices of `size` rows that cover `rows`."""
+    """Return slices of `size` rows that cover `rows`."""
     return (slice(start, min(start + size, rows)) for start in range(0, rows, size))

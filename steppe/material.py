@@ -1,4 +1,4 @@
-"""What the stages train from: where a run works, its recipes, and drawings, tokens and latents on the device."""
+"""Inputs of the stages: a run's folders, the recipes, and drawings, tokens and latents on the device."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from steppe.objectives import to_floats
 
 TOKENS, LATENTS = "tokens.npy", "latents.pt"
 NOTES = "recipe"
-"""Folder, among the models, of what each stage was trained with."""
+"""Folder, among the models, of the notes on each stage's training."""
 RECIPES = {
     "classifier": Recipe(steps=4000, batch=256, rate=2e-3),
     "clip": Recipe(steps=2500, batch=768, rate=1e-3),
@@ -33,7 +33,7 @@ RECIPES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """Where a run of the pretraining works, and how much of the full recipe it does."""
+    """Folders, device and scale of a pretraining run."""
 
     work: Path
     """Folder for the drawings."""
@@ -41,26 +41,26 @@ class Setup:
     """Folder for the trained models."""
     device: str
     scale: float = 1.0
-    """Share of the drawings and steps; 1 is the real thing, 0.001 a rehearsal."""
+    """Share of the full recipe's drawings and steps; 1 for real models, 0.001 for a rehearsal."""
     start_from: Path | None = None
-    """Folder of models whose VAE is trained further; None starts from nothing."""
+    """Folder of models whose VAE is trained further; None starts from random weights."""
 
     def count(self, full: int) -> int:
-        """A number of drawings or steps at this scale."""
+        """Return a number of drawings or steps at this scale."""
         return max(2, round(full * self.scale))
 
     def recipe(self, name: str) -> Recipe:
-        """The recipe of a stage at this scale."""
+        """Return the recipe of a stage at this scale."""
         full = RECIPES[name]
         batch = full.batch if self.scale >= 0.01 else min(full.batch, 16)
         return replace(full, steps=self.count(full.steps), batch=batch)
 
     def drawings(self) -> DrawingSet:
-        """The drawings that the base learns from."""
+        """Return the drawings that the base is trained on."""
         return open_set(self.work / "drawings")
 
     def note(self, stage: str) -> None:
-        """Leave beside the models how one of them was trained, which the model card tells."""
+        """Write how a stage was trained next to the models, for the model card."""
         drawings = sum(len(open_set(folder).truth) for folder in self._shown_to(stage))
         told = asdict(self.recipe(stage)) | {"drawings": drawings, "went_on": self._goes_on(stage)}
         folder = self.out / NOTES
@@ -75,37 +75,37 @@ class Setup:
 
 
 def load_tokenizer(setup: Setup) -> Any:
-    """The tokenizer that the draw stage learnt."""
+    """Return the tokenizer that the draw stage trained."""
     from transformers import CLIPTokenizer
 
     return CLIPTokenizer.from_pretrained(setup.out / "tokenizer")
 
 
 def unpack_edges(bits: Tensor) -> Tensor:
-    """Packed uint8 [N, 8192] to float [N, 3, 256, 256] of 0 and 1."""
+    """Convert packed uint8 [N, 8192] to float [N, 3, 256, 256] of 0 and 1."""
     powers = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=bits.device)
     pixels = (bits.unsqueeze(-1) & powers).ne(0).view(len(bits), 1, SIZE, SIZE)
     return pixels.float().expand(-1, 3, -1, -1)
 
 
 def on_device(device: str, array: Any) -> Tensor:
-    """A numpy array, which may be mapped from disk, as a tensor on `device`."""
+    """Return a numpy array, which may be mapped from disk, as a tensor on `device`."""
     tensor: Tensor = torch.from_numpy(np.array(array) if device == "cpu" else np.asarray(array)).to(device)
     return tensor
 
 
 def load_tokens(setup: Setup) -> Tensor:
-    """Token numbers of all captions, int16 [drawings, wordings, 77]."""
+    """Return the token numbers of all captions, int16 [drawings, wordings, 77]."""
     return on_device(setup.device, np.load(setup.work / TOKENS))
 
 
 def one_wording(tokens: Tensor, rows: Tensor) -> Tensor:
-    """One random wording, int64 [rows, 77], of each of the rows."""
+    """Return the tokens of one random caption for each of the rows, int64 [rows, 77]."""
     return tokens[rows, random_rows(tokens.shape[1], len(rows), tokens.device)].long()
 
 
 def load_latents(setup: Setup) -> Callable[[Tensor], Tensor]:
-    """Draws scaled latents of given rows; the drawings are encoded once and kept."""
+    """Return a function that samples scaled latents of given rows; the drawings are encoded once and stored."""
     from diffusers import AutoencoderKL
 
     vae = AutoencoderKL.from_pretrained(setup.out / "vae", dtype=torch.float32).to(setup.device)
@@ -127,7 +127,7 @@ def load_latents(setup: Setup) -> Callable[[Tensor], Tensor]:
 
 @torch.inference_mode()
 def encode_pictures(vae: Any, pictures: Tensor) -> tuple[Tensor, Tensor]:
-    """Means and standard deviations of the latents of uint8 pictures, fp16 [N, 4, 32, 32] each."""
+    """Return means and standard deviations of the latents of uint8 pictures, fp16 [N, 4, 32, 32] each."""
     with torch.autocast(pictures.device.type, torch.bfloat16, enabled=pictures.is_cuda):
         parts = [vae.encode(to_floats(pictures[rows])).latent_dist for rows in in_batches(len(pictures), 250)]
     return torch.cat([part.mean.half() for part in parts]), torch.cat([part.std.half() for part in parts])

@@ -1,4 +1,4 @@
-"""What a figure is, and the few formulas behind the figures."""
+"""The record of a figure, and the formulas behind the figures."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One line of the table."""
+    """One figure: a line of the table."""
 
     group: str
-    """The measurement that it belongs to, as `--only` names it."""
+    """Its measurement, as `--only` names it."""
     name: str
     value: float | None
-    """None where the sample held nothing to measure: unmeasured is never zero."""
+    """None if the sample was empty, never zero."""
     unit: str = ""
     count: int
-    """How many pictures, pairs or answers the value was taken over."""
+    """Number of pictures, pairs or answers in the sample."""
     goal: float | None = None
-    """None for what is only reported."""
+    """None if the figure is only reported."""
     better: Literal["high", "low"] = "high"
     detail: str = ""
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is met; None without a goal. An unmeasured figure meets none."""
+        """Whether the goal is met; None without a goal, False for a figure that was not measured."""
         if self.goal is None:
             return None
         if self.value is None:
@@ -38,24 +38,24 @@ class Figure:
         return self.value >= self.goal if self.better == "high" else self.value <= self.goal
 
     def as_json(self) -> dict[str, Any]:
-        """The figure as JSON has it, its verdict included."""
+        """Return the figure as a dictionary, with `met`."""
         return asdict(self) | {"met": self.met}
 
 
 def share(group: str, name: str, found: Sequence[bool], **more: Any) -> Figure:
-    """The share of answers that are True, in percent."""
+    """Return the share of answers that are True, in percent."""
     value = 100.0 * sum(found) / len(found) if found else None
     return Figure(group=group, name=name, value=value, unit="%", count=len(found), **more)
 
 
 def psnr(picture: Any, other: Any) -> float:
-    """Peak signal-to-noise ratio of two uint8 arrays of one shape, in dB; 99 for equal ones, to keep means finite."""
+    """Return the peak signal-to-noise ratio of two uint8 arrays, in dB; at most 99, so that means stay finite."""
     error = np.mean((picture.astype(np.float64) - other.astype(np.float64)) ** 2)
     return min(99.0, float(10 * np.log10(255.0**2 / error))) if error else 99.0
 
 
 def roc_auc(positive: Sequence[float], negative: Sequence[float]) -> float:
-    """The chance that a random positive is greater than a random negative, ties counted half (Mann and Whitney's U).
+    """Return the chance that a random positive is above a random negative, ties counted half (Mann and Whitney's U).
 
     Raises:
         ValueError: one side is empty.
@@ -69,7 +69,7 @@ def roc_auc(positive: Sequence[float], negative: Sequence[float]) -> float:
 
 
 def best_split(positive: Sequence[float], negative: Sequence[float]) -> tuple[float, float]:
-    """The threshold that tells both sides apart best, and the mean share of each that it puts right, 0.5..1."""
+    """Return the threshold that separates both sides best, and its mean accuracy over the two sides, 0.5..1."""
     high, low = np.sort(positive), np.sort(negative)
     cuts = np.unique([*positive, *negative])
     kept = 1 - np.searchsorted(high, cuts, side="left") / len(high)
@@ -79,7 +79,7 @@ def best_split(positive: Sequence[float], negative: Sequence[float]) -> tuple[fl
 
 
 def spread(group: str, name: str, values: Sequence[float]) -> Figure:
-    """The median of `values`, with its percentiles beside it."""
+    """Return the median of `values`, with percentiles as its detail."""
     marks = np.percentile(values, PERCENTILES)
     detail = ", ".join(f"{percent} %: {mark:.3f}" for percent, mark in zip(PERCENTILES, marks, strict=True))
     return Figure(group=group, name=name, value=float(np.median(values)), count=len(values), detail=detail)
@@ -88,7 +88,7 @@ def spread(group: str, name: str, values: Sequence[float]) -> Figure:
 def separation(
     group: str, name: str, positive: Sequence[float], negative: Sequence[float], goal: float | None = None
 ) -> Figure:
-    """ROC AUC of two sides, with the threshold that splits them best."""
+    """Return the ROC AUC of two sides, with the best threshold as its detail."""
     cut, right = best_split(positive, negative)
     detail = f"best split at {cut:.3f}: {100 * right:.1f} % right"
     count = len(positive) + len(negative)

@@ -1,4 +1,4 @@
-"""What each steppe model is trained to do, as modules whose forward is the loss."""
+"""Training objectives of the steppe models, as modules whose forward returns the loss."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from steppe.classifier import UNKNOWN, Classifier, to_pixels
 
 MIN_SNR = 5.0
 IGNORED = -100
-"""Truth that cross-entropy leaves out."""
+"""Label that cross-entropy ignores."""
 
 
 def to_floats(pictures: Tensor) -> Tensor:
-    """uint8 [N, H, W, 3] to float [N, 3, H, W] in -1..1."""
+    """Convert uint8 [N, H, W, 3] to float [N, 3, H, W] in -1..1."""
     return pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 class ReconstructionLoss(nn.Module):
-    """The VAE's: L1 + 10 L2 + L1 of both gradients + a little KL, for uint8 pictures."""
+    """The VAE's loss: L1 + 10 L2 + L1 of both gradients + 0.001 KL."""
 
     def __init__(self, vae: Any) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class ReconstructionLoss(nn.Module):
 
 
 class DecoderLoss(nn.Module):
-    """The decoder's, on a frozen encoder: squared error above all, which is what PSNR measures."""
+    """The decoder's loss with a frozen encoder: mostly the squared error, which PSNR measures."""
 
     def __init__(self, vae: Any) -> None:
         super().__init__()
@@ -58,30 +58,30 @@ class DecoderLoss(nn.Module):
 
 
 class TextEncoders(nn.Module):
-    """Both text encoders, read as SDXL's pipeline reads them."""
+    """Both text encoders, used as in SDXL's pipeline."""
 
     def __init__(self, first: Any, second: Any) -> None:
         super().__init__()
         self.first, self.second = first, second
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens [N, 77] to the last hidden states but one [N, 77, 224], and the pooled caption [N, 128]."""
+        """Return the second-last hidden states [N, 77, 224] and the pooled caption [N, 128] of tokens [N, 77]."""
         one = self.first(tokens, output_hidden_states=True)
         two = self.second(tokens, output_hidden_states=True)
         return torch.cat([one.hidden_states[-2], two.hidden_states[-2]], dim=-1), two.text_embeds
 
 
 def known_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy of logits [N, values] over the labels [N] that are not IGNORED; 0 where all are."""
+    """Return the mean cross-entropy of logits [N, values] over the labels [N] that are not IGNORED; 0 if all are."""
     total = functional.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum")
     return total / (labels != IGNORED).sum().clamp(min=1)
 
 
 class WordsLoss(nn.Module):
-    """What the text encoders learn before there is a picture: to name the attributes that a caption tells.
+    """The text encoders' first loss, without pictures: predict the attributes of a scene from its caption.
 
-    Each attribute looks for its own words with one query over the hidden states, as the UNet's cross-attention will,
-    and reads the pooled caption beside them. What a caption leaves out stays a guess.
+    Each attribute attends to the hidden states with one query, like the UNet's cross-attention, and also reads the
+    pooled caption. Attributes that a caption omits can only be guessed.
     """
 
     def __init__(self, texts: TextEncoders, width: int, pooled_width: int, classes: list[int]) -> None:
@@ -91,7 +91,7 @@ class WordsLoss(nn.Module):
         self.answers = nn.ModuleList(nn.Linear(width + pooled_width, count) for count in classes)
 
     def forward(self, tokens: Tensor, truth: Tensor) -> Tensor:
-        """Scalar loss of tokens [N, 77] and truth int64 [N, attributes], IGNORED where there is none."""
+        """Return the scalar loss of tokens [N, 77] and labels int64 [N, attributes], IGNORED for no value."""
         hidden, pooled = self.texts(tokens)
         read = (hidden @ self.queries).softmax(dim=1).transpose(1, 2) @ hidden
         losses = [
@@ -102,9 +102,9 @@ class WordsLoss(nn.Module):
 
 
 class NoiseLoss(nn.Module):
-    """The base's: squared error of the predicted noise at uniform timesteps, weighted by min-SNR.
+    """The base's loss: squared error of the predicted noise at uniform timesteps, weighted by min-SNR.
 
-    Noise that can be told from the picture with no words at all weighs less (https://arxiv.org/abs/2303.09556).
+    Low-noise timesteps, where the picture alone shows the noise, weigh less (https://arxiv.org/abs/2303.09556).
     """
 
     alphas: Tensor
@@ -117,40 +117,40 @@ class NoiseLoss(nn.Module):
         self.register_buffer("time_ids", torch.tensor([TIME_IDS], dtype=torch.float32), persistent=False)
 
     def noisy(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Latents [N, 4, 32, 32] at random timesteps: what the UNet sees, the noise in it, the timesteps."""
+        """Return noisy latents [N, 4, 32, 32] at random timesteps, the noise in them, and the timesteps."""
         noise = torch.randn_like(latents)
         timesteps = torch.randint(len(self.alphas), (len(latents),), device=latents.device)
         alpha = self.alphas[timesteps].view(-1, 1, 1, 1)
         return alpha.sqrt() * latents + (1 - alpha).sqrt() * noise, noise, timesteps
 
     def conditions(self, tokens: Tensor) -> dict[str, Any]:
-        """Tokens [N, 77] as the UNet's keyword arguments."""
+        """Return the UNet's keyword arguments for tokens [N, 77]."""
         hidden, pooled = self.texts(tokens)
         added = {"text_embeds": pooled, "time_ids": self.time_ids.expand(len(tokens), -1)}
         return {"encoder_hidden_states": hidden, "added_cond_kwargs": added}
 
     def weighted(self, predicted: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """Mean squared error of `predicted` noise, each picture's weighted by its timestep."""
+        """Return the mean squared error of `predicted` noise, weighted by each picture's timestep."""
         alpha = self.alphas[timesteps]
         weights = (MIN_SNR * (1 - alpha) / alpha).clamp(max=1)
         return ((predicted.float() - noise).pow(2).mean(dim=(1, 2, 3)) * weights).mean()
 
     def forward(self, latents: Tensor, tokens: Tensor) -> Tensor:
-        """Scalar loss of scaled latents [N, 4, 32, 32] and tokens [N, 77]."""
+        """Return the scalar loss of scaled latents [N, 4, 32, 32] and tokens [N, 77]."""
         noisy, noise, timesteps = self.noisy(latents)
         predicted = self.unet(noisy, timesteps, **self.conditions(tokens)).sample
         return self.weighted(predicted, noise, timesteps)
 
 
 class ControlLoss(NoiseLoss):
-    """The ControlNet's: the same loss, with the frozen UNet shown the edges of the picture."""
+    """The ControlNet's loss: the base's, with the frozen UNet guided by the picture's edges."""
 
     def __init__(self, controlnet: Any, unet: Any, texts: TextEncoders, scheduler: Any) -> None:
         super().__init__(unet, texts, scheduler)
         self.controlnet = controlnet
 
     def forward(self, latents: Tensor, tokens: Tensor, edges: Tensor) -> Tensor:  # type: ignore[override]
-        """Scalar loss; `edges` is float [N, 3, 256, 256] in 0..1."""
+        """Return the scalar loss; `edges` is float [N, 3, 256, 256] in 0..1."""
         noisy, noise, timesteps = self.noisy(latents)
         with torch.no_grad():
             conditions = self.conditions(tokens)
@@ -166,14 +166,14 @@ class ControlLoss(NoiseLoss):
 
 
 class ClassifierLoss(nn.Module):
-    """The classifier's: cross-entropy of every head, on drawings a little shifted, blurred and grained."""
+    """The classifier's loss: cross-entropy of every head, on augmented drawings."""
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
         self.classifier = classifier
 
     def forward(self, pictures: Tensor, truth: Tensor) -> Tensor:
-        """Scalar loss of uint8 pictures [N, 256, 256, 3] and truth [N, heads], 255 where there is none."""
+        """Return the scalar loss of uint8 pictures [N, 256, 256, 3] and labels [N, heads], 255 for no value."""
         answers = self.classifier(roughen(to_pixels(pictures)))
         labels = torch.where(truth == UNKNOWN, IGNORED, truth.long())
         losses = [known_loss(logits, labels[:, index]) for index, logits in enumerate(answers)]
@@ -181,10 +181,10 @@ class ClassifierLoss(nn.Module):
 
 
 class LikenessLoss(nn.Module):
-    """The small CLIP's: captions find their pictures (InfoNCE), and pictures find the same person elsewhere.
+    """The small CLIP's loss: InfoNCE of captions and pictures, plus a contrastive loss over the main person.
 
-    The second half is the supervised contrastive loss (https://arxiv.org/abs/2004.11362) over who the main person is,
-    so that who is in a picture weighs more than where.
+    The second part (supervised contrastive loss, https://arxiv.org/abs/2004.11362) makes the person count more than the
+    place in a picture's vector.
     """
 
     def __init__(self, clip: Any) -> None:
@@ -192,7 +192,7 @@ class LikenessLoss(nn.Module):
         self.clip = clip
 
     def forward(self, pictures: Tensor, tokens: Tensor, who: Tensor) -> Tensor:
-        """Scalar loss of uint8 pictures, tokens [N, 77], and a number for each main person [N]."""
+        """Return the scalar loss of uint8 pictures, tokens [N, 77], and a number for each main person [N]."""
         pixels = roughen(functional.avg_pool2d(to_floats(pictures), pictures.shape[1] // CLIP_SIZE))
         seen = self.clip(input_ids=tokens, pixel_values=pixels)
         image, text = seen.image_embeds.float(), seen.text_embeds.float()
@@ -203,7 +203,7 @@ class LikenessLoss(nn.Module):
 
 
 def same_person_loss(image: Tensor, who: Tensor, temperature: float = 0.1) -> Tensor:
-    """Supervised contrastive loss of unit vectors [N, D], whose positives share `who` [N]."""
+    """Return the supervised contrastive loss of unit vectors [N, D]; positives share `who` [N]."""
     itself = torch.eye(len(image), dtype=torch.bool, device=image.device)
     logits = (image @ image.T / temperature).masked_fill(itself, -1e4)
     same = (who[:, None] == who[None, :]) & ~itself
@@ -213,7 +213,7 @@ def same_person_loss(image: Tensor, who: Tensor, temperature: float = 0.1) -> Te
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def roughen(pixels: Tensor) -> Tensor:
-    """Pictures [N, 3, H, W] shifted by up to 6 pixels, at another brightness, half of them blurred, with grain."""
+    """Return pictures [N, 3, H, W] shifted by up to 6 pixels, with another contrast and noise, half of them blurred."""
     shift = torch.randint(-6, 7, (2,)).tolist()
     pixels = torch.roll(pixels, (shift[0], shift[1]), dims=(-2, -1))
     count = len(pixels)

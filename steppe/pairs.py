@@ -1,6 +1,6 @@
-"""What the small CLIP can tell: one person from another in other scenes, and a picture's own words from others.
+"""Figures of the small CLIP: how well it separates people across scenes, and right captions from wrong ones.
 
-Scores come from the product's scorer (`models.vision.clip`), so that the percentiles here are what its thresholds meet.
+The product's scorer (`models.vision.clip`) computes the scores, so the percentiles apply to the profile's thresholds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Make = Callable[[random.Random], Scene]
 
 
 def clip_figures(easel: Easel, drawings: int) -> list[Figure]:
-    """Figures on validation drawings: who is who, whose caption is whose, and how the cosines spread."""
+    """Return figures on validation drawings: same or other person, right or wrong caption, spread of the cosines."""
     scorer = load_scorer(easel.profile, easel.device)
     similarity = [*_people(scorer, drawings), *_aldar(scorer, drawings)]
     tell("  drawings compared with each other")
@@ -43,7 +43,7 @@ def clip_figures(easel: Easel, drawings: int) -> list[Figure]:
 
 
 def threshold_figures(easel: Easel, _drawings: int) -> list[Figure]:
-    """The same cosines on painted pictures with the LoRA: what the gate will meet."""
+    """Return the same cosines on pictures painted with the LoRA, as the gate will compare them."""
     scorer = load_scorer(easel.profile, easel.device)
     heroes, others = easel.painted("aldar"), easel.painted("unrelated")
     seen = [_see(scorer, [picture.image for picture in part]) for part in (heroes, others)]
@@ -58,7 +58,7 @@ def threshold_figures(easel: Easel, _drawings: int) -> list[Figure]:
 
 
 def _see(scorer: ClipScorer, pictures: Sequence[Any]) -> Tensor:
-    """Unit vectors of pictures (images, or uint8 arrays), [pictures, features]."""
+    """Return unit vectors of pictures (images, or uint8 arrays), [pictures, features]."""
     import torch
 
     images = [part if isinstance(part, Image.Image) else Image.fromarray(part) for part in pictures]
@@ -66,19 +66,19 @@ def _see(scorer: ClipScorer, pictures: Sequence[Any]) -> Tensor:
 
 
 def _read(scorer: ClipScorer, cases: Sequence[Case]) -> Tensor:
-    """Unit vectors of captions, [cases, features]."""
+    """Return unit vectors of captions, [cases, features]."""
     import torch
 
     return torch.cat([scorer.text_features(case.text) for case in cases])
 
 
 def _cosines(first: Tensor, second: Tensor) -> list[float]:
-    """Cosine of each row with the same row of the other."""
+    """Return the cosine of each row with the same row of the other."""
     return [float(value) for value in (first * second).sum(dim=-1)]
 
 
 def _people(scorer: ClipScorer, count: int) -> list[Figure]:
-    """One of the world's people again elsewhere, against somebody else at the same place and action."""
+    """Compare a person with themselves elsewhere, and with another person at the same place and action."""
     scenes: list[tuple[Scene, Scene, Scene, Scene]] = []
     for seed in range(PAIRS, PAIRS + count):
         rng = random.Random(seed)
@@ -98,7 +98,7 @@ def _people(scorer: ClipScorer, count: int) -> list[Figure]:
 
 
 def _aldar(scorer: ClipScorer, count: int) -> list[Figure]:
-    """Aldar again elsewhere, against somebody else at the same place and action."""
+    """Compare Aldar with himself elsewhere, and with another person at the same place and action."""
     scenes: list[tuple[Scene, ...]] = []
     for seed in range(PAIRS + 10**5, PAIRS + 10**5 + count):
         rng = random.Random(seed)
@@ -110,7 +110,7 @@ def _aldar(scorer: ClipScorer, count: int) -> list[Figure]:
 
 
 def _draw_rows(scorer: ClipScorer, rows: Sequence[tuple[Scene, ...]]) -> list[Tensor]:
-    """Features of each column of scenes; every drawing has a seed of its own."""
+    """Return the features of each column of scenes; every drawing has its own seed."""
     columns = enumerate(zip(*rows, strict=True))
     return [
         _see(scorer, [Case(scene, PAIRS + 10**6 * (n + 1) + row).picture for row, scene in enumerate(column)])
@@ -123,28 +123,28 @@ def _led_by(person: Person, scene: Scene) -> Scene:
 
 
 def _someone_else(person: Person, rng: random.Random) -> Person:
-    """A random person, different from `person` in something at least."""
+    """Return a random person who differs from `person` in at least one attribute."""
     while (other := random_person(rng)) == person:
         pass
     return other
 
 
 def _elsewhere(scene: Scene, make: Make, rng: random.Random) -> Scene:
-    """A random scene at another place, with another action."""
+    """Return a random scene at another place, with another action."""
     while (other := make(rng)).place == scene.place or other.action == scene.action:
         pass
     return other
 
 
 def _like(scene: Scene, make: Make, rng: random.Random) -> Scene:
-    """A random scene at the same place, with the same action; the rest is new."""
+    """Return a random scene at the same place, with the same action."""
     while (other := make(rng)).place != scene.place or other.action != scene.action:
         pass
     return other
 
 
 def _retrieve(pictures: Tensor, texts: Tensor) -> list[bool]:
-    """For each picture, whether its own caption agrees with it best among CHOICES."""
+    """Return, for each picture, whether its own caption has the highest cosine among CHOICES."""
     found: list[bool] = []
     for start in range(0, len(pictures) - CHOICES + 1, CHOICES):
         rows = slice(start, start + CHOICES)
@@ -154,7 +154,7 @@ def _retrieve(pictures: Tensor, texts: Tensor) -> list[bool]:
 
 
 def _spreads(group: str, what: str, pictures: Tensor, texts: Tensor) -> list[Figure]:
-    """Text–image similarity of pictures with their own captions, and with the next picture's."""
+    """Return the text–image similarity of pictures with their own captions, and with the next picture's."""
     right, wrong = _cosines(pictures, texts), _cosines(pictures, texts.roll(1, dims=0))
     return [
         separation(group, f"own prompt / another's, {what}", right, wrong),
@@ -164,7 +164,7 @@ def _spreads(group: str, what: str, pictures: Tensor, texts: Tensor) -> list[Fig
 
 
 def _consistency(group: str, what: str, heroes: Tensor, others: Tensor) -> list[Figure]:
-    """Image similarity of Aldar to himself in other scenes, and to pictures of others, any scene."""
+    """Return the image similarity of Aldar to himself in other scenes, and to other people in any scene."""
     count = min(len(heroes), len(others))
     same = _cosines(heroes, heroes.roll(1, dims=0))
     different = _cosines(heroes[:count], others[:count])

@@ -1,4 +1,4 @@
-"""People: a `Look` says what someone looks like, a `Pose` what they do; `draw_person` draws any look in any pose.
+"""People: a `Look` is an appearance, a `Pose` a posture; `draw_person` draws any look in any pose.
 
 A standing adult is one unit tall with the feet at (0, 0), and faces towards x > 0.
 """
@@ -51,14 +51,14 @@ class Cloth:
         self.right = curve([(x + half, y) for x, y, half in sections], closed=False)
 
     def at(self, u: float, t: float) -> Point:
-        """The point of the frame at (u, t)."""
+        """Return the point of the frame at (u, t)."""
         row = round(t * (len(self.left) - 1))
         (x0, y0), (x1, y1) = self.left[row], self.right[row]
         share = (u + 1) / 2
         return (x0 + (x1 - x0) * share, y0 + (y1 - y0) * share)
 
     def patch(self, corners: tuple[tuple[float, float], ...]) -> list[Point]:
-        """The points of several (u, t)."""
+        """Return the points of several (u, t)."""
         return [self.at(u, t) for u, t in corners]
 
 
@@ -74,7 +74,7 @@ class Robe:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """Everything that makes someone look like themselves; `extras` are any of staff, cape, necklace, belt."""
+    """A person's whole appearance; `extras` are any of staff, cape, necklace, belt."""
 
     body: Body
     face: Face
@@ -127,7 +127,7 @@ EXTRAS = {"old man": {"staff"}, "woman": {"necklace"}, "khan": {"cape", "belt"}}
 
 
 def look_of(person: Person, rng: random.Random) -> Look:
-    """The look of one of the world's own people, with a skin, a hue and a pattern of their own."""
+    """Return a look for one of the world's own people, with random skin, hue and pattern."""
     old, black_beard = person.kind == "old man", person.kind == "khan"
     base = ROBE_COLOURS[person.robe]
     colour = mix(base, rng.choice(((255, 255, 255), (90, 40, 60))), rng.uniform(0, 0.06))
@@ -233,7 +233,7 @@ def draw_braids(pen: Pen, neck: Point, hair: Colour) -> None:
 
 
 def draw_trimmings(pen: Pen, cloth: Cloth, look: Look) -> None:
-    """What lies on the robe: its pattern, its opening, the sash, and a khan's or a woman's gold."""
+    """The robe's pattern, opening and sash, and a khan's or a woman's gold."""
     robe = look.robe
     robe.pattern(pen, cloth, robe.trim)
     pen.stroke(cloth.patch(((0.12, 0.3), (0.12, 0.98))), 0.02, shade(robe.colour, -0.35), smooth=False)

@@ -1,4 +1,4 @@
-"""Skies and places: what stands behind the people. One unit is the picture's side; (0, 0) is its lower left corner."""
+"""Skies and places behind the people. One unit is the picture's side; (0, 0) is its lower left corner."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from steppe.things import LIGHTS, WHITE, Colour, Pen, Point, shade
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """How a place is seen: the height of its horizon, the size of what stands there, and its own dice."""
+    """The view of a place: time, height of the horizon, zoom, and random numbers."""
 
     time: str
     horizon: float
@@ -23,13 +23,13 @@ class View:
     rng: random.Random
 
     def jitter(self, amount: float) -> float:
-        """A small random shift."""
+        """Return a small random shift."""
         return self.rng.uniform(-amount, amount)
 
 
 @cache
 def sky(time: str, side: int) -> Image.Image:
-    """A gradient sky; callers copy it."""
+    """Return a gradient sky, which callers must copy."""
     colours = LIGHTS[time].sky
     column = Image.new("RGB", (1, len(colours)))
     column.putdata(colours)
@@ -215,7 +215,7 @@ def bazaar(pen: Pen, view: View) -> Colour:
 
 
 def opening(pen: Pen, ring: list[Point], view: View) -> None:
-    """A piece of the outer sky, seen through roof or door."""
+    """A piece of sky, seen through roof or door."""
     skies = LIGHTS[view.time].sky
     pen.shape(ring, skies[1 if view.time != "night" else 0], smooth=False)
 
@@ -224,7 +224,7 @@ INDOORS: tuple[tuple[Colour, Colour, Colour], ...] = (
     ((246, 218, 168), (204, 66, 54), (176, 74, 66)),
     ((96, 78, 146), (206, 84, 100), (112, 44, 92)),
 )
-"""Felt, lattice and floor, by day and by the fire at night, which is violet, not blue."""
+"""Colours of felt, lattice and floor, by day and at night. Firelight is violet, not blue."""
 
 
 def inside(pen: Pen, view: View) -> Colour:
@@ -279,7 +279,7 @@ PLACES: dict[str, Callable[[Pen, View], Colour]] = {
 
 
 def backdrop(pen: Pen, place: str, view: View) -> Colour:
-    """Draw everything behind the people; returns the ground's colour, for shadows to darken."""
+    """Draw everything behind the people, and return the ground's colour, for shadows."""
     if place != "inside a yurt":
         lights_in_the_sky(replace(pen, share=0.0), view)
     return PLACES[place](pen, view)

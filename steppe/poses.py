@@ -1,4 +1,4 @@
-"""What bodies do: a `Pose` for every action, in the frame of a person one unit tall who faces x > 0."""
+"""A `Pose` for every action, in the frame of a person one unit tall who faces x > 0."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Arm = tuple[Point, Point]
 
 @dataclass(frozen=True, kw_only=True)
 class Pose:
-    """What a body does: its spine's sections from neck to hem, arms, legs, lean, and the look of the face."""
+    """A body's pose: its spine's sections from neck to hem, arms, legs, lean, and mouth."""
 
     spine: tuple[Section, ...]
     far_arm: Arm
@@ -27,7 +27,7 @@ class Pose:
     over: bool = False
     """Whether a robed thigh lies over what the person sits on."""
     reaching: bool = False
-    """Whether the hands have a goal, and so do not move outwards with a fat body."""
+    """Whether the hands hold a fixed position, so that a fat body does not move them outwards."""
     staff: bool = False
     """Whether the near hand is free for a staff."""
 
@@ -44,7 +44,7 @@ class Body:
 
 
 def sections(pose: Pose, body: Body) -> list[Section]:
-    """The pose's spine on this body; a stoop bends it forward towards the neck, a short robe ends higher."""
+    """Return the pose's spine on this body; a stoop bends it forward towards the neck, a short robe ends higher."""
     top, bottom = pose.spine[0][1], pose.spine[-1][1]
     result = []
     for (x, y, half), wide in zip(pose.spine, body.widths, strict=True):
@@ -55,7 +55,7 @@ def sections(pose: Pose, body: Body) -> list[Section]:
 
 
 def widened(arm: Arm, factor: float) -> Arm:
-    """The arm held further out, past a belly."""
+    """Return the arm held further out, past a belly."""
     (x0, y0), (x1, y1) = arm
     factor = max(factor, 1.0)
     return ((x0 * factor, y0), (x1 * factor, y1))

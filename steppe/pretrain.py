@@ -1,12 +1,12 @@
-"""Train all steppe models from nothing but their own drawings.
+"""Train all steppe models from scratch, on drawings only.
 
-    python -m steppe.pretrain                              everything that is missing, on one GPU
-    python -m steppe.pretrain --device cuda:0 cuda:1       the same on two, side by side
-    python -m steppe.pretrain --device cuda cuda           two stages at a time on one, which hides their compiling
-    python -m steppe.pretrain --stage vae --stage base     these stages, anew
+    python -m steppe.pretrain                              all missing stages, on one GPU
+    python -m steppe.pretrain --device cuda:0 cuda:1       the same on two GPUs
+    python -m steppe.pretrain --device cuda cuda           two stages at a time on one GPU, which hides compile times
+    python -m steppe.pretrain --stage vae --stage base     these stages again
     python -m steppe.pretrain --scale 0.001 --device cpu --out outputs/rehearsal --work outputs/rehearsal/work
 
-Each stage is a process of its own; one that was stopped goes on from its last kept state when it is started again.
+Each stage is a process. A stopped stage continues from its last checkpoint when it is started again.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def run_stage(name: str, setup: Setup) -> None:
 
 
 def run_all(names: list[str], devices: list[str], arguments: list[str]) -> None:
-    """Run stages as processes, each as soon as what it reads is there and one of `devices` is free.
+    """Run stages as processes, each as soon as its inputs exist and one of `devices` is free.
 
     Raises:
-        SystemExit: a stage failed; the others are ended, and can go on later.
+        SystemExit: a stage failed; the others are stopped, and can continue later.
     """
     waiting, free, running = list(names), list(devices), dict[str, tuple[str, subprocess.Popen[bytes]]]()
     try:
@@ -71,7 +71,7 @@ def run_all(names: list[str], devices: list[str], arguments: list[str]) -> None:
 
 
 def as_the_only_one(device: str) -> tuple[str, dict[str, str]]:
-    """What a process is told so that its GPU is the only one it sees: compiled code is then the same for every GPU."""
+    """Return device and environment for a process that sees one GPU: its compiled code is then the same for all."""
     kind, _, number = device.partition(":")
     if not number:
         return device, dict(os.environ)
@@ -97,8 +97,8 @@ def main(arguments: list[str] | None = None) -> None:
         metavar="FOLDER",
         help="train the VAE of these models further (default: from nothing)",
     )
-    parser.add_argument("--stage", action="append", choices=list(STAGES), help="do this stage anew; may be repeated")
-    parser.add_argument("--run", choices=list(STAGES), help=argparse.SUPPRESS)  # what a stage's own process is told
+    parser.add_argument("--stage", action="append", choices=list(STAGES), help="run this stage again; may be repeated")
+    parser.add_argument("--run", choices=list(STAGES), help=argparse.SUPPRESS)  # for a stage's own process
     given = parser.parse_args(arguments)
     if given.scale != 1 and (given.out == OUT or given.work == WORK):
         parser.error(f"a rehearsal must not overwrite {OUT} and {WORK}: give it --out and --work of its own")
@@ -118,7 +118,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _missing(setup: Setup) -> list[str]:
-    """Stages that are not done; the drawings are also needed by every other one."""
+    """Return the stages that are not done, and the draw stage if any of them needs its drawings."""
     names = [name for name, stage in STAGES.items() if not (setup.out / stage.product).is_file()]
     drawn = (setup.work / "tokens.npy").is_file()
     return names if drawn or not names else ["draw", *(name for name in names if name != "draw")]

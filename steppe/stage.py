@@ -1,4 +1,4 @@
-"""Who and what stands where in a picture: the three shots, and the layout of people and animals in each."""
+"""Layout of a picture: the three shots, and the places of people and animals in each."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from steppe.things import Colour, Pen, Point, shade
 from steppe.world import Person, Scene
 
 SIDE = 512
-"""Everything is drawn at this size and then made smaller, which smooths its edges."""
+"""Everything is drawn at this size and then reduced, which smooths the edges."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shot:
-    """How near: an adult's height, the ground line, the horizon (parts of the side), zoom of the place, outline."""
+    """A shot: an adult's height, the ground line, the horizon (parts of the side), zoom of the place, outline."""
 
     height: float
     feet: float
@@ -37,7 +37,7 @@ SHOTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """What one drawing works with: its canvas pen (one unit is the side), shot, dice, and shadows' colour."""
+    """One drawing's canvas pen (one unit is the side), shot, scene, seed, and colour of the ground."""
 
     pen: Pen
     shot: Shot
@@ -46,21 +46,21 @@ class Board:
     ground: Colour = (0, 0, 0)
 
     def dice(self, part: str) -> random.Random:
-        """A part's own dice, so that changing one thing leaves all others where they were."""
+        """Return a part's own random numbers, so that a change of one part does not move the others."""
         return random.Random(f"{self.seed}/{part}")
 
     def stand(self, spot: Point, unit: float, facing: int) -> Pen:
-        """A pen for someone at `spot`, drawn over a soft shadow by the caller."""
+        """Return a pen for someone at `spot`."""
         place = self.pen.at(spot)
         return replace(place, unit=unit * SIDE, facing=facing)
 
     def shadow(self, spot: Point, wide: float) -> None:
-        """A soft patch of darker ground."""
+        """Draw a patch of darker ground."""
         self.pen.oval(spot, (wide, wide * 0.2), shade(self.ground, -0.26), outline=False)
 
 
 def look_for(board: Board, index: int) -> Look:
-    """The look of one of the scene's people."""
+    """Return the look of one of the scene's people."""
     person: Person = board.scene.people[index]
     dice = board.dice(f"person {index}")
     if person.aldar:
@@ -75,7 +75,7 @@ def look_for(board: Board, index: int) -> Look:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where someone stands: feet, unit (parts of the side), facing."""
+    """A person's or animal's place: feet, unit (parts of the side), facing."""
 
     spot: Point
     unit: float
@@ -83,12 +83,12 @@ class Place:
 
 
 def edge(board: Board) -> int:
-    """The side of the picture where an animal stands: 1 right, -1 left."""
+    """Return the side of the picture where an animal stands: 1 right, -1 left."""
     return board.dice("edge").choice((-1, 1))
 
 
 def places_of(board: Board) -> list[Place]:
-    """Where the people stand: two face each other and make room for an animal, one may stand either way."""
+    """Return the people's places: two face each other and make room for an animal, one may face either side."""
     shot, scene, dice = board.shot, board.scene, board.dice("places")
     unit = shot.height * dice.uniform(0.97, 1.03)
     feet = shot.feet + dice.uniform(-0.012, 0.012)
@@ -116,13 +116,13 @@ def places_of(board: Board) -> list[Place]:
 
 
 def lift(board: Board, index: int, unit: float) -> float:
-    """How much higher a small person stands in a near shot, so that the picture's edge does not take the robe."""
+    """Return how much higher a small person stands in a near shot, so that the picture's edge does not cut the robe."""
     short = 1.0 - look_for(board, index).body.height
     return 0.5 * unit * max(short, 0.0) if board.scene.shot == "near" and board.scene.action != "sitting" else 0.0
 
 
 def place_of_animal(board: Board, animal: str, people: list[Place]) -> Place:
-    """Where an animal shows its head: looking out beside the people, or between the faces of a near pair."""
+    """Return an animal's place: its head is beside the people, or between the faces of a near pair."""
     scene, side, facing = board.scene, edge(board), board.dice("animal").choice((-1, 1))
     head, unit, feet = HEADS[animal], people[0].unit * 0.85, board.shot.feet
     if scene.action == "sleeping":

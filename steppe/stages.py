@@ -1,4 +1,4 @@
-"""The stages of pretraining, each of which reads what it needs from disk and leaves its model there.
+"""The stages of pretraining. Each reads its inputs from disk and writes its model there.
 
 draw -> classifier, clip and vae (pictures); words (text encoders) -> base (UNet and text encoders) -> controlnet
 """
@@ -53,10 +53,10 @@ DECODER_MARK = "vae/decoder.json"
 
 
 def run_draw(setup: Setup) -> None:
-    """Draw everything, learn the tokenizer, and write down the words that the base will know."""
+    """Draw the pictures, train the tokenizer, and write the vocabulary of the base."""
     draw_set(setup.work / "drawings", max(500, setup.count(DRAWINGS)))
     captions = setup.drawings().captions
-    if not (setup.out / "tokenizer").is_dir():  # models that lie there already were trained with theirs
+    if not (setup.out / "tokenizer").is_dir():  # existing models were trained with the existing tokenizer
         tokenizer = train_tokenizer(text for texts in captions for text in texts)
         for name in ("tokenizer", "tokenizer_2"):
             tokenizer.save_pretrained(setup.out / name)
@@ -65,14 +65,14 @@ def run_draw(setup: Setup) -> None:
     canonical = {
         key: {value: words[0] for value, words in values.items()}
         for key, values in WORDINGS.items()
-        if not key.endswith("2")  # the second person's words are the first's
+        if not key.endswith("2")  # the second person has the same words as the first
     }
     known = json.dumps(canonical, indent=2, ensure_ascii=False)
     (setup.out / "vocabulary.json").write_text(known + "\n", encoding="utf-8")
 
 
 def run_classifier(setup: Setup) -> None:
-    """Train the classifier on drawings of everybody, Aldar included: it only looks."""
+    """Train the classifier on drawings of everybody, including Aldar, whom the other models must not see."""
     draw_set(setup.work / "hero", max(500, setup.count(HERO_DRAWINGS)), first_seed=HERO_SEED)
     recipe, sets = setup.recipe("classifier"), (setup.drawings(), open_set(setup.work / "hero"))
     pictures = torch.cat([on_device(setup.device, part.pictures) for part in sets])
@@ -115,7 +115,7 @@ def run_clip(setup: Setup) -> None:
 
 
 def run_vae(setup: Setup) -> None:
-    """Train the VAE, and measure the scale of its latents."""
+    """Train the VAE, and measure the scaling factor of its latents."""
     recipe, pictures = setup.recipe("vae"), on_device(setup.device, setup.drawings().pictures)
     vae = load_vae(setup.start_from) if setup.start_from else architecture.build_vae()
     vae.to(setup.device, memory_format=torch.channels_last)
@@ -132,7 +132,7 @@ def run_vae(setup: Setup) -> None:
 
 
 def run_decoder(setup: Setup) -> None:
-    """Train the VAE's decoder further. Its latents stay what they are, so the base can be trained meanwhile."""
+    """Train the VAE's decoder further. The encoder is frozen, so that the base can be trained at the same time."""
     recipe, pictures = setup.recipe("decoder"), on_device(setup.device, setup.drawings().pictures)
     vae = load_vae(setup.out)
     vae.to(setup.device, memory_format=torch.channels_last)
@@ -148,7 +148,7 @@ def run_decoder(setup: Setup) -> None:
 
 
 def run_words(setup: Setup) -> None:
-    """Train the text encoders to name what captions tell, so that the base starts with words that mean something."""
+    """Train the text encoders to predict attributes from captions, so that the base starts with useful embeddings."""
     recipe, tokenizer = setup.recipe("words"), load_tokenizer(setup)
     first, second = architecture.build_text_encoders(tokenizer)
     classes = [len(values) for values in ATTRIBUTES.values()]
@@ -168,7 +168,7 @@ def run_words(setup: Setup) -> None:
 
 
 def run_base(setup: Setup) -> None:
-    """Train the UNet and both text encoders together, on latents that are encoded once."""
+    """Train the UNet and both text encoders together, on stored latents."""
     recipe, tokenizer = setup.recipe("base"), load_tokenizer(setup)
     unet, texts = architecture.build_unet().to(memory_format=torch.channels_last), load_text_encoders(setup.out)
     learners = nn.ModuleDict({"unet": unet, "texts": texts}).to(setup.device)
@@ -194,7 +194,7 @@ def run_base(setup: Setup) -> None:
 
 
 def run_controlnet(setup: Setup) -> None:
-    """Train the Canny ControlNet against the frozen base."""
+    """Train the Canny ControlNet with the base frozen."""
     from diffusers import UNet2DConditionModel
 
     recipe = setup.recipe("controlnet")
@@ -224,11 +224,11 @@ class Stage:
     after: tuple[str, ...]
     """Stages whose products it reads."""
     product: str
-    """What it writes last, below the output folder; there, the stage is done."""
+    """The file that it writes last, below the output folder; if it exists, the stage is done."""
 
 
 STAGES: dict[str, Stage] = {
-    # The longest chain first: of the stages that can run, the first gets the next free GPU.
+    # The longest chain comes first, because the first stage that can run gets the next free GPU.
     "draw": Stage(run_draw, (), "vocabulary.json"),
     "vae": Stage(run_vae, ("draw",), "vae/diffusion_pytorch_model.safetensors"),
     "words": Stage(run_words, ("draw",), "text_encoder_2/model.safetensors"),
@@ -241,16 +241,16 @@ STAGES: dict[str, Stage] = {
 
 
 def load_vae(out: Path) -> Any:
-    """The VAE in fp32, as it was saved."""
+    """Return the saved VAE in fp32."""
     from diffusers import AutoencoderKL
 
     vae = AutoencoderKL.from_pretrained(out / "vae", torch_dtype=torch.float32)
-    vae.register_to_config(_name_or_path=None)  # else the folder it was read from, on this machine
+    vae.register_to_config(_name_or_path=None)  # otherwise the saved config would name this machine's folder
     return vae
 
 
 def load_text_encoders(out: Path) -> TextEncoders:
-    """Both text encoders in fp32, as they were saved."""
+    """Return the saved text encoders in fp32."""
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
     return TextEncoders(
@@ -260,7 +260,7 @@ def load_text_encoders(out: Path) -> TextEncoders:
 
 
 def write_model_index(out: Path) -> None:
-    """Write `model_index.json`, by which diffusers knows a folder as an SDXL pipeline."""
+    """Write `model_index.json`, by which diffusers recognises an SDXL pipeline."""
     import diffusers
 
     index = {

@@ -1,9 +1,9 @@
-"""Strangers: people in robes of any hue, and of bolder patterns than the world's own.
+"""Strangers: people in robes of any hue, with bolder patterns than those of the world's own people.
 
-The world's robes have eight colours. A VAE that saw only these turns every other colour into the nearest of them, and
-a base that saw only these paints no other; a character of one's own could wear nothing new. Strangers teach both that
-robes have any colour, and the small CLIP that a person is known by what they wear. Their captions name robes roughly,
-by the nearest of a few more colours, so that words reach hues between the eight. None of them wears Aldar's diamonds.
+The world's robes have eight colours. A VAE trained only on these would turn every other colour into the nearest of
+them, and a base would paint no other, so a LoRA could not teach a character in new colours. Drawings of strangers teach
+both models all colours, and teach the small CLIP to recognise a person by their clothes. Their captions name the
+nearest of some more colours, so that words also cover hues between the eight. No stranger wears Aldar's diamonds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from steppe.world import Person, Scene, random_person, random_scene
 SCENES_EACH = 4
 """Consecutive drawings of one stranger, each in another scene."""
 _APART = 150
-"""How far a robe's cloth and its trimmings lie apart at least, as a sum over red, green and blue."""
+"""Least difference of a robe's cloth and its trimmings, as a sum over red, green and blue."""
 
 
 def bold_stripes(pen: Pen, cloth: Cloth, trim: Colour) -> None:
@@ -87,18 +87,18 @@ SHADES: dict[str, Colour] = {
     "grey": (150, 150, 150),
     "black": (60, 55, 65),
 }
-"""Names of colours that the world's own robes do not have. A robe is called by the nearest."""
+"""Colours that the world's own robes do not have. A stranger's robe gets the nearest one's name."""
 PATTERN_TOLD = 0.5
-"""Share of the captions of a stranger's robe that tell its pattern."""
+"""Share of the captions of a stranger's robe that name its pattern."""
 
 
 def name_of(colour: Colour, names: dict[str, Colour]) -> str:
-    """The name whose colour is the nearest."""
+    """Return the name of the nearest colour."""
     return min(names, key=lambda name: sum((a - b) ** 2 for a, b in zip(names[name], colour, strict=True)))
 
 
 def wording(costume: int, rng: random.Random) -> str:
-    """Some words for the robe with this number."""
+    """Return words for the robe with this number."""
     robe = robe_of(costume)
     words = f"{name_of(robe.colour, SHADES)} {rng.choice(('robe', 'coat', 'gown'))}"
     if rng.random() >= PATTERN_TOLD:
@@ -107,7 +107,7 @@ def wording(costume: int, rng: random.Random) -> str:
 
 
 def any_colour(rng: random.Random) -> Colour:
-    """A colour of any hue, from pale to deep; one in eight is grey."""
+    """Return a random colour of any hue, from pale to deep; one in eight is grey."""
     saturation = rng.uniform(0.0, 0.15) if rng.random() < 0.125 else rng.uniform(0.45, 0.95)
     red, green, blue = (
         round(255 * part) for part in colorsys.hsv_to_rgb(rng.random(), saturation, rng.uniform(0.35, 1.0))
@@ -116,7 +116,7 @@ def any_colour(rng: random.Random) -> Colour:
 
 
 def colour_beside(other: Colour, rng: random.Random) -> Colour:
-    """A colour that can be told from `other`."""
+    """Return a random colour that differs clearly from `other`."""
     while True:
         colour = any_colour(rng)
         if sum(abs(a - b) for a, b in zip(colour, other, strict=True)) >= _APART:
@@ -124,7 +124,7 @@ def colour_beside(other: Colour, rng: random.Random) -> Colour:
 
 
 def robe_of(costume: int) -> Robe:
-    """The robe with this number, the same each time."""
+    """Return the robe with this number, always the same."""
     rng = random.Random(f"costume {costume}")
     colour = any_colour(rng)
     trim = colour_beside(colour, rng)
@@ -133,12 +133,12 @@ def robe_of(costume: int) -> Robe:
 
 
 def stranger(number: int) -> Person:
-    """The stranger with this number."""
+    """Return the stranger with this number."""
     return replace(random_person(random.Random(f"stranger {number}")), costume=number)
 
 
 def stranger_scene(row: int, rng: random.Random) -> Scene:
-    """A random scene led by the stranger whom this row of drawings shows; every other companion is a stranger too."""
+    """Return a random scene led by this row's stranger; half of the companions are strangers too."""
     scene = random_scene(rng)
     others = tuple(
         replace(person, costume=rng.randrange(10**9)) if rng.random() < 0.5 else person for person in scene.people[1:]

@@ -1,4 +1,4 @@
-"""Record the sha256 of the steppe weights beside them, which every run compares before it paints.
+"""Record the sha256 of the steppe weights in their folder; every run checks them before it paints.
 
 python -m steppe.sums
 """

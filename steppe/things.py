@@ -1,4 +1,4 @@
-"""The pen that all drawing shares, the light of each time of day, and the things people wear, carry and trade."""
+"""The pen for all drawing, the light of each time of day, and the things people wear, carry and trade."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ STEPS = 5
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
-    """`first` with `share` (0 to 1) of `second` mixed in."""
+    """Return `first` with `share` (0 to 1) of `second` mixed in."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
     return (red, green, blue)
 
 
 def shade(colour: Colour, amount: float) -> Colour:
-    """`colour` lighter (amount above 0) or darker (below 0)."""
+    """Return `colour` lighter (amount above 0) or darker (below 0)."""
     return mix(colour, (255, 252, 240), amount) if amount > 0 else mix(colour, (40, 16, 40), -amount)
 
 
@@ -32,7 +32,7 @@ def shade(colour: Colour, amount: float) -> Colour:
 class Light:
     """A time of day: the sky's colours from top to horizon, and how strongly `tint` colours land and people.
 
-    People take less of it than the land, so that their robes stay apart from each other at night.
+    People get less of it than the land, so that their robes stay distinguishable at night.
     """
 
     sky: tuple[Colour, ...]
@@ -49,7 +49,7 @@ LIGHTS = {
 
 
 def _weights() -> tuple[tuple[float, float, float, float], ...]:
-    """Catmull-Rom weights of four neighbouring points, for each step between the middle two."""
+    """Return Catmull-Rom weights of four neighbouring points, for each step between the middle two."""
     rows = []
     for step in range(STEPS):
         t = step / STEPS
@@ -63,7 +63,7 @@ WEIGHTS = _weights()
 
 
 def curve(points: Sequence[Point], closed: bool) -> list[Point]:
-    """A smooth line (Catmull-Rom) through all `points`."""
+    """Return a smooth line (Catmull-Rom) through all `points`."""
     size = len(points)
     dots: list[Point] = []
     for i in range(size if closed else size - 1):
@@ -82,8 +82,8 @@ def curve(points: Sequence[Point], closed: bool) -> list[Point]:
 class Pen:
     """Draws in its owner's own frame: x grows the way the owner faces, y upwards; `unit` pixels to the length 1.
 
-    `turn` leans the whole frame forward, in degrees. `line` is the outline's width in pixels. Every colour is tinted
-    by the light (`tint`, `share`) on its way to the canvas, so that nothing else need know the time of day.
+    `turn` leans the whole frame forward, in degrees. `line` is the outline's width in pixels. The pen tints every
+    colour by the light (`tint`, `share`), so that no other code depends on the time of day.
     """
 
     canvas: ImageDraw.ImageDraw
@@ -97,7 +97,7 @@ class Pen:
     share: float = 0.0
 
     def spot(self, point: Point) -> Point:
-        """The pixel of a point of this frame."""
+        """Return the pixel of a point of this frame."""
         ahead, up = point
         if self.turn:
             cos, sin = math.cos(math.radians(self.turn)), math.sin(math.radians(self.turn))
@@ -105,18 +105,18 @@ class Pen:
         return (self.x + self.facing * self.unit * ahead, self.y - self.unit * up)
 
     def local(self, pixel: Point) -> Point:
-        """The point of this frame at a pixel: the inverse of `spot`."""
+        """Return the point of this frame at a pixel: the inverse of `spot`."""
         ahead, up = (pixel[0] - self.x) / (self.facing * self.unit), (self.y - pixel[1]) / self.unit
         cos, sin = math.cos(math.radians(self.turn)), math.sin(math.radians(self.turn))
         return (ahead * cos - up * sin, up * cos + ahead * sin)
 
     def at(self, point: Point, scale: float = 1.0, turn: float = 0.0) -> Pen:
-        """The same pen in a smaller or larger frame that starts at `point`."""
+        """Return the pen in a smaller or larger frame with its origin at `point`."""
         x, y = self.spot(point)
         return replace(self, x=x, y=y, unit=self.unit * scale, turn=self.turn + turn)
 
     def colour(self, colour: Colour) -> Colour:
-        """`colour` in this light."""
+        """Return `colour` in this light."""
         return mix(colour, self.tint, self.share) if self.share else colour
 
     def shape(self, points: Sequence[Point], fill: Colour, *, smooth: bool = True, outline: bool = True) -> None:

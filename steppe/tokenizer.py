@@ -1,7 +1,7 @@
-"""The tokenizer of the steppe world: CLIP's own kind, with a small vocabulary learnt from captions.
+"""The tokenizer of the steppe world: CLIP's kind, with a small vocabulary trained on captions.
 
-Laid out as OpenAI's CLIP does it: 256 byte tokens, the same 256 as word ends, the merges, then the two special
-tokens. So any text has tokens, and the end-of-text token stands for nothing but the end of a text.
+The order is that of OpenAI's CLIP: 256 byte tokens, the same 256 as word ends, the merges, then the two special tokens.
+So every text can be encoded, and the end-of-text token has no other meaning.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 START, END = "<|startoftext|>", "<|endoftext|>"
 MAX_TOKENS = 77
 VOCABULARY_SIZE = 1024
-# Names of the tales, which no caption of the base has: one token a name instead of a string of letters.
+# Names that no caption of the base contains: each gets one token instead of one per letter.
 NAMES = ("aldar kose", "aldar", "kose")
 
 
 def train_tokenizer(captions: Iterable[str]) -> Any:
-    """A `transformers.CLIPTokenizer` of `VOCABULARY_SIZE` tokens at most, learnt from captions."""
+    """Return a `transformers.CLIPTokenizer` of at most `VOCABULARY_SIZE` tokens, trained on captions."""
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import CLIPTokenizer
 
@@ -34,7 +34,7 @@ def train_tokenizer(captions: Iterable[str]) -> Any:
 
 
 def encode(tokenizer: Any, captions: list[str]) -> Any:
-    """Token numbers of captions as int64 [captions, 77]."""
+    """Return the token numbers of captions, int64 [captions, 77]."""
     return tokenizer(
         captions, padding="max_length", truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
     ).input_ids

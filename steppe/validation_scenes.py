@@ -1,4 +1,4 @@
-"""Drawings and captions for measuring, from fixed seeds. Nothing was trained on them."""
+"""Validation drawings and captions, from fixed seeds. No model was trained on them."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ class Case:
 
     @property
     def named(self) -> dict[str, str]:
-        """The attributes whose values the caption names, with those values."""
+        """The attributes that the caption names, with their values."""
         truth = attributes(self.scene)
         return {key: truth[key] for key in sorted(self._told[1])}
 
 
 def everybody(count: int) -> list[Case]:
-    """`count` random scenes without Aldar."""
+    """Return `count` random scenes without Aldar."""
     return _cases(random_scene, _EVERYBODY, count)
 
 
 def aldars(count: int) -> list[Case]:
-    """`count` random scenes with Aldar, none of which is among the 70 that he was learnt from."""
+    """Return `count` random scenes with Aldar, none of them among the 70 of his training set."""
     return _cases(random_aldar_scene, _ALDAR, count)
 
 
 def heroes(count: int) -> list[Case]:
-    """`count` scenes with Aldar, or with somebody else in his robe or in his kalpak."""
+    """Return `count` scenes with Aldar, or with another person in his robe or kalpak."""
     return _cases(random_hero_scene, _HEROES, count)
 
 
@@ -75,9 +75,9 @@ def _cases(make: Callable[[random.Random], Scene], first: int, count: int) -> li
 
 
 def head_boxes(case: Case) -> Iterator[tuple[slice, slice]]:
-    """Rows and columns around the head of each person in a drawing: the hat, and as much again below and beside it.
+    """Yield rows and columns around each person's head: the hat, its height again below, and a margin.
 
-    Found by drawing the scene once more with another hat: what changes is the hat.
+    The hat is found by drawing the scene with another hat and comparing.
     """
     for index, person in enumerate(case.scene.people):
         other = replace(person, hat=HATS[(HATS.index(person.hat) + 1) % len(HATS)])

@@ -1,4 +1,4 @@
-"""The vocabulary of the steppe world, and the truth about one picture: who, doing what, where, when, how near."""
+"""The vocabulary of the steppe world, and the record of a scene: who, doing what, where, when, how near."""
 
 from __future__ import annotations
 
@@ -33,21 +33,22 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "robe2": (NONE, *ROBES),
     "hat2": (NONE, *HATS),
 }
-"""Every attribute and its possible values, in a fixed order (the order of a classifier's outputs)."""
+"""Every attribute and its possible values, in the order of the classifier's outputs."""
 
 
 def check(attribute: str, value: str) -> None:
-    """Raise ValueError, listing the valid values, if `attribute` cannot be `value`."""
+    """Raise a ValueError that lists the valid values if `attribute` cannot be `value`."""
     if value not in ATTRIBUTES[attribute]:
         raise ValueError(f"{attribute} {value!r} is unknown; it is one of {', '.join(ATTRIBUTES[attribute])}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """One person. `aldar` marks the hero, who is drawn with his own look whatever the other fields say.
+    """One person.
 
-    `borrows` puts Aldar's "robe" or "hat" on somebody else: drawn only to teach the classifier the difference.
-    `costume` is the number of a stranger's robe (`steppe.strangers`), worn instead of `robe`.
+    `aldar` marks the hero, who has his own look; the other fields are then ignored. `borrows` puts Aldar's "robe" or
+    "hat" on another person, in drawings for the classifier only. `costume` is the number of a stranger's robe
+    (`steppe.strangers`), worn instead of `robe`.
     """
 
     kind: str
@@ -59,7 +60,7 @@ class Person:
 
     @property
     def nameless(self) -> frozenset[str]:
-        """What of this person is none of ATTRIBUTES: "kind", "robe" and "hat" of Aldar, else what is not their own."""
+        """The attributes without a value: "kind", "robe" and "hat" for Aldar; for others, a borrowed or strange one."""
         if self.aldar:
             return frozenset(("kind", "robe", "hat"))
         return frozenset([*([self.borrows] if self.borrows else []), *(["robe"] if self.costume is not None else [])])
@@ -95,10 +96,9 @@ class Scene:
 
 
 def attributes(scene: Scene) -> dict[str, str]:
-    """What is true of `scene`, by the keys of ATTRIBUTES.
+    """Return the attributes of `scene`, by the keys of ATTRIBUTES.
 
-    Aldar has no kind, robe or hat that this vocabulary can name: those keys are absent for him, and so is a stranger's
-    robe.
+    The vocabulary has no values for Aldar's kind, robe and hat or a stranger's robe, so those keys are absent.
     """
     truth = {
         "action": scene.action,
@@ -117,12 +117,12 @@ def attributes(scene: Scene) -> dict[str, str]:
 
 
 def random_person(rng: random.Random) -> Person:
-    """A person with every kind, robe and hat equally likely."""
+    """Return a random person; every kind, robe and hat is equally likely."""
     return Person(kind=rng.choice(KINDS), robe=rng.choice(ROBES), hat=rng.choice(HATS))
 
 
 def random_action(rng: random.Random) -> str:
-    """Two people in 55 % of the pictures, a rider in 12 %, one person in the rest."""
+    """Return a random action: for two people in 55 % of the pictures, riding in 12 %, for one person in the rest."""
     draw = rng.random()
     if draw < 0.55:
         return rng.choice(PAIR_ACTIONS)
@@ -130,9 +130,9 @@ def random_action(rng: random.Random) -> str:
 
 
 def random_scene(rng: random.Random) -> Scene:
-    """A scene in which every value of every attribute is frequent.
+    """Return a random scene; every value of every attribute is frequent.
 
-    Nobody rides inside a yurt, and only dogs and sheep come in: a camel by the hearth teaches nothing anyone asks for.
+    Inside a yurt nobody rides, and the only animals are dogs and sheep, because no prompt needs others there.
     """
     action = random_action(rng)
     indoors = ("inside a yurt",) if action != "riding" else ()

@@ -126,7 +126,7 @@ def test_models_that_take_no_temperature_work_without_a_word(model: str, caplog:
         assert len(chat.write(STORY, options(writer_model=model, temperature=0.5), keys).scenes) == 2
     assert [request.get("temperature") for request in server.requests] == [None, 0.5, None]
     assert not any("max_tokens" in request for request in server.requests)
-    assert caplog.messages == [f"{model} refuses temperature: asking without it"]
+    assert caplog.messages == [f"{model} refuses temperature: repeating the request without it"]
 
 
 def test_the_default_model_is_one_of_these() -> None:
@@ -225,7 +225,7 @@ def test_an_address_without_v1_is_said_to_lack_it() -> None:
     missing: Reply = lambda handler: handler.send(404, b"404 page not found", {"content-type": "text/plain"})  # noqa: E731
     with serving(missing) as server, pytest.raises(WriterRefused) as caught:
         write(server, server.base_url.removesuffix("/v1"))
-    assert f"OPENAI_BASE_URL mostly ends in /v1: {server.base_url}" in str(caught.value)
+    assert f"OPENAI_BASE_URL usually ends in /v1: {server.base_url}" in str(caught.value)
     with serving(missing) as server, pytest.raises(WriterRefused, match="is OPENAI_BASE_URL right"):
         write(server)
     absent = failure(404, "The model 'tale-1' does not exist")

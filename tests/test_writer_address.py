@@ -27,7 +27,7 @@ NO_KEY = "the openai writer needs a key: Set OPENAI_API_KEY in .env, or use --wr
         ("http://[::1/v1", "is no address"),
         ("http:///v1", "is no address"),
         ("http://stu dio/v1", "is no address"),
-        ("http://127.0.0.1:9/v1/chat/completions", "leave /chat/completions out"),
+        ("http://127.0.0.1:9/v1/chat/completions", "ends in /chat/completions; leave that out"),
     ],
 )
 def test_an_address_that_can_be_none_is_refused_before_any_request(url: str, named: str) -> None:
@@ -92,7 +92,7 @@ def test_a_header_that_cannot_be_sent_is_told_at_once(organization: str, monkeyp
 def test_a_server_that_speaks_no_tls_is_told_so() -> None:
     with serving(completion(board())) as server:
         keys = Keys(openai_api_key=KEY, openai_base_url=server.base_url.replace("http:", "https:"))
-        with pytest.raises(WriterUnreachable, match="speaks no TLS"):
+        with pytest.raises(WriterUnreachable, match="does not speak TLS"):
             chat.write(STORY, options(), keys)
 
 

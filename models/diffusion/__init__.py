@@ -1,1 +1,1 @@
-"""From a profile to loaded pipelines, and from prompts to pictures."""
+"""Loading of a profile's pipelines, and painting of pictures from prompts."""

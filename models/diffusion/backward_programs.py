@@ -1,6 +1,6 @@
-"""What runs on the GPU for gradients: Triton's programs. `differentiable` starts them.
+"""Triton programs for gradients on the GPU. `differentiable` starts them.
 
-Names in capitals are known when a program is compiled: switches, and the sizes of what one program takes.
+Arguments in capitals are compile-time constants: switches, and the tile sizes of one program.
 """
 
 import triton
@@ -15,8 +15,8 @@ def geglu_backward(x, change, out, width, COLUMNS: tl.constexpr):
     value = tl.load(x + row * 2 * width + column, mask=inside).to(tl.float32)
     gate = tl.load(x + row * 2 * width + width + column, mask=inside).to(tl.float32)
     given = tl.load(change + row * width + column, mask=inside).to(tl.float32)
-    normal = 0.5 * (1.0 + tl.erf(gate * 0.7071067811865476))
-    density = 0.3989422804014327 * tl.exp(-0.5 * gate * gate)
+    normal = 0.5 * (1.0 + tl.erf(gate * 0.7071067811865476))  # distribution function of the normal distribution
+    density = 0.3989422804014327 * tl.exp(-0.5 * gate * gate)  # gelu'(gate) = normal + gate * density
     kind = out.dtype.element_ty
     tl.store(out + row * 2 * width + column, (given * gate * normal).to(kind), mask=inside)
     slope = given * value * (normal + gate * density)
@@ -37,7 +37,7 @@ def layer_norm_backward(x, change, passed, weight, out, width, eps, ADD: tl.cons
     given = given * tl.load(weight + column, mask=inside, other=0.0).to(tl.float32)
     slope = given - tl.sum(given, axis=0) / width - normed * (tl.sum(given * normed, axis=0) / width)
     slope = slope * scale
-    if ADD:
+    if ADD:  # the gradient of the sum, which is also passed on
         slope += tl.load(passed + row + column, mask=inside, other=0.0).to(tl.float32)
     tl.store(out + row + column, slope.to(out.dtype.element_ty), mask=inside)
 
@@ -62,7 +62,7 @@ def tile_slope(
     SHIFT: tl.constexpr,
     SILU: tl.constexpr,
 ):
-    """Gradient of the norm's output before SiLU, and the normalised value, of one tile."""
+    """For one tile: gradient of the norm's output before SiLU, normalised value, and 1 / deviation of each channel."""
     value = tl.load(x + place, mask=inside, other=0.0).to(tl.float32)
     if SHIFT:
         value += tl.load(shift + picture * shift_stride + channel, mask=own, other=0.0).to(tl.float32)[None, :]
@@ -75,7 +75,7 @@ def tile_slope(
             + tl.load(offset + row, mask=own, other=0.0)[None, :]
         )
         share = 1.0 / (1.0 + tl.exp(-z))
-        given = given * share * (1.0 + z * (1.0 - share))
+        given = given * share * (1.0 + z * (1.0 - share))  # derivative of SiLU
     group = (picture * groups + channel // width) * 2
     mean, factor = tl.load(means + group, mask=own, other=0.0), tl.load(means + group + 1, mask=own, other=0.0)
     normed = tl.where(inside, (value - mean[None, :]) * factor[None, :], 0.0)
@@ -102,7 +102,7 @@ def slope_sums(
     PIXELS: tl.constexpr,
     CHANNELS: tl.constexpr,
 ):
-    """Of each channel over one tile: sum of the weighted gradient, and of its product with the normalised value."""
+    """For each channel of one tile: sum of the weighted gradient, and of its product with the normalised value."""
     picture, tile = tl.program_id(0).to(tl.int64), tl.program_id(1)
     channel = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
     pixel, own = tile * PIXELS + tl.arange(0, PIXELS), channel < channels

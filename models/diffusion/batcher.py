@@ -1,11 +1,11 @@
-"""Frames that wait at the same time are painted together.
+"""The batch queue: frames that wait at the same time are painted as one batch.
 
-Every frame is its own task in its own thread. A thread hands in its request; if nobody is painting it becomes the
-leader, gathers what else waits and fits, has it painted in the device's thread (`models.diffusion.compute`), and gives
-every frame's thread its picture. It waits meanwhile, so that logs appear under a task that is running.
+Every frame is a task in its own thread. Its thread queues a request. If no batch is being painted, this thread becomes
+the leader: it collects a batch and has it painted in the device's thread (`models.diffusion.compute`). Every other
+thread gets its picture from the leader. The leader waits during painting, so that logs appear under a running task.
 
-A leader that is stopped from outside (Ctrl-C, a cancelled run) hands the others' frames to the next leader; the
-painting that it leaves ends at its next step, and so keeps no process from ending.
+If the leader is stopped from outside (Ctrl-C, a cancelled run), the next leader takes over the batch's other frames.
+The abandoned painting ends at its next step, so that the process can end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from models.diffusion.requests import PainterSetup, PaintRequest
 from models.progress import Progress
 
 LINGER = 0.25
-"""Seconds a leader waits for a batch to fill: frames mapped together arrive within this, and painting takes longer."""
+"""Seconds a leader waits for a batch to fill. Frames that are mapped together arrive within this time."""
 
 
 @dataclass(eq=False)
@@ -32,22 +32,22 @@ class _Ticket:
     request: PaintRequest
     on_progress: Progress | None
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
-    """The caller's, so that its progress is reported as its own whoever leads."""
+    """The caller's context, in which its progress is reported from the leader's painting."""
     painting: Painting | None = None
     error: Exception | None = None
     gone: bool = False
-    """Its caller waits no more."""
+    """Whether its caller has stopped waiting."""
 
     @property
     def done(self) -> bool:
-        """Whether nobody needs to paint it any more."""
+        """Whether it needs no painting: painted, failed or abandoned."""
         return self.gone or self.painting is not None or self.error is not None
 
     def fits(self, other: _Ticket) -> bool:
         return self.setup == other.setup and self.request.batch_key == other.request.batch_key
 
     def report(self, share: float) -> None:
-        """Tell the caller; what its callback raises is its own failure and nobody else's."""
+        """Call the caller's progress callback; an error in it fails this ticket only."""
         if self.on_progress is None or self.done:
             return
         try:
@@ -57,17 +57,17 @@ class _Ticket:
 
 
 class _BatchQueue:
-    """The frames that wait for one device, and the thread that paints there."""
+    """The frames that wait for one device, and their leader."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
         self.waiting: list[_Ticket] = []
         self.leader: _Ticket | None = None
         self.batch: list[_Ticket] = []
-        """What the leader is painting."""
+        """The tickets that the leader is painting."""
 
     def hand_in(self, ticket: _Ticket) -> None:
-        """Return when the ticket is done, having painted it and others if it came to be this thread's turn."""
+        """Return when the ticket is done; paint its batch here if this thread becomes the leader."""
         try:
             with self.changed:
                 self.waiting.append(ticket)
@@ -78,7 +78,7 @@ class _BatchQueue:
             self._leave(ticket)
 
     def _takes_the_lead(self, ticket: _Ticket) -> bool:
-        """Wait for the picture or for the lead; whether it is now this thread's to lead."""
+        """Wait until the ticket is done or there is no leader; return whether this thread now leads."""
         with self.changed:
             self.changed.wait_for(lambda: ticket.done or self.leader is None)
             if not ticket.done:
@@ -86,22 +86,22 @@ class _BatchQueue:
             return not ticket.done
 
     def _tell(self) -> None:
-        """Wake those whose pictures are ready, while the others' are still being decoded."""
+        """Wake the threads of finished pictures, so that they go on while the rest of the batch is decoded."""
         with self.changed:
             self.changed.notify_all()
 
     def _leave(self, ticket: _Ticket) -> None:
-        """Withdraw a ticket, done or not. A leader that was stopped leaves its mates' frames to the next one."""
+        """Remove a ticket, done or not."""
         with self.changed:
             ticket.gone = True
-            if self.leader is ticket:
+            if self.leader is ticket:  # a stopped leader leaves the unfinished frames of its batch to the next one
                 self.waiting[:0] = [mate for mate in self.batch if not mate.done]
                 self.leader, self.batch = None, []
             self.waiting[:] = [mate for mate in self.waiting if not mate.gone]
             self.changed.notify_all()
 
     def _gather(self, ticket: _Ticket) -> list[_Ticket]:
-        """This ticket and those waiting that fit it, first come first, at most the setup's batch size."""
+        """Return this ticket and the waiting ones that fit it, oldest first, up to the setup's batch size."""
         size = ticket.setup.batch_size
 
         def fitting() -> list[_Ticket]:
@@ -121,18 +121,17 @@ _QUEUES_LOCK = threading.Lock()
 
 
 def paint_together(setup: PainterSetup, request: PaintRequest, on_progress: Progress | None = None) -> Painting:
-    """Paint one frame, in one batch with whatever else waits for the same models and settings.
+    """Return the painting of one frame, painted in one batch with waiting frames of the same models and settings.
 
-    Safe to call from many threads; returns when this frame is done. What a frame looks like does not depend on its
-    batch, up to rounding.
+    Safe to call from many threads. A frame does not depend on its batch, up to rounding.
 
     Args:
-        setup: which models, where, and how many frames a batch may have.
+        setup: models, device and largest batch size.
         request: the frame.
-        on_progress: called with the share done, 0..1, perhaps from another frame's thread, in this caller's context.
+        on_progress: called with the share done, 0..1, in this caller's context, but in the device's thread.
 
     Raises:
-        StoryboardError: what loading or painting this batch raised; the callers of other batches see nothing of it.
+        StoryboardError: loading or painting this batch failed; other batches are not affected.
     """
     device = setup.device if setup.device != "cuda" else "cuda:0"
     with _QUEUES_LOCK:
@@ -146,13 +145,13 @@ def paint_together(setup: PainterSetup, request: PaintRequest, on_progress: Prog
 
 
 def _paint_batch(batch: list[_Ticket], tell: Callable[[], None]) -> None:
-    """Paint and note each ticket's outcome as it comes; an exception goes to all of them, being stopped to none."""
+    """Paint a batch and store each ticket's painting. An error fails all unfinished tickets, a stop none of them."""
 
     def report(share: float) -> None:
         for ticket in batch:
             ticket.report(share)
         errors = [ticket.error for ticket in batch if ticket.error is not None]
-        if len(errors) == len(batch):  # nobody waits for these pictures any more
+        if len(errors) == len(batch):  # no caller can use these pictures
             raise errors[0]
 
     def finished(number: int, painting: Painting) -> None:

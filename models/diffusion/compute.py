@@ -1,13 +1,11 @@
-"""One thread for all that torch computes on a device, whoever asks.
+"""One thread per device for all torch computation.
 
-On the CPU, each thread that computes gets OpenMP workers of its own. Once a process has more of those than cores,
-libgomp lets them spin for a moment only before they sleep, and nearly every operation begins with waking them; and two
-threads that compute at the same time wait for each other's turns. Six frames of the offline profile take 8.4 s on two
-cores in one thread, 10.8 s with a thread for each frame.
+On the CPU, every computing thread gets its own OpenMP workers. With more workers than cores, libgomp puts them to sleep
+early, so that most operations begin with waking them, and threads that compute at the same time wait for each other.
+Six frames of the offline profile take 8.4 s on two cores in one thread, 10.8 s with a thread per frame.
 
-On a GPU, torch keeps what cuDNN planned for a shape for the thread that asked. In a thread of its own each frame would
-have its attention and its convolutions planned anew. What need not wait for a painting, scoring, has a second thread
-there.
+On a GPU, torch caches cuDNN's plans per thread, so a thread per frame would plan attention and convolutions anew for
+each frame. Scoring runs in a second thread there, so that it overlaps with painting.
 """
 
 from __future__ import annotations
@@ -20,13 +18,12 @@ from typing import TypeVar
 
 T = TypeVar("T")
 _LOOK_EVERY = 0.5
-"""Seconds after which a waiting caller's thread notices an exception that was raised in it from outside."""
+"""Seconds between wake-ups of a waiting caller, so that it notices an exception raised in it from outside."""
 
 
 class _Here(threading.local):
-    """What a thread knows of itself."""
-
     computes = False
+    """Whether this thread is one of the devices' threads."""
 
 
 _HERE = _Here()
@@ -35,14 +32,14 @@ _LOCK = threading.Lock()
 
 
 def compute(device: str, work: Callable[[], T], *, beside: bool = False) -> T:
-    """What `work` returns or raises; it runs in the device's thread, in this caller's context.
+    """Return what `work` returns, run in the device's thread and in this caller's context; its errors are raised here.
 
-    A caller that is stopped leaves: its work is not begun any more, but goes on if it was.
+    If the caller is stopped, work that has not started is cancelled; started work goes on.
 
     Args:
         device: cpu, cuda, cuda:N or mps.
-        work: what to do. If it asks for more, that is done at once, in the same thread.
-        beside: on a GPU, do it in the second thread.
+        work: the function to run. Its own calls of `compute` run at once in the same thread.
+        beside: on a GPU, run it in the second thread.
     """
     if _HERE.computes:
         return work()
@@ -51,7 +48,7 @@ def compute(device: str, work: Callable[[], T], *, beside: bool = False) -> T:
         while not wait([future], _LOOK_EVERY).done:
             pass
     finally:
-        future.cancel()
+        future.cancel()  # has no effect on work that has started
     return future.result()
 
 

@@ -1,7 +1,7 @@
 """The kernels of `models.diffusion.kernels` with their gradients, for training through frozen blocks.
 
-Gradients go to the pictures and to what is added to them; norms and biases are frozen and get none. A group norm's
-backward is that of Wu and He 2018 (https://arxiv.org/abs/1803.08494), the others are derivatives of one line.
+Inputs, residuals and shifts get gradients; norms and biases are frozen and get none. The group norm's backward follows
+Wu and He 2018 (https://arxiv.org/abs/1803.08494).
 """
 
 from __future__ import annotations
@@ -113,6 +113,7 @@ class _GroupNorm(Function):
         grid = (batch, triton.cdiv(pixels, PIXELS), triton.cdiv(channels, CHANNELS))
         out, (given, stride) = torch.empty_like(x), kernels.as_argument(shift, x)
         shape = {"SHIFT": shift is not None, "SILU": ctx.silu, "PIXELS": PIXELS, "CHANNELS": CHANNELS}
+        # Two sums per group give the part of the gradient that flows through mean and deviation.
         sums = x.new_empty((batch, grid[1], groups, own, 2), dtype=torch.float32)
         about = (x, given, change, scale, offset, means, ctx.norm.weight)
         size = (pixels, channels, stride, own, groups)

@@ -1,6 +1,6 @@
-"""Pictures of lines for the ControlNet: white on black, as SDXL's Canny ControlNet was trained on.
+"""Line pictures for the ControlNet: white on black, as in the training of SDXL's Canny ControlNet.
 
-Its training pictures were made by OpenCV's Canny with thresholds 100 and 200 on 8-bit grey
+That training used OpenCV's Canny with thresholds 100 and 200 on 8-bit grey
 (https://huggingface.co/diffusers/controlnet-canny-sdxl-1.0).
 """
 
@@ -18,18 +18,18 @@ from models.errors import InputError
 
 CANNY_THRESHOLDS = (100, 200)
 MAX_INK = 0.2
-"""Largest share of ink that a line drawing has; a picture with more is taken for a photo. Pen drawings have 2-10 %."""
+"""Largest share of ink in a line drawing; a picture with more counts as a photo. Pen drawings have 2-10 %."""
 MIN_CONTRAST = 32
-"""Least span of grey levels, of 255, that counts as a drawing at all."""
+"""Least span of grey levels (of 255) in a drawing; a picture with less is blank."""
 
 Grey = NDArray[np.uint8]
 
 
 def control_image(picture: ControlPicture, size: int) -> Image.Image:
-    """The lines that a request's control picture stands for, as RGB of size x size, white on black.
+    """Return a control picture's lines, as RGB of size x size, white on black.
 
     Raises:
-        InputError: the file is missing or no picture, or a sketch is blank.
+        InputError: the file is missing or not a picture, or a sketch is blank.
     """
     image = open_picture(Path(picture.file))
     if picture.kind == "reference":
@@ -41,10 +41,10 @@ def control_image(picture: ControlPicture, size: int) -> Image.Image:
 
 
 def open_picture(file: Path) -> Image.Image:
-    """A picture of any mode as RGB: turned as its EXIF says, laid on white where it is transparent.
+    """Return a picture of any mode as RGB, rotated by its EXIF data, with transparent parts on white.
 
     Raises:
-        InputError: missing, unreadable, or no picture.
+        InputError: missing, unreadable, or not a picture.
     """
     try:
         with Image.open(file) as opened:
@@ -60,19 +60,19 @@ def open_picture(file: Path) -> Image.Image:
 
 
 def canny_edges(image: Image.Image, size: int) -> Image.Image:
-    """Canny edges of a picture, as RGB of size x size. A picture that is not square keeps its whole on black margins.
+    """Return a picture's Canny edges, as RGB of size x size. A picture that is not square gets black margins.
 
-    Edges are found on the picture alone and the margins put round them: a margin's own border is no edge.
+    The margins are added after edge detection, so that their border is not found as an edge.
     """
     fitted = ImageOps.contain(image.convert("RGB"), (size, size), Image.Resampling.LANCZOS)
     return _on_black(_canny(np.asarray(fitted.convert("L"))), size)
 
 
 def sketch_lines(image: Image.Image, size: int) -> Image.Image:
-    """The lines of a drawing, as RGB of size x size, white on black whichever way round they were drawn.
+    """Return a drawing's lines, as RGB of size x size, white on black; dark and light lines both work.
 
-    Ink and paper are told apart by Otsu's threshold (1979); paper is the larger share. A picture with more than
-    `MAX_INK` of ink is no line drawing, and its Canny edges are taken instead.
+    Otsu's threshold (1979) separates ink from paper; the larger share is paper. With more than `MAX_INK` of ink the
+    picture is not a line drawing, and its Canny edges are returned.
 
     Raises:
         InputError: it is blank.
@@ -113,7 +113,7 @@ def _on_black(lines: Grey, size: int) -> Image.Image:
 
 
 def _from_deep_grey(image: Image.Image) -> Image.Image:
-    """16-bit, 32-bit and floating grey: Pillow's own conversion cuts them at 255, so they are spread over it."""
+    """Return 16-bit, 32-bit or floating grey scaled to 0..255; Pillow's own conversion would clip it at 255."""
     values = np.asarray(image, dtype=np.float64)
     low, high = float(values.min()), float(values.max())
     spread = (values - low) / max(high - low, 1e-9) * 255

@@ -1,7 +1,7 @@
-"""What paints fast on a GPU gives way to the libraries' own code where it fails in the middle of a painting.
+"""Fallback to the libraries' own code when fused kernels or CUDA graphs fail during a painting.
 
-Kernels are tried on a toy shape when models are loaded, and a graph when it is recorded. A compiler, a driver or a card
-may still refuse the true shape, or the hundredth call: then the painting is done again, and all after it, without them.
+Kernels are tried on a small shape when models are loaded, and graphs when they are recorded. A compiler, driver or card
+may still fail on a real shape or a later call. Then this painting is repeated, and all later ones run, without them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ logger = logging.getLogger("models.diffusion")
 
 
 def to_own_code(models: Models, error: Exception) -> bool:
-    """Let these models run on the libraries' own code from now on, with one warning that names the error.
+    """Switch these models to the libraries' own code, with one warning that names the error.
 
     Returns:
-        False where they did already, so that the error has another cause.
+        False if they already use it, so that the error has another cause.
     """
     if models.failures:
         return False
@@ -35,11 +35,7 @@ def to_own_code(models: Models, error: Exception) -> bool:
 
 
 def unfused(model: Any) -> int:
-    """Take a model's blocks off the kernels.
-
-    Returns:
-        How many ran on them; none where Triton is missing or was never asked for.
-    """
+    """Return how many of a model's blocks were switched from the kernels to diffusers' code (0 without Triton)."""
     try:
         from models.diffusion.fused import unfuse
     except ImportError:

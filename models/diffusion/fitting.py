@@ -1,6 +1,6 @@
-"""Paint in the memory there is: where it runs out, in smaller batches, and then with less kept on the device.
+"""Painting within the available memory: after an out-of-memory error, use smaller batches, then low-memory mode.
 
-What was found to fit is kept for the process, so that it is looked for once, and said once.
+The settings that fit are remembered for the process, so that the search and its warnings happen once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("models.diffusion")
 
 _FITTING: dict[tuple[PainterSetup, int], PainterSetup] = {}
-"""A setup without its adapters, which change no memory, and the pictures' size -> what fits since memory ran out."""
+"""(Setup without adapters, which don't change the memory needed; picture size) -> the setup that fits."""
 
 
 def paint_fitting(
@@ -30,19 +30,16 @@ def paint_fitting(
     finished: Finished | None = None,
     loading: StageProgress | None = None,
 ) -> list[Painting]:
-    """Load what the setup names and paint the requests, in one batch if memory allows.
+    """Load the setup's models and return one painting per request, in order; one batch if memory allows.
 
     Args:
-        setup: which models.
+        setup: models, device and largest batch size.
         requests: at least one; they share their `batch_key`.
-        progress, finished: as `models.diffusion.painter.paint` has them.
-        loading: called as `models.diffusion.loading.load` calls it.
-
-    Returns:
-        One painting a request, in order.
+        progress, finished: see `models.diffusion.painter.paint`.
+        loading: `progress` of `models.diffusion.loading.load`.
 
     Raises:
-        OutOfMemory: one picture does not fit in the least memory either; another try would be the same.
+        OutOfMemory: one picture does not fit even in low-memory mode; a retry would fail too.
         StoryboardError: see `load` and `paint`.
     """
     painted: dict[int, Painting] = {}
@@ -70,13 +67,13 @@ def _key(setup: PainterSetup, size: int) -> tuple[PainterSetup, int]:
 
 
 def _fitting(setup: PainterSetup, size: int) -> PainterSetup:
-    """The setup, with as much less as was found to be needed."""
+    """Return the setup with the batch size and memory mode that are known to fit."""
     found = _FITTING.get(_key(setup, size), setup)
     return setup.model_copy(update={"batch_size": found.batch_size, "low_memory": found.low_memory})
 
 
 class _Lack(NamedTuple):
-    """That memory ran out, without the calls that led to it: they hold what is to be given back."""
+    """An out-of-memory error without its traceback, whose frames would keep the memory in use."""
 
     message: str
     pictures: int
@@ -105,10 +102,10 @@ def _try(
 
 
 def _with_less(setup: PainterSetup, lack: _Lack) -> PainterSetup:
-    """The same in less memory.
+    """Return a setup that needs less memory: half the batch, or low-memory mode.
 
     Raises:
-        OutOfMemory: there is nothing left to spare.
+        OutOfMemory: both were used already.
     """
     if lack.pictures > 1:
         less = setup.model_copy(update={"batch_size": lack.pictures // 2})

@@ -1,7 +1,7 @@
-"""Let SDXL's blocks run on the kernels of `models.diffusion.kernels`: same weights, same result up to rounding.
+"""Fused forwards: SDXL's blocks run on the kernels of `models.diffusion.kernels`, with equal results up to rounding.
 
-Only blocks of the kind that SDXL is made of are touched; any other keeps diffusers' own code. What was fused can still
-be saved, loaded into and moved: no parameter changes its name, shape or values.
+Only blocks of SDXL's kind are fused; others keep diffusers' code. No parameter changes its name, shape or values, so a
+fused model can still be saved, loaded into and moved.
 """
 
 from __future__ import annotations
@@ -23,13 +23,10 @@ from models.diffusion import differentiable as kernels
 
 
 def fuse(model: nn.Module) -> int:
-    """Let a UNet, ControlNet or VAE run on the kernels, with its pictures channels-last.
-
-    Returns:
-        How many blocks run on them now.
+    """Switch a UNet, ControlNet or VAE to the kernels and to channels-last; return the number of fused blocks.
 
     Raises:
-        Exception: whatever Triton raises where it does not work; the model is then as it was.
+        Exception: any error of Triton where it does not work; the model is then unchanged.
     """
     weight = next(model.parameters())
     _try_kernels(weight.device, weight.dtype)
@@ -44,11 +41,7 @@ def fuse(model: nn.Module) -> int:
 
 
 def unfuse(model: nn.Module) -> int:
-    """Let the blocks run on diffusers' own code again.
-
-    Returns:
-        How many ran on the kernels.
-    """
+    """Switch fused blocks back to diffusers' own code; return their number."""
     undone = 0
     for module in model.modules():
         own = module.__dict__.get("forward")
@@ -59,7 +52,7 @@ def unfuse(model: nn.Module) -> int:
 
 
 def _try_kernels(device: torch.device, dtype: torch.dtype) -> None:
-    """Run each kernel once, on next to nothing."""
+    """Run each kernel once on a tiny input, which raises where Triton does not work."""
     x = torch.ones((1, 4, 2, 4), device=device, dtype=dtype)
     rows = nn.LayerNorm(4, device=device, dtype=dtype).requires_grad_(False)
     groups = nn.GroupNorm(2, 4, device=device, dtype=dtype).requires_grad_(False)
@@ -80,7 +73,7 @@ def _fused_forward(module: nn.Module) -> Callable[..., Any] | None:
 
 def _is_plain_resnet(block: Any) -> bool:
     return (
-        # "group" is what the VAE's decoder calls a norm without a time.
+        # The VAE's decoder says "group" for a norm without a time embedding.
         (
             block.time_embedding_norm == "default"
             or (block.time_embedding_norm == "group" and block.time_emb_proj is None)
@@ -131,7 +124,7 @@ def _is_plain_attention(attention: Any) -> bool:
 
 
 def _resnet(self: Any, input_tensor: Tensor, temb: Tensor | None = None, *_: Any, **__: Any) -> Tensor:
-    """`ResnetBlock2D.forward`: the convolutions' biases and the time's embedding are added where they are read next."""
+    """`ResnetBlock2D.forward`, with biases and time embedding added inside the kernel that reads them next."""
     hidden = kernels.group_norm(input_tensor, self.norm1, silu=True)
     hidden = _without_bias(self.conv1, hidden)
     shift = self.conv1.bias
@@ -150,7 +143,7 @@ def _without_bias(conv: nn.Conv2d, x: Tensor) -> Tensor:
 def _transformer(
     self: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, return_dict: bool = True, **_: Any
 ) -> Any:
-    """`Transformer2DModel.forward`: every residual is added where the next normalisation reads it."""
+    """`Transformer2DModel.forward`, with every residual added inside the next normalisation's kernel."""
     batch, _channels, height, width = hidden_states.shape
     x = kernels.group_norm(hidden_states, self.norm)
     if not self.use_linear_projection:
@@ -178,7 +171,7 @@ def _transformer(
 
 
 def _attend(attention: Any, x: Tensor, source: Tensor | None) -> Tensor:
-    """Attention from x to source, [N, length, width], with its output projection."""
+    """Return the attention from x to source (None: to x), both [N, length, width], after its output projection."""
     source = x if source is None else source
     query, key, value = attention.to_q(x), attention.to_k(source), attention.to_v(source)
     heads = (x.shape[0], -1, attention.heads, query.shape[-1] // attention.heads)

@@ -1,8 +1,8 @@
-"""Run a model's forward as a CUDA graph: recorded once, then started with one call instead of thousands.
+"""A model's forward as a CUDA graph: recorded once, then started with one call instead of thousands.
 
-SDXL's UNet starts 1,800 kernels a step. For one picture they are so short that the GPU waits for Python: 70 ms a step
-on an H100, 43 as a graph, equal to the bit. A graph belongs to one painting and is dropped with it, so that it holds no
-memory between paintings and never outlives the weights that it was recorded with; recording costs one step's Python.
+SDXL's UNet starts 1,800 kernels a step. For one picture they are so short that the GPU waits for Python: a step takes
+70 ms on an H100, and 43 as a graph, with bit-identical results. A graph is dropped at the end of its painting, so that
+it holds no memory afterwards and never outlives the weights it was recorded with. Recording takes one step's Python.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _Shape = tuple[object, ...]
 
 @contextmanager
 def as_graphs(device: str, warm: set[Any], *models: nn.Module) -> Iterator[None]:
-    """Inside, these models run as CUDA graphs once they are warm; on another device, as ever.
+    """Inside, these models run as CUDA graphs once they are warm; without a GPU, they run unchanged.
 
     Args:
-        warm: kinds of calls that have run as ever before; those of now are added.
+        warm: the kinds of calls that have already run without a graph; new ones are added.
     """
     if not device.startswith("cuda"):
         yield
@@ -42,6 +42,7 @@ def as_graphs(device: str, warm: set[Any], *models: nn.Module) -> Iterator[None]
 
 @contextmanager
 def replaced_forward(model: nn.Module, forward: Forward) -> Iterator[None]:
+    """Inside, `model` runs this forward; afterwards its former one."""
     own = model.__dict__.get("forward")
     model.forward = forward
     try:
@@ -60,10 +61,10 @@ class _Recording(NamedTuple):
 
 
 class Recorder:
-    """A forward that is recorded for each kind of arguments: their structure, shapes and plain values.
+    """A forward with one recorded graph per kind of arguments: their structure, shapes and plain values.
 
-    The first call of a kind runs as ever, which also lets kernels be compiled and libraries be set up. The output of a
-    recorded call is valid until the next call. Where recording fails, everything goes on as ever, with one warning.
+    The first call of a kind runs without a graph, because it may compile kernels and set up libraries. The output of a
+    replayed call is valid until the next call. If recording fails, one warning is logged and no graphs are used.
     """
 
     def __init__(self, forward: Forward, pool: Any, warm: set[Any], doing: str = "painting") -> None:
@@ -72,7 +73,7 @@ class Recorder:
         self.failed = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The forward's output for these arguments."""
+        """Return the forward's output for these arguments."""
         tensors: list[Tensor] = []
         shape = _take_apart((args, kwargs), tensors)
         if self.failed or shape not in self.warm:
@@ -84,12 +85,12 @@ class Recorder:
                 return self.forward(*args, **kwargs)
             self.recordings[shape] = recording
         recording = self.recordings[shape]
-        torch._foreach_copy_(recording.inputs, tensors)
+        torch._foreach_copy_(recording.inputs, tensors)  # a graph always reads the memory it was recorded with
         recording.graph.replay()
         return recording.output
 
     def forget(self) -> None:
-        """Drop what is recorded, and the memory that it holds."""
+        """Drop the recorded graphs and free their memory."""
         self.recordings.clear()
         torch.cuda.empty_cache()
 
@@ -98,7 +99,7 @@ class Recorder:
         args, kwargs = _put_together(arguments, iter(inputs))
         graph = torch.cuda.CUDAGraph()
         try:
-            # Other threads score and write other frames meanwhile, and may ask the GPU for what a recording may not.
+            # thread_local: other threads score and save frames meanwhile, with GPU calls that a recording forbids.
             with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
                 output = self.forward(*args, **kwargs)
         except RuntimeError as error:
@@ -109,7 +110,7 @@ class Recorder:
 
 
 def _take_apart(value: Any, tensors: list[Tensor]) -> _Shape:
-    """What is left of a value without its tensors' contents; the tensors themselves are appended."""
+    """Return the structure of a value, with tensors as shape, dtype and device; append the tensors to `tensors`."""
     if isinstance(value, Tensor):
         tensors.append(value)
         return ("tensor", value.shape, value.dtype, value.device)
@@ -121,7 +122,7 @@ def _take_apart(value: Any, tensors: list[Tensor]) -> _Shape:
 
 
 def _put_together(value: Any, tensors: Iterator[Tensor]) -> Any:
-    """The same value with other tensors."""
+    """Return the value with its tensors replaced, in order."""
     if isinstance(value, Tensor):
         return next(tensors)
     if isinstance(value, dict):

@@ -1,11 +1,11 @@
-"""Triton kernels for what SDXL's blocks do between their matrix products, on an NVIDIA GPU.
+"""Triton kernels for the operations between the matrix products of SDXL's blocks, on an NVIDIA GPU.
 
-PyTorch runs each normalisation, activation, bias and residual by itself, and turns pictures from channels-last to
-channels-first and back around every group norm: on an H100 that is 93 of 202 ms of a UNet step of ten pictures (1024
-pixels, fp16). Here each of them reads its input once (group norm: twice) and writes its output once, all of it
-channels-last. Everything is computed in fp32 and rounded where PyTorch rounds, so results differ by rounding alone.
+PyTorch runs each normalisation, activation, bias and residual separately, and converts pictures from channels-last to
+channels-first and back around every group norm. On an H100 that is 93 of 202 ms of a UNet step of ten pictures (1024
+pixels, fp16). Each kernel here reads its input once (group norm: twice) and writes its output once, channels-last. It
+computes in fp32 and rounds where PyTorch rounds, so results differ by rounding only.
 
-Each function says which PyTorch code it equals. Tensors must be on a GPU and of one dtype.
+Each docstring gives the equivalent PyTorch code. Tensors must be on a GPU and of one dtype.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch import Tensor
 from models.diffusion import programs
 
 CHANNELS, PIXELS = 64, 64
-"""Of a picture, what one program of the group norm takes."""
+"""Tile of one program of the group norm."""
 COLUMNS = 1024
-"""Of a row, or of a whole tensor, what one program of an elementwise kernel takes."""
+"""Elements that one program of an elementwise kernel handles."""
 
 
 def geglu(x: Tensor) -> Tensor:
@@ -66,16 +66,13 @@ def _run_layer_norm(
 
 
 def whole_row(width: int) -> dict[str, int]:
-    """How a program is started that takes a whole row."""
+    """Return the launch settings of a program that handles a whole row."""
     return {"COLUMNS": triton.next_power_of_2(width), "num_warps": 4 if width <= 1024 else 8}
 
 
 def as_argument(shift: Tensor | None, x: Tensor) -> tuple[Tensor, int]:
-    """A group norm's shift as its programs take it, with the distance from one picture's to the next one's.
-
-    Where there is none, `x` stands for it, and is not read.
-    """
-    if shift is None:
+    """Return a group norm's shift as a kernel argument, and its stride from picture to picture (0: same for all)."""
+    if shift is None:  # the argument must be a tensor; the programs do not read it
         return x, 0
     return shift.contiguous(), x.shape[1] if shift.dim() == 2 else 0
 
@@ -89,8 +86,8 @@ def group_norm_with_moments(
         shift: [N, C] or [C], or None for nothing.
 
     Returns:
-        The result; and float32, what each channel was multiplied with and what was added then, [N, C] both, and mean
-        and reciprocal deviation of each group, [N, groups, 2].
+        The result; and in float32 each channel's scale and offset, [N, C] both, and each group's mean and 1 / standard
+        deviation, [N, groups, 2].
     """
     x = x.contiguous(memory_format=torch.channels_last)
     batch, channels, height, width = x.shape
@@ -101,10 +98,11 @@ def group_norm_with_moments(
     moments = x.new_empty((batch, norm.num_groups, 2), dtype=torch.float32)
     given, stride = as_argument(shift, x)
     shape = {"SHIFT": shift is not None, "PIXELS": PIXELS, "CHANNELS": CHANNELS}
+    # First the moments of each channel and tile, then scale and offset from each group's moments, then the result.
     programs.moments[(batch, tiles, blocks)](x, given, means, squares, pixels, channels, stride, **shape)
     own = channels // norm.num_groups
     columns = triton.next_power_of_2(own)
-    rows = max(1, min(triton.next_power_of_2(tiles), 2048 // columns))
+    rows = max(1, min(triton.next_power_of_2(tiles), 2048 // columns))  # tiles that one program loads at once
     programs.scales[(batch, norm.num_groups)](
         means,
         squares,

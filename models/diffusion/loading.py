@@ -1,9 +1,9 @@
-"""From a setup to loaded pipelines: one locked cache per process.
+"""The model cache: one locked set of loaded pipelines per process.
 
-Whoever asks first loads; whoever asks meanwhile waits and gets the same. One base is held at a time, because two do
-not fit the GPUs this is made for: a setup with another base, adapter, device or precision replaces what is loaded,
-while batch size and the ControlNet do not. An adapter is fused into the weights, so another adapter means reading the
-base again: no copy of the clean weights is kept, and they come back exactly.
+The first caller loads; others wait and get the same pipelines. One base is held at a time, because two do not fit the
+intended GPUs. A setup with another base, adapter, device or precision replaces the loaded models; another batch size or
+ControlNet does not. Adapters are fused into the weights, so another adapter means reading the base again: this needs no
+copy of the original weights, and restores them exactly.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ class Models:
     plain: Any
     """`StableDiffusionXLPipeline`."""
     controlled: Any | None
-    """`StableDiffusionXLControlNetPipeline`, or None where the setup asked for none."""
+    """`StableDiffusionXLControlNetPipeline`, or None if no setup asked for it yet."""
     device: str
     scheduler: Callable[[Sampler], Any]
-    """A sampler's scheduler, on the base's own noise schedule; raises WeightsInvalid where it can't follow that."""
+    """Returns a sampler's scheduler on the base's own noise schedule; see `scheduler_of`."""
     speed: Speed
     loras: tuple[LoraUse, ...]
-    """What each of the setup's LoRAs changed."""
+    """What each of the setup's LoRAs changed in the base."""
     warm: set[Any] = field(default_factory=set)
-    """What has run once since it was loaded: see `models.diffusion.graphs`."""
+    """Kinds of calls that have run once since loading: see `models.diffusion.graphs`."""
     failures: list[str] = field(default_factory=list)
-    """Why the fast ways were given up; empty while they work. See `models.diffusion.fallback`."""
+    """The errors after which kernels and graphs were switched off. See `models.diffusion.fallback`."""
     lock: threading.Lock = field(default_factory=threading.Lock)
-    """Held while painting: the two pipelines share one scheduler, which counts its steps."""
+    """Held during painting: both pipelines share one scheduler, which counts its steps."""
 
 
 class _ModelCache:
-    """What is loaded."""
+    """The loaded models and their key."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -73,11 +73,11 @@ _MODEL_CACHE = _ModelCache()
 
 
 def load(setup: PainterSetup, progress: StageProgress | None = None) -> Models:
-    """The pipelines of a setup, loaded by the first caller and shared with all later ones.
+    """Return the pipelines of a setup, loaded by the first caller and shared with all later ones.
 
     Args:
-        setup: which models, and where. `batch_size` has no part in it.
-        progress: called as (what is being loaded, share done 0..1) while loading; not at all for a cached setup.
+        setup: models and device. `batch_size` is ignored.
+        progress: called as (what is being loaded, share done 0..1) during loading; not called for a cached setup.
 
     Raises:
         InputError: unknown device.
@@ -101,10 +101,10 @@ def _load(setup: PainterSetup, report: StageProgress) -> Models:
 
 
 def import_libraries() -> None:
-    """Import the libraries that loading uses, which takes seconds; nothing is loaded.
+    """Import the libraries that loading needs, which takes seconds; no model is loaded.
 
     Raises:
-        Exception: whatever a broken installation raises.
+        Exception: any error of a broken installation.
     """
     quieten()
     from diffusers import StableDiffusionXLControlNetPipeline, StableDiffusionXLPipeline  # noqa: F401
@@ -112,7 +112,7 @@ def import_libraries() -> None:
 
 
 def unload() -> None:
-    """Forget what is loaded and give its memory back, once nobody paints with it any more."""
+    """Empty the model cache; the memory is freed when no painting uses the models any more."""
     with _MODEL_CACHE.lock:
         _MODEL_CACHE.clear()
 
@@ -143,7 +143,7 @@ def _load_base(setup: PainterSetup, report: StageProgress) -> Models:
         _keep_in_main_memory(setup.device, parts["text_encoder"], parts["text_encoder_2"])
     zeros = configs["index"].get("force_zeros_for_empty_prompt", True)
     scheduler = partial(scheduler_of, configs.get("scheduler", {}), f"base {name_of(profile.base)}")
-    # A watermark would be added where its package happens to be installed.
+    # diffusers would add a watermark if the package for it is installed.
     plain = StableDiffusionXLPipeline(
         **parts, scheduler=scheduler("Euler"), force_zeros_for_empty_prompt=zeros, add_watermarker=False
     )
@@ -153,7 +153,7 @@ def _load_base(setup: PainterSetup, report: StageProgress) -> Models:
 
 
 def _keep_in_main_memory(device: str, *models: Any) -> None:
-    """Let models lie in main memory, and compute on the device all the same."""
+    """Keep models in main memory; their layers are moved to the device one by one to compute."""
     from accelerate import cpu_offload
 
     for model in models:
@@ -178,14 +178,14 @@ def _read_parts(configs: Configs, setup: PainterSetup, report: StageProgress) ->
 
 
 def scheduler_of(config: Config, where: str, sampler: Sampler | Literal["training"]) -> Any:
-    """A diffusers scheduler on the base's own noise schedule.
+    """Return a diffusers scheduler on the base's own noise schedule.
 
     Args:
-        config: what its scheduler_config.json holds.
-        where: names the base in messages.
+        config: the content of the base's scheduler_config.json.
+        where: the base's name for messages.
 
     Raises:
-        WeightsInvalid: it asks for what the sampler can't do.
+        WeightsInvalid: the sampler can't follow this schedule.
     """
     import diffusers
 
@@ -197,7 +197,7 @@ def scheduler_of(config: Config, where: str, sampler: Sampler | Literal["trainin
 
 
 def read_tokenizer(folder: Path, longest: int) -> Any:
-    """The CLIP tokenizer in `folder`, cutting at `longest` tokens: a folder of vocabulary and merges has no limit.
+    """Return the CLIP tokenizer in `folder`, limited to `longest` tokens, because the folder may hold no limit.
 
     Raises:
         WeightsInvalid: a file is missing or broken.
@@ -232,27 +232,27 @@ def _load_controlled(setup: PainterSetup, plain: Any, report: StageProgress) -> 
 
 
 def quicken(model: Any, device: str) -> None:
-    """Let a UNet, ControlNet or VAE run as fast as it can on this device with the same result up to rounding."""
+    """Speed up a UNet, ControlNet or VAE on this device, with equal results up to rounding."""
     import torch
 
     if not device.startswith("cuda"):
-        model.to(memory_format=torch.channels_last)  # of a batch of ten on two cores: 166 ms a UNet step, not 207
+        model.to(memory_format=torch.channels_last)  # ten pictures on two cores: 166 ms a UNet step instead of 207
         return
     try:
         from models.diffusion.fused import fuse
 
         with torch.cuda.device(device):
             fuse(model)
-    except Exception as error:  # no Triton, no C compiler, a GPU that it does not know: none is worth the run
+    except Exception as error:  # no Triton, no C compiler, an unknown GPU: the run can go on without kernels
         logger.warning("going on without fused kernels, which is slower: %s", first_line(error))
 
 
 def quieten() -> None:
-    """Keep the libraries' progress bars and notes out of the log: this module reports progress and faults itself."""
+    """Keep the libraries' progress bars and notes out of the log; this module reports progress and errors itself."""
     import diffusers.utils.logging
     import transformers.utils.logging
 
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
-    diffusers.utils.logging.set_verbosity_error()  # it warns of moves to a device that change nothing
+    diffusers.utils.logging.set_verbosity_error()  # its warnings on moves to a device do not apply here

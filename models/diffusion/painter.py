@@ -1,7 +1,7 @@
-"""Paint a batch: prompts, seeds and lines in, pictures out.
+"""Painting of a batch, from prompts, seeds and control pictures to pictures.
 
-The noise of a frame comes from its own CPU generator in fp32, whatever device and precision it is painted in, so a
-frame does not depend on what it shared a batch with, up to the rounding of the device's batched arithmetic.
+Each frame's noise comes from its own CPU generator in fp32, on every device and in every precision. A frame therefore
+does not depend on the rest of its batch, up to the rounding of batched arithmetic.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from models.progress import Progress
 
 Finished = Callable[[int, "Painting"], None]
 FEW_STEPS = 4
-"""Fewer are painted without a graph: recording it would cost more than it saves."""
+"""Up to this many steps, no graph is recorded: recording would cost more than it saves."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Painting:
     image: Image.Image
     """RGB, size x size."""
     finite: bool
-    """False where the model gave numbers that are not finite; the picture then means nothing."""
+    """Whether all latents and pixels were finite; if not, the picture is meaningless."""
 
 
 def paint(
@@ -48,20 +48,17 @@ def paint(
     progress: Progress | None = None,
     finished: Finished | None = None,
 ) -> list[Painting]:
-    """Paint requests that share their `batch_key` as one batch, in the device's own thread.
+    """Return one painting per request, in order, painted as one batch in the device's own thread.
 
-    A caller that is stopped while it waits leaves a painting that ends at its next step.
+    If the caller is stopped while it waits, the painting ends at its next step.
 
     Args:
-        models: what `models.diffusion.loading.load` returned.
-        requests: at least one.
-        progress: called with the share done, 0..1, after each step and each decoded picture. What it raises stops
-            the painting and reaches the caller; the models can be used again.
-        finished: called with each request's number and painting as soon as it is decoded. Both are called in the
+        models: from `models.diffusion.loading.load`.
+        requests: at least one; they share their `batch_key`.
+        progress: called with the share done, 0..1, after each step and each decoded picture. An error in it stops
+            the painting and is raised to the caller; the models stay usable.
+        finished: called with a request's index and painting as soon as it is decoded. Both callbacks run in the
             device's thread, in the caller's context.
-
-    Returns:
-        One painting a request, in order.
 
     Raises:
         ValueError: the requests do not fit one batch.
@@ -90,7 +87,7 @@ def paint(
 
 
 class _CallerLeft(BaseException):
-    """Ends a painting that nobody waits for; no failure of anything."""
+    """Ends a painting whose caller was stopped. It is no error of the painting."""
 
 
 def _go_on_unless(left: threading.Event) -> None:
@@ -121,13 +118,13 @@ def _paint(models: Models, requests: Sequence[PaintRequest], report: Progress, f
 
 
 class _Callers:
-    """Remembers what the callers' own functions raised: no fault of what paints."""
+    """The errors raised by the callers' callbacks: they must not trigger the fallback to the libraries' code."""
 
     def __init__(self) -> None:
         self.raised: list[Exception] = []
 
     def noting(self, function: Callable[..., None]) -> Callable[..., None]:
-        """The function, whose errors are noted on their way."""
+        """Wrap a callback so that its errors are noted and raised again."""
 
         def called(*given: Any) -> None:
             try:
@@ -140,19 +137,19 @@ class _Callers:
 
 
 def starting_noise(seed: int, size: int, channels: int = 4) -> torch.Tensor:
-    """Standard normal noise of one frame, float32 [1, channels, size / 8, size / 8], on the CPU."""
+    """Return the standard normal noise of one frame, float32 [1, channels, size / 8, size / 8], on the CPU."""
     generator = torch.Generator("cpu").manual_seed(seed)
     return torch.randn((1, channels, size // 8, size // 8), generator=generator, dtype=torch.float32)
 
 
 def _lines(models: Models, requests: Sequence[PaintRequest]) -> list[Image.Image] | None:
-    """Control pictures of the batch, one if it is the same for all, or None where none acts."""
+    """Return the batch's line pictures, a single one if all requests share it, or None if no control picture acts."""
     controls = [request.control for request in requests if request.control is not None and request.control.acts]
     if not controls:
         return None
     if models.controlled is None:
         raise PaintError("a request carries a control picture, but the setup was loaded without its ControlNet")
-    # Frames of one board have one reference: its edges are found once.
+    # The frames of a storyboard share one reference, so its edges are detected once.
     found = {control: control_image(control, requests[0].size) for control in set(controls)}
     return [found[control] for control in controls] if len(found) > 1 else list(found.values())
 
@@ -160,7 +157,7 @@ def _lines(models: Models, requests: Sequence[PaintRequest]) -> list[Image.Image
 def _denoise(
     models: Models, requests: Sequence[PaintRequest], lines: list[Image.Image] | None, report: Progress
 ) -> torch.Tensor:
-    """Latents of the finished pictures, [batch, 4, size / 8, size / 8]."""
+    """Return the denoised latents, [batch, 4, size / 8, size / 8]."""
     _accept_old_array_protocol()
     first = requests[0]
     pipeline: Any = models.plain if lines is None else models.controlled
@@ -175,11 +172,11 @@ def _denoise(
 
     channels = pipeline.unet.config.in_channels
     noise = torch.cat([starting_noise(request.seed, first.size, channels) for request in requests])
-    # None, not "", is how the pipeline is told to use the base's own unconditional embedding.
+    # With None (not ""), the pipeline uses the base's own unconditional embedding.
     negative = [request.negative_prompt for request in requests] if first.negative_prompt else None
     used = [pipeline.unet] if lines is None else [pipeline.unet, pipeline.controlnet]
     recorded = used if models.speed != "plain" and not models.failures and first.steps > FEW_STEPS else []
-    # What is computed once must be so outside a graph: with lines, the first step of each painting runs as ever.
+    # With lines, `lines_read_once` computes in the first step; so each painting's first step must run without a graph.
     warm = models.warm if lines is None else set()
     alike = lines is not None and len(lines) == 1
     with as_graphs(models.device, warm, *recorded), skipped_when_off(used[1:]), lines_read_once(used[1:], alike):
@@ -200,14 +197,14 @@ def _denoise(
 
 
 class _Pace:
-    """Keeps Python one step ahead of a GPU and no more, so that progress is true and a stop comes at once."""
+    """Keeps Python at most one step ahead of the GPU, so that progress is accurate and a stop takes effect at once."""
 
     def __init__(self, device: str) -> None:
         self.on_gpu = device.startswith("cuda")
         self.last: Any = None
 
     def step(self) -> None:
-        """Wait until the step before the one just asked for is done."""
+        """Mark the end of this step in the GPU's queue, and wait until the step before it is done."""
         if not self.on_gpu:
             return
         asked = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -226,11 +223,11 @@ def _control_arguments(control: ControlPicture | None, lines: list[Image.Image] 
 def _decode(
     models: Models, latents: torch.Tensor, steps: int, report: Progress, finished: Finished
 ) -> Iterator[Painting]:
-    """One picture at a time: SDXL's VAE takes more memory a picture than its UNet."""
+    """Decode one picture at a time: SDXL's VAE needs more memory per picture than its UNet."""
     for index, latent in enumerate(latents):
         pixels = _decode_one(models.plain.vae, latent[None])
         finite = bool(latent.isfinite().all()) and bool(pixels.isfinite().all())
-        # Numbers that are not finite have no bytes; what they become is black, and marked.
+        # Values that are not finite become black or white (they have no byte value); the painting is marked.
         painting = Painting(_image(pixels.nan_to_num(-1.0, 1.0, -1.0)), finite)
         finished(index, painting)
         report((steps + index + 1) / (steps + len(latents)))
@@ -238,7 +235,7 @@ def _decode(
 
 
 def _decode_one(vae: Any, latent: torch.Tensor) -> torch.Tensor:
-    """Pixels -1..1 of one latent, [1, 3, size, size]."""
+    """Return the pixels of one latent, -1..1, [1, 3, size, size]."""
     scaled = latent.to(vae.dtype) / vae.config.scaling_factor
     mean, deviation = vae.config.latents_mean, vae.config.latents_std
     if mean is not None and deviation is not None:
@@ -249,9 +246,9 @@ def _decode_one(vae: Any, latent: torch.Tensor) -> torch.Tensor:
 
 
 def _image(pixels: torch.Tensor) -> Image.Image:
-    """Pixels -1..1, [1, 3, size, size], as diffusers' `VaeImageProcessor.postprocess` rounds them, on their device.
+    """Return pixels -1..1, [1, 3, size, size], as a picture; rounds like diffusers' `VaeImageProcessor.postprocess`.
 
-    On a GPU that is 1 ms of a 1024 picture; diffusers takes 55 ms of one core, while the next waits to be decoded.
+    Rounding on a GPU takes 1 ms for a picture of 1024 pixels; diffusers rounds on the CPU in 55 ms.
     """
     levels = (pixels[0].float() * 0.5 + 0.5).clamp(0.0, 1.0).mul(255.0).round().to(torch.uint8)
     return Image.fromarray(levels.permute(1, 2, 0).contiguous().cpu().numpy())
@@ -259,7 +256,7 @@ def _image(pixels: torch.Tensor) -> Image.Image:
 
 @contextmanager
 def _one_line_errors(batch: int, size: int) -> Iterator[None]:
-    """Turn what a device raises while painting into the project's errors; a bug stays what it is."""
+    """Turn a device's errors during painting into the project's errors; other errors pass unchanged."""
     try:
         yield
     except Exception as error:
@@ -274,8 +271,5 @@ def _one_line_errors(batch: int, size: int) -> Iterator[None]:
 
 
 def _accept_old_array_protocol() -> None:
-    """diffusers' Euler turns a tensor into an array by a protocol that numpy 2 calls deprecated; nothing is lost by it.
-
-    Set here, before each use, because the filter belongs to this one library call and to no other code's warnings.
-    """
+    """Silence numpy 2's deprecation warning for the way diffusers' Euler converts a tensor; the result is right."""
     warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)

@@ -1,7 +1,7 @@
-"""The models of a base, from wherever its profile has them: a folder, a hub repository's cache, or one file.
+"""Reading of a base's models from a folder, a hub repository's cache, or a single file.
 
-A single file is read by diffusers' own converters with the configurations of the profile's layout, and counted: every
-layer gets its numbers from the file, and every number of the file goes into a layer.
+diffusers' converters read a single file with the configurations of the profile's layout. The weights are then counted:
+every layer must be filled from the file, and every number of the file must go into a layer.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger("models.diffusion")
 
 _NO_WEIGHTS = ("position_ids", "logit_scale")
-"""Names of what encoders keep beside their weights."""
+"""Endings of tensors in an encoder's file that are not weights of the model."""
 _TRAINERS = ("loss.", "model_ema.")
 
 
 def base_configs(profile: Profile) -> Configs:
-    """The base's configurations, its own VAE's replaced where the profile has another.
+    """Return the base's configurations, with the VAE's replaced if the profile names another VAE.
 
     Raises:
-        WeightsInvalid: it is no SDXL base that paints from text.
+        WeightsInvalid: the base is not an SDXL text-to-image base.
         ConnectionFailed: the hub is out of reach.
     """
     fetch(profile.base)
@@ -48,12 +48,12 @@ def base_configs(profile: Profile) -> Configs:
 
 
 def vae_of(profile: Profile) -> Component:
-    """The component that the VAE is read from."""
+    """Return the component from which the VAE is read."""
     return profile.vae or profile.base
 
 
 def read_part(profile: Profile, name: str, dtype: torch.dtype, device: str) -> Any:
-    """The unet, vae, text_encoder or text_encoder_2 of a profile, in evaluation mode, on `device`.
+    """Return the unet, vae, text_encoder or text_encoder_2 of a profile, in evaluation mode, on `device`.
 
     Raises:
         WeightsInvalid: a file is missing, broken, or of another class or shape.
@@ -68,7 +68,7 @@ def read_part(profile: Profile, name: str, dtype: torch.dtype, device: str) -> A
 
 
 def read_controlnet(profile: Profile, dtype: torch.dtype, device: str) -> Any:
-    """The profile's ControlNet; raises as `read_part`."""
+    """Return the profile's ControlNet; raises as `read_part`."""
     component = profile.controlnet
     place, cls = fetch(component), _class("controlnet")
     if component.is_file:
@@ -77,7 +77,7 @@ def read_controlnet(profile: Profile, dtype: torch.dtype, device: str) -> Any:
 
 
 def tokenizer_folder(profile: Profile, name: str) -> Path:
-    """Where the base's tokenizer or tokenizer_2 lies."""
+    """Return the folder of the base's tokenizer or tokenizer_2."""
     return (Path(profile.layout) if profile.base.is_file else fetch(profile.base)) / name
 
 
@@ -129,7 +129,7 @@ def _tensors(file: Path, names: Iterable[str]) -> dict[str, torch.Tensor]:
 def _converted(cls: Any, tensors: dict[str, torch.Tensor], config: dict[str, str], dtype: torch.dtype) -> Any:
     if hasattr(cls, "from_single_file"):
         return cls.from_single_file(tensors, **config, torch_dtype=dtype, local_files_only=True)
-    # The same that StableDiffusionXLPipeline.from_single_file calls; only this one part's tensors are given to it.
+    # StableDiffusionXLPipeline.from_single_file calls this too; here it gets one part's tensors only.
     from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
 
     return create_diffusers_clip_model_from_ldm(cls, tensors, **config, torch_dtype=dtype, local_files_only=True)
@@ -152,5 +152,5 @@ def _check_count(model: Any, names: list[str], shapes: Any, file: Path, part: st
 
 
 def vae_overflows(config: Config) -> bool:
-    """Whether the VAE overflows in fp16: SDXL's says so itself by `force_upcast`."""
+    """Whether the VAE overflows in fp16, by its configuration's `force_upcast`."""
     return bool(config.get("force_upcast", True))

@@ -1,6 +1,6 @@
-"""What runs on the GPU: Triton's programs. `kernels` starts them and says what they compute.
+"""Triton programs on the GPU. `kernels` starts them; its docstrings say what they compute.
 
-Names in capitals are known when a program is compiled: switches, and the sizes of what one program takes.
+Arguments in capitals are compile-time constants: switches, and the tile sizes of one program.
 """
 
 import triton
@@ -15,7 +15,7 @@ def geglu(x, out, width, COLUMNS: tl.constexpr):
     value = tl.load(x + row * 2 * width + column, mask=inside).to(tl.float32)
     gate = tl.load(x + row * 2 * width + width + column, mask=inside).to(tl.float32)
     gate = 0.5 * gate * (1.0 + tl.erf(gate * 0.7071067811865476))
-    gate = gate.to(out.dtype.element_ty).to(tl.float32)
+    gate = gate.to(out.dtype.element_ty).to(tl.float32)  # PyTorch rounds here too
     tl.store(out + row * width + column, (value * gate).to(out.dtype.element_ty), mask=inside)
 
 
@@ -27,7 +27,7 @@ def add_layer_norm(x, residual, weight, bias, total, out, width, eps, ADD: tl.co
     value = tl.load(x + row + column, mask=inside, other=0.0).to(tl.float32)
     if ADD:
         value += tl.load(residual + row + column, mask=inside, other=0.0).to(tl.float32)
-        rounded = value.to(total.dtype.element_ty)
+        rounded = value.to(total.dtype.element_ty)  # PyTorch normalises the rounded sum
         tl.store(total + row + column, rounded, mask=inside)
         value = rounded.to(tl.float32)
     mean = tl.sum(value, axis=0) / width
@@ -51,7 +51,7 @@ def moments(
     PIXELS: tl.constexpr,
     CHANNELS: tl.constexpr,
 ):
-    """Mean, and sum of squared distances from it, of each channel over the pixels of one tile."""
+    """For each channel of one tile: the mean, and the sum of squared distances from it."""
     picture, tile = tl.program_id(0).to(tl.int64), tl.program_id(1)
     channel = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
     pixel = tile * PIXELS + tl.arange(0, PIXELS)
@@ -89,7 +89,7 @@ def scales(
     TILES: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """The tiles' moments put together for one group (Chan et al. 1983): scale and offset of each of its channels."""
+    """For one group: combine its tiles' moments (Chan et al. 1983) into scale and offset of each channel."""
     picture, group = tl.program_id(0), tl.program_id(1)
     inner = tl.arange(0, WIDTH)
     channel = group * width + inner
@@ -99,10 +99,10 @@ def scales(
         inside = (tile < tiles)[:, None] & (inner < width)[None, :]
         row = (picture * tiles + tile[:, None]) * channels + channel[None, :]
         count = tl.minimum(PIXELS, pixels - tile * PIXELS).to(tl.float32)[:, None]
-        total += tl.load(means + row, mask=inside, other=0.0) * tl.where(inside, count, 0.0)
+        total += tl.load(means + row, mask=inside, other=0.0) * tl.where(inside, count, 0.0)  # the tile's sum
     number = pixels * width
     mean = tl.sum(tl.sum(total, axis=1), axis=0) / number
-    spread = tl.zeros((TILES, WIDTH), dtype=tl.float32)
+    spread = tl.zeros((TILES, WIDTH), dtype=tl.float32)  # squared distances within tiles, plus those of tiles' means
     for start in range(0, tiles, TILES):
         tile = start + tl.arange(0, TILES)
         inside = (tile < tiles)[:, None] & (inner < width)[None, :]

@@ -1,4 +1,4 @@
-"""What a painter is asked for: plain records that need no torch to make, compare or print."""
+"""Records of setups and paint requests. They need no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BatchKey = tuple[object, ...]
 
 
 class Sampling(NamedTuple):
-    """How noise becomes a picture."""
+    """A sampler and its number of steps."""
 
     sampler: Sampler
     steps: int
@@ -23,21 +23,21 @@ class Sampling(NamedTuple):
 
 
 def sampling(speed: Speed, steps: int) -> Sampling:
-    """Sampler and steps that come to a picture of `steps` steps of Euler's.
+    """Return the sampler and steps that match the quality of `steps` Euler steps at this speed.
 
-    A solver of the second order needs fewer (Lu et al. 2022, https://arxiv.org/abs/2211.01095). Two fifths paint as
-    many attributes on the offline profile: docs/performance.md.
+    A second-order solver needs fewer steps (Lu et al. 2022, https://arxiv.org/abs/2211.01095). With two fifths of them,
+    as many attributes are painted on the offline profile: docs/performance.md.
     """
     return Sampling("DPM++ 2M", math.ceil(2 * steps / 5)) if speed == "fast" else Sampling("Euler", steps)
 
 
 class PainterSetup(Record):
-    """Which models paint, and where. Hashable: equal setups share what is loaded."""
+    """The models, device and precision for painting. Hashable: equal setups share the loaded models."""
 
     profile: Profile
-    """The profile itself, with what the options changed of it: nobody looks it up again."""
+    """The profile, with the options' changes."""
     adapter: Adapter | None
-    """The character LoRA, or None for the bare base."""
+    """The character LoRA, or None."""
     more_adapters: tuple[Adapter, ...] = ()
     """LoRAs besides the character's."""
     device: str
@@ -46,21 +46,21 @@ class PainterSetup(Record):
     with_controlnet: bool
     """Whether requests may carry a control picture."""
     batch_size: int = Field(ge=1)
-    """How many waiting frames are painted at once, at most."""
+    """Largest number of frames in one batch."""
     speed: Speed = "exact"
-    """plain: the libraries' own code. Otherwise all that changes nothing but rounding: fused kernels, CUDA graphs."""
+    """plain: the libraries' own code. Others: fused kernels and CUDA graphs too, which change rounding only."""
     low_memory: bool = False
-    """Keep the text encoders and CLIP in main memory. The encoders go to the device layer by layer when they are
-    asked; CLIP scores on the CPU."""
+    """Keep the text encoders and CLIP in main memory. The encoders are moved to the device layer by layer to compute;
+    CLIP scores on the CPU."""
 
     @property
     def adapters(self) -> tuple[Adapter, ...]:
-        """All LoRAs, the character's first."""
+        """Return all LoRAs, the character's first."""
         return (*([] if self.adapter is None else [self.adapter]), *self.more_adapters)
 
     @property
     def scoring_device(self) -> str:
-        """Where CLIP is."""
+        """Return the device that CLIP runs on."""
         return "cpu" if self.low_memory else self.device
 
 
@@ -71,13 +71,13 @@ class ControlPicture(Record):
     scale: float = Field(ge=0.0, le=2.0)
     """Strength of the lines; 0 is off."""
     end: float = Field(ge=0.0, le=1.0)
-    """Share of the steps in which they act; 0 is off."""
+    """Share of the steps in which the lines act; 0 is off."""
     kind: Literal["reference", "sketch"]
-    """reference: Canny edges of a painted picture. sketch: a drawing whose own lines are taken."""
+    """reference: a painted picture, of which the Canny edges are used. sketch: a drawing whose own lines are used."""
 
     @property
     def acts(self) -> bool:
-        """Whether it has any effect at all."""
+        """Whether its strength and share of steps are above 0."""
         return self.scale > 0.0 and self.end > 0.0
 
 
@@ -86,19 +86,19 @@ class PaintRequest(Record):
 
     prompt: str = Field(min_length=1)
     negative_prompt: str
-    """What to keep away from; empty means the base's own unconditional embedding."""
+    """Negative prompt; empty means the base's own unconditional embedding."""
     seed: int = Field(ge=0)
     size: int = Field(ge=8, multiple_of=8)
     """Side of the square picture in pixels."""
     steps: int = Field(ge=1)
     sampler: Sampler = "Euler"
     guidance: float = Field(ge=0.0)
-    """Guidance scale; 1 and below paint without a negative prompt, in half the time."""
+    """Guidance scale; at 1 and below the negative prompt is not used, which halves the time."""
     control: ControlPicture | None
 
     @property
     def batch_key(self) -> BatchKey:
-        """Equal for requests that one batch may hold: all that a pipeline takes once for a whole batch."""
+        """Return the settings that a pipeline takes once per batch; requests of one batch must agree on them."""
         control = self.control if self.control is not None and self.control.acts else None
         lines = (control.scale, control.end) if control is not None else None
         return (self.size, self.steps, self.sampler, self.guidance, lines, self.negative_prompt == "")

@@ -1,1 +1,1 @@
-"""The writer: a story becomes scenes, and scenes become prompts."""
+"""The writer: turns a story into scenes, and scenes into prompts."""

@@ -1,4 +1,4 @@
-"""A storyboard out of what a server sent: completions in their several shapes, and JSON among other text."""
+"""Parsing of a server's answer: completions in several shapes, and a storyboard's JSON among other text."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from models.language.failures import Reply
 from models.secrets.redaction import redact
 
 _THOUGHT = re.compile(r"<(think|thinking|reasoning)>.*?(</\1>|\Z)|\A.*</(?:think|thinking|reasoning)>", re.DOTALL)
-"""What a model thought aloud, also where its beginning or its end was left out."""
+"""A model's reasoning, also with a missing opening or closing tag."""
 _JSON = json.JSONDecoder()
 MOST_BRACES = 200
-"""Braces in an answer that may begin no JSON: each costs a reading of all that was before it."""
+"""Failed braces after which the search for JSON stops, because each attempt reads far into the text."""
 
 
 class Message(NamedTuple):
-    """What a model answered."""
+    """A model's message."""
 
     text: str
     refusal: str | None = None
     cut: str | None = None
-    """Why the answer stopped before its end, if it did."""
+    """Why the answer was cut off (length or content_filter), or None."""
 
 
 def read_message(reply: Reply) -> Message | None:
-    """The message of a completion, or None where there is none. Secrets that a server repeats are hidden."""
+    """Return the message of a completion, with secrets redacted, or None if the reply holds no message."""
     body = reply.body() or _joined(reply.text)
     choices = body.get("choices") if isinstance(body, dict) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
@@ -43,7 +43,7 @@ def read_message(reply: Reply) -> Message | None:
 
 
 def _content(message: dict[str, Any]) -> str:
-    """The text: a string, a list of parts of which some are thoughts, or the argument of a function."""
+    """Return the text: a string, the text parts of a list, or the arguments of the first function call."""
     content = message.get("content")
     if isinstance(content, list):
         content = "".join(str(part.get("text", "")) for part in content if _is_text(part))
@@ -59,7 +59,7 @@ def _is_text(part: Any) -> bool:
 
 
 def _joined(text: str) -> dict[str, Any] | None:
-    """A completion that came as events, though it was not asked for so."""
+    """Return a completion from server-sent events, which some servers send without being asked; None without events."""
     pieces, reason = [], None
     for line in text.splitlines():
         event = Reply(200, line.removeprefix("data:")).body() if line.startswith("data:") else None
@@ -71,14 +71,17 @@ def _joined(text: str) -> dict[str, Any] | None:
 
 
 def find_storyboard(text: str) -> dict[str, Any] | None:
-    """The JSON object in an answer: alone, fenced, after a thought or among prose; of several the last with scenes."""
+    """Return the storyboard's JSON object: the last one with scenes, else the largest, else None.
+
+    It may stand alone, in a code fence, after reasoning or among prose.
+    """
     found = [candidate for candidate in _objects(_THOUGHT.sub("", text)) if candidate]
     boards = [board for candidate in found if (board := _unwrapped(candidate))]
     return boards[-1] if boards else max(found, key=len, default=None)
 
 
 def _objects(text: str) -> list[dict[str, Any]]:
-    """All outermost JSON objects in a text; where one brace after the other begins none, the rest is left unread."""
+    """Return all outermost JSON objects in a text, up to `MOST_BRACES` failed attempts."""
     found, start, failed = [], text.find("{"), 0
     while start >= 0 and failed < MOST_BRACES:
         try:
@@ -91,7 +94,7 @@ def _objects(text: str) -> list[dict[str, Any]]:
 
 
 def _unwrapped(value: dict[str, Any]) -> dict[str, Any] | None:
-    """The object that has scenes: this one, or the only one in it."""
+    """Return the object that has scenes: this one or its only value, else None."""
     if "scenes" in value:
         return value
     inner = next(iter(value.values())) if len(value) == 1 else None

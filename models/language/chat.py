@@ -1,8 +1,8 @@
-"""The writer that asks a language model: OpenAI, or any server of its chat-completions API (vLLM, Ollama, …).
+"""The writer that uses a language model: OpenAI, or any server of its chat-completions API (vLLM, Ollama, …).
 
-One request per storyboard, answered as JSON. What a server refuses of a request is left out and asked again; an answer
-that does not fit is asked again once, with what is wrong in the conversation. Nothing is retried here beyond that: the
-errors say themselves whether to come back.
+One request per storyboard, answered as JSON. If the server refuses a parameter, the request is repeated without it. If
+the answer does not fit the record, the request is repeated once, with the problems in the conversation. There are no
+other retries here: the errors hold whether a retry can help.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ VERSION = "2"
 """Part of cache keys: raise it with every change of the prompt or of how answers are read."""
 
 TIMEOUT_S = 120.0
-"""Longest silence of the server. A board of 24 scenes is written in well under a minute."""
+"""Longest silence of the server. Writing 24 scenes takes well under a minute."""
 CONNECT_TIMEOUT_S = 10.0
 PROBLEMS_MAX = 8
 QUOTED_MAX = 100
-"""Characters of an answer that an error repeats."""
+"""Characters of an answer that an error quotes."""
 ASKED_AGAIN_MAX = 8000
-"""Characters of an answer that are shown to the model again."""
+"""Characters of a wrong answer that the second request quotes."""
 
 logger = logging.getLogger(__name__)
 
@@ -49,17 +49,17 @@ class _Misfit(Exception):
 
 
 def write(story: Story, options: StoryboardOptions, keys: Keys, *, timeout_s: float = TIMEOUT_S) -> SceneBreakdown:
-    """`options.frames` scenes, written by `options.writer_model`.
+    """Return `options.frames` scenes, written by `options.writer_model`.
 
     Args:
         timeout_s: longest silence of the server, in seconds.
 
     Raises:
-        WriterRefused: no key, a refused key, an unknown model, or a request the server does not accept.
-        WriterUnreachable: nobody answers at the address.
+        WriterRefused: no key, a refused key, an unknown model, or a request that the server does not accept.
+        WriterUnreachable: no answer from the address, or no request can be sent there.
         QuotaExhausted: the account has no quota left.
         WriterUnavailable: rate limit, server error, timeout or a cut connection; may succeed later.
-        AnswerInvalid: the answer did not fit twice, or is no chat completion at all.
+        AnswerInvalid: two answers did not fit, or the reply is not a chat completion.
     """
     if problem := find_writer_problem(keys):
         raise WriterRefused(problem)
@@ -76,7 +76,7 @@ def write(story: Story, options: StoryboardOptions, keys: Keys, *, timeout_s: fl
         except _Misfit as misfit:
             quoted = f"; it begins: {one_line(misfit.answer)[:QUOTED_MAX]!r}" if misfit.answer else ""
             raise AnswerInvalid(
-                f"{options.writer_model} answered twice in a form that does not fit: {one_line(str(misfit))}{quoted}"
+                f"{options.writer_model} gave two answers that do not fit: {one_line(str(misfit))}{quoted}"
             ) from None
 
 
@@ -85,7 +85,7 @@ def _asked(options: StoryboardOptions, keys: Keys) -> Asked:
 
 
 def _client(keys: Keys, timeout_s: float) -> openai.OpenAI:
-    """A client that does not retry, and asks this machine itself, not a proxy, for what is on this machine."""
+    """Return a client without retries, and without a proxy for a server on this machine."""
     return openai.OpenAI(
         api_key=keys.reveal("openai_api_key") or ANY_KEY,
         base_url=keys.openai_base_url,
@@ -97,7 +97,7 @@ def _client(keys: Keys, timeout_s: float) -> openai.OpenAI:
 
 @dataclass
 class _Talk:
-    """One conversation about one story; what the server refused stays left out."""
+    """One conversation about one story. Parameters that the server refused stay left out."""
 
     client: openai.OpenAI
     story: Story
@@ -108,11 +108,11 @@ class _Talk:
     more: list[dict[str, str]] = field(default_factory=list)
 
     def ask(self) -> SceneBreakdown:
-        """The scenes of one answer.
+        """Return the scenes of one answer.
 
         Raises:
             WriterError: see `write`.
-            _Misfit: the answer does not fit; holds all that is wrong.
+            _Misfit: the answer does not fit; lists all problems.
         """
         while True:
             reply = self._post()
@@ -123,11 +123,11 @@ class _Talk:
             if simpler is None:
                 raise error_of(failure, self.asked)
             left_out = self.manner.without(simpler)
-            logger.warning("%s refuses %s: asking without it", self.asked.model, left_out)
+            logger.warning("%s refuses %s: repeating the request without it", self.asked.model, left_out)
             self.manner = simpler
 
     def complain(self, misfit: _Misfit) -> None:
-        """Let the next question hold this answer, and what is wrong with it."""
+        """Add this answer and its problems to the next request."""
         wrong = f"That does not fit: {misfit}. Answer again with the whole storyboard as JSON."
         self.more = [
             {"role": "assistant", "content": misfit.answer[:ASKED_AGAIN_MAX] or "(no answer)"},
@@ -135,7 +135,7 @@ class _Talk:
         ]
 
     def _post(self) -> Reply:
-        """Whatever the server answers."""
+        """Send the request and return the reply, also an error reply."""
         schema = answer_schema(self.vocabulary)
         rules = system_prompt(self.options.frames, self.vocabulary)
         messages: Any = [*self.manner.messages(rules, user_prompt(self.story), schema), *self.more]
@@ -146,7 +146,7 @@ class _Talk:
             )
         except openai.APIStatusError as error:
             return Reply(error.status_code, error.response.text, error.response.headers)
-        except (openai.APIConnectionError, UnicodeError) as error:  # the latter for hosts and headers
+        except (openai.APIConnectionError, UnicodeError) as error:  # UnicodeError: an invalid host or header
             raise connection_error(error, self.asked) from None
         return Reply(raw.status_code, raw.text, raw.headers)
 
@@ -166,7 +166,7 @@ class _Talk:
         return self._breakdown(found, message.text)
 
     def _breakdown(self, found: dict[str, Any], text: str) -> SceneBreakdown:
-        """The answer as a breakdown; raises `_Misfit` with everything that is wrong."""
+        """Return the answer as a breakdown; raises `_Misfit` with all problems."""
         try:
             answer = Answer.model_validate(only_known(found))
             if problems := misfits(answer, self.options.frames, self.vocabulary):

@@ -1,4 +1,4 @@
-"""Where the language model is asked: whether that address can be one, and whether its server is on this network."""
+"""The language model's address: whether it is valid, and whether its server is on this network."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ EXPECTED = "expected one like http://localhost:8000/v1"
 OWN_DOMAINS = ("localhost", ".local", ".lan", ".internal", ".home.arpa")
 """Ends of names that no public server has (RFC 6761, 6762, 8375)."""
 ANY_KEY = "none"
-"""What a server of one's own is sent where no key is set: the client sends nothing without one."""
+"""Key sent to a server that needs none: the client does not work without a key."""
 
 
 def shown(base_url: str | None) -> str:
-    """The address as it may be shown."""
+    """Return the address without user and password, for messages."""
     return without_credentials(base_url or OPENAI)
 
 
 def find_writer_problem(keys: Keys) -> str | None:
-    """Why the language model could not even be asked, in one line, or None. Sends nothing."""
+    """Return one line on why no request can be sent (key or address), or None. Sends nothing."""
     problem = find_key_problem(keys, ["openai_api_key"]) or _find_address_problem(keys.openai_base_url)
     if problem or keys.reveal("openai_api_key") or is_on_own_network(keys.openai_base_url):
         return problem
@@ -40,12 +40,12 @@ def _find_address_problem(base_url: str | None) -> str | None:
     if parts.scheme not in ("http", "https"):
         return f"{named} begins with neither http:// nor https://; {EXPECTED}"
     if parts.path.rstrip("/").endswith("/chat/completions"):
-        return f"{named} goes too far: leave /chat/completions out"
+        return f"{named} ends in /chat/completions; leave that out"
     return None
 
 
 def _split(base_url: str) -> SplitResult | None:
-    """The parts of an address whose port is a number that there is, or None."""
+    """Return the parts of an address, or None if it has invalid characters or an invalid port."""
     if re.search(r"[^!-~]", base_url.rsplit("@", maxsplit=1)[-1]):
         return None
     try:
@@ -56,7 +56,7 @@ def _split(base_url: str) -> SplitResult | None:
 
 
 def is_on_own_network(base_url: str | None) -> bool:
-    """Whether the server is on this machine or this network: such servers mostly ask for no key."""
+    """Whether the server is on this machine or this network; such servers usually need no key."""
     host = _host(base_url)
     if is_loopback(base_url) or (host and "." not in host and ":" not in host) or host.endswith(OWN_DOMAINS):
         return True
@@ -67,7 +67,7 @@ def is_on_own_network(base_url: str | None) -> bool:
 
 
 def is_loopback(base_url: str | None) -> bool:
-    """Whether the server is on this machine, where no proxy leads."""
+    """Whether the server is on this machine."""
     host = _host(base_url)
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback

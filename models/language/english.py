@@ -8,13 +8,13 @@ from models.language.grammar import Language, Noun
 
 
 def pattern(lexeme: str) -> str:
-    """The word with its plural and possessive; a space stands for any blank or hyphen, `|` parts irregular forms."""
+    """Return a pattern of the word, its plural and possessive. A space also matches a hyphen; `|` separates forms."""
     forms = "|".join(re.escape(form).replace(r"\ ", r"[\s-]+") for form in lexeme.split("|"))
     return rf"(?:{forms})(?:e?s)?(?:['’]s?)?"
 
 
 def noun(lexeme: str) -> Noun:
-    """English nouns have no cases; the first of irregular forms is the singular."""
+    """Return a noun without cases; the first of irregular forms is the singular."""
     return Noun.plain(lexeme.split("|", maxsplit=1)[0])
 
 

@@ -1,4 +1,4 @@
-"""What went wrong with a request to the language model, as errors of one line that say whether to come back."""
+"""Errors of requests to the language model: one line each, with whether a retry can help."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ INSTEAD = "correct OPENAI_BASE_URL, or use --writer offline"
 BUSY = (408, 409, 425, 429)
 _QUOTA = re.compile(r"insufficient_quota|insufficient (?:balance|credit|funds)|billing", re.IGNORECASE)
 _NEVER_SENT = {"LocalProtocolError", "UnsupportedProtocol", "InvalidURL", "TooManyRedirects"}
-"""Errors of HTTP clients, by name, that come before a request reaches what would answer it."""
+"""HTTP client errors, by class name, after which waiting does not help."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a server answered, whatever it is."""
+    """A server's reply, successful or not."""
 
     status: int
     text: str
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def body(self) -> Any:
-        """The JSON, or None where it is none, or too deep to read."""
+        """Return the parsed JSON, or None if the text is not JSON or nested too deeply."""
         try:
             return json.loads(self.text)
         except (ValueError, RecursionError):
@@ -49,7 +49,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a failure's message names: model and address as it may be shown, and whether a key was set."""
+    """The request's data for messages: model, address without credentials, and whether a key was set."""
 
     model: str
     address: str
@@ -57,7 +57,7 @@ class Asked:
 
 
 def find_failure(reply: Reply) -> Reply | None:
-    """The reply if it is an error, also one inside a success: routers pass on what went wrong behind them so."""
+    """Return the reply if it is an error, else None. Routers also pass on errors inside a reply with status 200."""
     if reply.status >= 400:
         return reply
     body = reply.body()
@@ -70,7 +70,7 @@ def find_failure(reply: Reply) -> Reply | None:
 
 
 def _status_of(error: Any) -> int:
-    """The HTTP status that an error in a body stands for."""
+    """Return the HTTP status that matches an error in a body."""
     if not isinstance(error, dict):
         return 404 if "endpoint" in str(error).lower() else 400
     for name in ("code", "status"):
@@ -85,16 +85,16 @@ def _status_of(error: Any) -> int:
 
 
 def error_of(failure: Reply, asked: Asked) -> WriterError:
-    """The error tree's word for a failed request."""
+    """Return the project's error for a failed request."""
     status, said = failure.status, f"HTTP {failure.status}: {_said(failure)}"
     if status == 402 or (status in (403, 429) and _QUOTA.search(failure.text)):
         return QuotaExhausted(f"the account has no quota left ({said})")
     if status in BUSY or status >= 500:
         wait = retry_after(failure.headers, time())
-        return WriterUnavailable(f"the language model is not available now ({said})", retry_after=wait)
+        return WriterUnavailable(f"the language model is temporarily unavailable ({said})", retry_after=wait)
     if status in (401, 403):
         if not asked.with_key:
-            return WriterRefused(f"{asked.address} wants a key, and OPENAI_API_KEY is not set ({said})")
+            return WriterRefused(f"{asked.address} needs a key, but OPENAI_API_KEY is not set ({said})")
         return WriterRefused(f"OPENAI_API_KEY is refused, or may not use {asked.model!r} ({said})")
     if status in (404, 405):
         return _not_found(failure, asked, said)
@@ -105,14 +105,14 @@ def _not_found(failure: Reply, asked: Asked, said: str) -> WriterRefused:
     if asked.model in failure.text or "model" in failure.text.lower():
         return WriterRefused(f"the server has no model {asked.model!r} ({said}); choose one with --writer-model")
     if not re.search(r"/v\d", asked.address):
-        way_out = f"OPENAI_BASE_URL mostly ends in /v1: {asked.address.rstrip('/')}/v1"
+        way_out = f"OPENAI_BASE_URL usually ends in /v1: {asked.address.rstrip('/')}/v1"
     else:
         way_out = "is OPENAI_BASE_URL right?"
     return WriterRefused(f"there are no chat completions at {asked.address} ({said}); {way_out}")
 
 
 def _said(failure: Reply) -> str:
-    """The message in an error, in whichever of the known places it stands, or the whole body."""
+    """Return an error's message from any of the known places, else the whole body."""
     body = failure.body()
     if isinstance(body, dict):
         error = body.get("error") or body
@@ -122,13 +122,13 @@ def _said(failure: Reply) -> str:
             message = part.get("message") or part.get("detail")
             if message:
                 inner = part.get("metadata")
-                raw = inner.get("raw") if isinstance(inner, dict) else None  # what the server behind a router said
+                raw = inner.get("raw") if isinstance(inner, dict) else None  # the message of the server behind a router
                 return one_line(f"{message}: {raw}" if raw else str(message))
     return one_line(failure.text)
 
 
 def connection_error(error: BaseException, asked: Asked) -> WriterError:
-    """Why no answer came. An error that waiting cannot help says so, and is not tried again."""
+    """Return the error for a request without a reply: retryable only if waiting can help."""
     at = asked.address
     for cause in _causes(error):
         reason = one_line(str(cause)) or type(cause).__name__
@@ -139,7 +139,7 @@ def connection_error(error: BaseException, asked: Asked) -> WriterError:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return WriterUnreachable(f"the certificate of {at} is not trusted ({reason}); set SSL_CERT_FILE, {INSTEAD}")
         if isinstance(cause, ssl.SSLError) and "WRONG_VERSION" in str(cause):
-            return WriterUnreachable(f"the server at {at} speaks no TLS: is it http://? {INSTEAD}")
+            return WriterUnreachable(f"the server at {at} does not speak TLS: is it http://? {INSTEAD}")
         if type(cause).__name__ in _NEVER_SENT or isinstance(cause, UnicodeError):
             return WriterUnreachable(f"no request can be sent to {at} ({reason}); check OPENAI_…, {INSTEAD}")
     reasons = [one_line(str(cause)) for cause in _causes(error)][1:] or [one_line(str(error))]
@@ -153,14 +153,14 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def no_completion(reply: Reply, asked: Asked) -> AnswerInvalid:
-    """The error for a success that is no chat completion."""
+    """Return the error for a reply with status 200 that is not a chat completion."""
     begins = one_line(reply.text)[:80]
     right = "is OPENAI_BASE_URL right (…/v1)?"
-    return AnswerInvalid(f"what {asked.address} sent is no chat completion; {right} It begins: {begins!r}")
+    return AnswerInvalid(f"the reply of {asked.address} is not a chat completion; {right} It begins: {begins!r}")
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds that a response asks to wait: `retry-after-ms`, or `Retry-After` in seconds or as an HTTP date.
+    """Return the requested wait in seconds: `retry-after-ms`, or `Retry-After` in seconds or as an HTTP date.
 
     Args:
         now: seconds since the epoch, from which a date is counted.
@@ -187,5 +187,5 @@ def _number(text: str | None) -> float | None:
 
 
 def one_line(text: str) -> str:
-    """`text` on one line and not too long, and redacted before it is cut."""
+    """Return `text` redacted, on one line, cut at `MESSAGE_MAX` characters."""
     return " ".join(redact(text).split())[:MESSAGE_MAX]

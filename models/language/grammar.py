@@ -1,6 +1,6 @@
-"""What a language brings along so that the offline writer can read a sentence and tell a tale in it.
+"""The record of a language with which the offline writer reads a sentence and writes captions.
 
-`english`, `russian` and `kazakh` each hold one `Language`; a fourth language is one more such file.
+`english`, `russian` and `kazakh` each define one `Language`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Noun:
-    """A noun in the forms that captions ask for: `{foe.dat}`. A language without cases has one form for all."""
+    """A noun's cases, as captions use them: `{foe.dat}`. Without cases, all forms are equal."""
 
     nom: str
     gen: str
@@ -26,17 +26,17 @@ class Noun:
 
     @classmethod
     def plain(cls, word: str) -> Noun:
-        """A noun that never changes."""
+        """Return a noun with the same form in all cases."""
         return cls(*(word,) * 7)
 
 
 Words = Mapping[str, str]
-"""Concept -> its lexemes, separated by commas; the first is the one captions use when a story names none."""
+"""Concept -> its lexemes, separated by commas. Captions use the first if the story names none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Language:
-    """Words to recognise, and sentences to tell with."""
+    """A language's words to recognise and its caption templates."""
 
     code: str
     people: Words
@@ -47,15 +47,15 @@ class Language:
     hats: Words
     colours: Words
     garments: str
-    """Lexemes of what a colour can belong to: "red robe" is clothing, "red" alone is nothing."""
+    """Lexemes of clothes. A colour counts only before one of them: "red robe", not "red"."""
     cues: Words
     """Name of a tale shape -> words that suggest it."""
     pattern: Callable[[str], str]
-    """Lexeme -> regular expression of all its forms, without word boundaries."""
+    """Lexeme -> regular expression for all its forms, without word boundaries."""
     noun: Callable[[str], Noun]
-    """Lexeme -> its forms for captions."""
+    """Lexeme -> its cases."""
     things: Mapping[str, Noun]
-    """Animals and props as captions call them when the story has no word of its own for them."""
+    """Animal or prop -> the noun that captions use if the story names none."""
     at: Mapping[str, str]
     """Place -> "at the bazaar"."""
     to: Mapping[str, str]
@@ -63,11 +63,11 @@ class Language:
     captions: Mapping[str, str]
     """Key of a beat -> its sentence."""
     stands: str
-    """Sentence for an animal `{it}` that is in a picture without being in its caption."""
+    """Sentence for an animal `{it}` that is in the picture but not in the caption."""
     lies: str
-    """The same for a thing."""
+    """The same for a prop."""
 
 
 def lexemes(listed: str) -> list[str]:
-    """The lexemes of one comma-separated entry."""
+    """Return the lexemes of one comma-separated entry."""
     return [" ".join(lexeme.split()) for lexeme in listed.split(",") if lexeme.strip()]

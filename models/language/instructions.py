@@ -1,4 +1,4 @@
-"""What the language model is told, and the form in which it answers."""
+"""The language model's prompts, and the schema and checks of its answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models.records import Story
 
 
 class AnswerPart(BaseModel):
-    """Every key is required and no other allowed: what strict JSON schemas ask for."""
+    """Base of the answer's records: every key required and no others, as strict JSON schemas demand."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -76,7 +76,7 @@ The picture model knows few words. Keep to these and to nothing else:
 
 
 def system_prompt(frames: int, vocabulary: Vocabulary | None) -> str:
-    """The system message; the story itself is never part of it."""
+    """Return the system message, which never contains the story."""
     limits = ""
     if vocabulary is not None:
         words = {name: ", ".join(getattr(vocabulary, name).values()) for name in Vocabulary.model_fields}
@@ -85,12 +85,12 @@ def system_prompt(frames: int, vocabulary: Vocabulary | None) -> str:
 
 
 def user_prompt(story: Story) -> str:
-    """The story as data: a JSON string, so that nothing in it can end the quotation."""
+    """Return the story as a JSON string, so that its text cannot end the quotation."""
     return json.dumps({"tale": story.text}, ensure_ascii=False)
 
 
 def answer_schema(vocabulary: Vocabulary | None) -> dict[str, Any]:
-    """The strict JSON schema of an answer; servers that decode by it can't even say a word the base doesn't know."""
+    """Return the strict JSON schema of an answer. With a vocabulary, place, time, shot and things are limited to it."""
     schema = Answer.model_json_schema()
     if vocabulary is not None:
         properties = schema["$defs"]["AnsweredScene"]["properties"]
@@ -101,7 +101,7 @@ def answer_schema(vocabulary: Vocabulary | None) -> dict[str, Any]:
 
 
 def only_known(found: dict[str, Any]) -> dict[str, Any]:
-    """An answer without the keys that nobody asked for, as models add them that no schema holds back."""
+    """Return an answer without unknown keys, which models add if the server does not enforce the schema."""
 
     def kept(value: Any, part: type[AnswerPart]) -> Any:
         return {key: value[key] for key in part.model_fields if key in value} if isinstance(value, dict) else value
@@ -114,7 +114,7 @@ def only_known(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def misfits(answer: Answer, frames: int, vocabulary: Vocabulary | None) -> list[str]:
-    """What the answer breaks of the rules that a schema can't say, each as a sentence to the model."""
+    """Return the answer's violations of rules that a schema can't express, one sentence each, for the model."""
     found = []
     if len(answer.scenes) != frames:
         found.append(f"there must be exactly {frames} scenes, not {len(answer.scenes)}")

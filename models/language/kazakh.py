@@ -15,11 +15,11 @@ SUFFIXES = (
     "нан|нен|дан|ден|тан|тен|мен|бен|пен|нікі|н|м|ң|шы|ші"
 )
 VOICED_FORM = {"к": "[кг]", "қ": "[қғ]", "п": "[пб]"}
-"""How a final consonant may sound before a vowel: есек, есегі."""
+"""Final consonant -> its forms, since it may change before a vowel: есек, есегі."""
 
 
 def pattern(lexeme: str) -> str:
-    """The stem with up to four suffixes; after a first `=` stands a ready regular expression."""
+    """Return a pattern of the stem with up to four suffixes, or the regular expression after a first `=`."""
     if lexeme.startswith("="):
         return lexeme.split("=")[1]
     last = lexeme[-1]
@@ -28,7 +28,7 @@ def pattern(lexeme: str) -> str:
 
 
 def noun(lexeme: str) -> Noun:
-    """The seven cases, by vowel harmony and the last sound; after a second `=` stands the word itself."""
+    """Return the seven cases, by vowel harmony and the last sound. The word stands after a second `=`, if any."""
     word = lexeme.rsplit("=", maxsplit=1)[-1]
     vowels = [letter for letter in word if letter in BACK + FRONT]
     back = not vowels or vowels[-1] in BACK

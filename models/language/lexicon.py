@@ -1,4 +1,4 @@
-"""Reading a sentence: its language, and what it names that a steppe tale can show."""
+"""Reading of a sentence: its language, and the concepts in it that a steppe tale can show."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from models.language.russian import RUSSIAN
 LANGUAGES = {language.code: language for language in (ENGLISH, RUSSIAN, KAZAKH)}
 
 HERO = re.compile(r"\b(?:aldar|алдар)\w{0,3}(?:[\s-]*(?:k[oöө]s+e|к[оөо]с[еэ])\w{0,3})?(?:['’]s)?", re.IGNORECASE)
-"""The hero's name in any spelling: he is in every frame, so his name says nothing about the tale. A § takes its place,
-so that "Алдар Көсе атты" ("called Aldar Köse") is told from "атты" ("the horse")."""
+"""The hero's name in any spelling. It is replaced by §: he is in every frame, and the § distinguishes "Алдар Көсе атты"
+("called Aldar Köse") from "атты" ("the horse")."""
 
 CYRILLIC = re.compile(r"[\u0400-\u04ff]")
 KAZAKH_LETTERS = re.compile(r"[әғқңөұүһі]")
@@ -34,7 +34,7 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class Named:
-    """What a sentence names, each concept once, in the order in which it does."""
+    """The concepts that a sentence names, each once, in the sentence's order."""
 
     language: Language
     people: tuple[Found, ...]
@@ -45,11 +45,11 @@ class Named:
     hats: tuple[str, ...]
     robes: tuple[str, ...]
     cues: tuple[str, ...]
-    """A tale shape's name for every word that suggests it; repeated words count again."""
+    """For every word that suggests a tale shape, the shape's name; repeated words count again."""
 
 
 def read(text: str) -> Named:
-    """What `text` names. Unknown words and scripts are passed over."""
+    """Return the concepts that `text` names. Unknown words and scripts are ignored."""
     plain = HERO.sub("§", text.casefold().replace("ё", "е"))
     language = detect(plain, text)
     robes, rest = _take(plain, language.code, "robes")
@@ -73,9 +73,9 @@ def read(text: str) -> Named:
 
 
 def detect(plain: str, original: str = "") -> Language:
-    """The language that captions will be in; English for everything that is not Russian or Kazakh.
+    """Return the language for captions: Russian, Kazakh, or English for all other texts.
 
-    `plain` is the text in lower case without the hero's name, whose Kazakh letters also stand in Russian texts.
+    `plain` is the text in lower case without the hero's name, whose Kazakh letters also occur in Russian texts.
     """
     if not CYRILLIC.search(plain):
         return (
@@ -86,7 +86,7 @@ def detect(plain: str, original: str = "") -> Language:
 
 
 def why_unread(text: str) -> str | None:
-    """Why nothing of this text but its hero comes into a tale, as a part of a sentence; None where something does."""
+    """Return why the offline writer can use nothing of this text but its hero, as a clause; None if it can."""
     letters = [letter for letter in HERO.sub("", text) if letter.isalpha()]
     foreign = [script for script in map(_script, letters) if script not in _READ_SCRIPTS]
     languages = "the offline writer reads English, Russian and Kazakh"
@@ -103,12 +103,12 @@ _SCRIPT_NAMES = {"CJK": "Chinese"}
 
 
 def _script(letter: str) -> str:
-    """The script's name, as the letter's own name in Unicode begins with it."""
+    """Return the letter's script: the first word of its Unicode name."""
     return unicodedata.name(letter, "UNKNOWN").partition(" ")[0]
 
 
 def _take(text: str, code: str, attribute: str) -> tuple[tuple[Found, ...], str]:
-    """Each concept once, in the text's order, and the text without the words that named them."""
+    """Return each concept once, in the text's order, and the text without the words that named them."""
     found, rest = _matches(text, code, attribute)
     first: dict[str, Found] = {}
     for item in found:
@@ -117,7 +117,7 @@ def _take(text: str, code: str, attribute: str) -> tuple[tuple[Found, ...], str]
 
 
 def _matches(text: str, code: str, attribute: str) -> tuple[list[Found], str]:
-    """Everything found, in the text's order. Longer words go first and use up their letters: "old woman", "woman"."""
+    """Return all matches in the text's order, and the rest. Longer lexemes match first: "old woman" before "woman"."""
     hits: list[tuple[int, Found]] = []
     for expression, found in _expressions(code, attribute):
         hits += [(match.start(), found) for match in expression.finditer(text)]
@@ -130,7 +130,7 @@ def _expressions(code: str, attribute: str) -> list[tuple[re.Pattern[str], Found
     language = LANGUAGES[code]
     tail = ""
     words = language.colours if attribute == "robes" else getattr(language, attribute)
-    if attribute == "robes":  # a colour is clothing only in front of a garment, with at most one word between
+    if attribute == "robes":  # a colour counts only before a garment, with at most one word between
         garments = "|".join(language.pattern(garment) for garment in lexemes(language.garments))
         tail = rf"\s+(?:\w+\s+)?(?:{garments})"
     entries = [(lexeme, Found(concept, lexeme)) for concept, listed in words.items() for lexeme in lexemes(listed)]
@@ -139,5 +139,5 @@ def _expressions(code: str, attribute: str) -> list[tuple[re.Pattern[str], Found
 
 
 def _whole(pattern: str) -> re.Pattern[str]:
-    """Whole words only, so that "ат" does not fire inside "атасы"."""
+    """Compile a pattern for whole words only, so that "ат" does not match in "атасы"."""
     return re.compile(rf"(?<!\w)(?:{pattern.replace('ё', 'е')})(?!\w)")

@@ -1,4 +1,4 @@
-"""How an answer is asked for: as OpenAI's newest models take it, and simpler where a server refuses that."""
+"""The request's form: first as OpenAI's newest models accept it, then simpler if the server refuses it."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ _OF_ANOTHER_KIND = re.compile(
     r"|api.?key|quota|billing|credit|content.?(policy|filter)|safety",
     re.IGNORECASE,
 )
-"""Refusals that no other form of the request avoids."""
+"""Refusals that another form of the request would not avoid."""
 
 
 @dataclass(frozen=True)
 class Manner:
-    """What a request holds beside the conversation."""
+    """A request's form."""
 
     form: Literal["json_schema", "json_object", "text"] = "json_schema"
-    """How JSON is asked for: by its schema, as any JSON, or in words alone."""
+    """How JSON is requested: by its schema, as any JSON object, or only in the prompt."""
     temperature: bool = True
+    """Whether the temperature is sent."""
     system: bool = True
-    """Whether the rules are a system message; without, they stand before the story."""
+    """Whether the rules are a system message; if not, they precede the story in the user's message."""
 
     @classmethod
     def first(cls, model: str, temperature_is_asked_for: bool) -> Manner:
-        """How to ask at first: models that are known to take no temperature are sent one only where it was set."""
+        """Return the first form. Models known to refuse a temperature get one only if it was set explicitly."""
         return cls(temperature=temperature_is_asked_for or not _WITHOUT_TEMPERATURE.match(model))
 
     def parameters(self, schema: dict[str, Any], temperature: float) -> dict[str, Any]:
-        """What is sent beside model and messages."""
+        """Return the request's parameters other than model and messages."""
         found: dict[str, Any] = {"temperature": temperature} if self.temperature else {}
         if self.form == "json_schema":
             form = {"name": "storyboard", "strict": True, "schema": schema}
@@ -45,7 +46,7 @@ class Manner:
         return found
 
     def messages(self, rules: str, story: str, schema: dict[str, Any]) -> list[dict[str, str]]:
-        """The conversation's beginning; where the server isn't given the schema, the model is told it."""
+        """Return the first messages; if the server does not get the schema, it is in the prompt."""
         if self.form != "json_schema":
             rules += (
                 f"\nAnswer with one JSON object and nothing else. It fits this JSON schema:\n{json.dumps(schema)}\n"
@@ -55,7 +56,7 @@ class Manner:
         return [{"role": "system", "content": rules}, {"role": "user", "content": story}]
 
     def simpler(self, failure: Reply) -> Manner | None:
-        """How to ask after this refusal, or None where asking otherwise does not help."""
+        """Return the form to try after this refusal, or None if no other form helps."""
         said = failure.text.lower()
         if failure.status not in (400, 415, 422) or _OF_ANOTHER_KIND.search(said):
             return None
@@ -68,7 +69,7 @@ class Manner:
         return None
 
     def without(self, simpler: Manner) -> str:
-        """What the simpler way leaves out, in words."""
+        """Return what the simpler form leaves out, in words."""
         if simpler.temperature != self.temperature:
             return "temperature"
         return "the system role" if simpler.system != self.system else f"response_format {self.form}"

@@ -1,7 +1,7 @@
-"""The offline writer: any sentence becomes a tale of Aldar Köse, without a network and always the same one.
+"""The offline writer: turns any sentence into a tale of Aldar Köse, deterministically and without a network.
 
-The sentence is read for the people, animals, things, places and times that the steppe world can show (`lexicon`); what
-it names chooses a kind of trick (`tales`) and fills its roles (`roles`); here the moments become scenes that differ.
+`lexicon` finds the people, animals, things, places and times that the steppe world can show. `tales` chooses a kind of
+trick by them, and `roles` fills its roles. This module turns the trick's moments into different scenes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from models.records import CastMember, Scene, SceneBreakdown, Story
 from models.settings import StoryboardOptions
 
 VERSION = "1"
-"""Part of cache keys: raise it with every change that changes scenes."""
+"""Part of cache keys: raise it with every change of the scenes."""
 
 TIMES = ("day", "sunset", "night")
 SHOTS = ("near", "middle", "far")
@@ -32,7 +32,7 @@ ACTIONS_INDOORS = ("walking", "standing", "sitting", "sleeping", "waving", "talk
 
 @dataclass
 class Draft:
-    """A scene in the making, in concepts."""
+    """An unfinished scene, in concepts."""
 
     beat: Beat
     action: str
@@ -42,16 +42,16 @@ class Draft:
     animal: str | None = None
     prop: str | None = None
     unsaid: list[str] = field(default_factory=list)
-    """Animals and things that are shown though the beat's caption does not speak of them."""
+    """Animals and props in the picture that the beat's caption does not mention."""
 
     def key(self) -> tuple[str, ...]:
-        """What makes two scenes the same picture."""
+        """Return the properties by which two scenes count as the same picture."""
         ridden = self.animal if self.action == "riding" else self.prop if self.action == "giving" else None
         return (self.action, ridden or "", self.beat.who, self.place, str(self.time), self.shot)
 
 
 def write(story: Story, options: StoryboardOptions) -> SceneBreakdown:
-    """`options.frames` different scenes with a beginning, a trick and an end.
+    """Return `options.frames` different scenes with a beginning, a trick and an end.
 
     Raises:
         WeightsInvalid: the profile's vocabulary is missing, broken or lacks a word.
@@ -74,7 +74,7 @@ def write(story: Story, options: StoryboardOptions) -> SceneBreakdown:
 
 
 def _picker(text: str) -> Pick:
-    """Choices that depend on the story alone, each on its own part of a hash."""
+    """Return a function that makes choices by a hash of the story and of what is chosen."""
 
     def pick(what: str, count: int) -> int:
         digest = hashlib.sha256(f"{what}\n{text.casefold()}".encode("utf-8", "surrogatepass")).digest()
@@ -93,7 +93,7 @@ def _draft(beat: Beat, roles: Roles) -> Draft:
         draft.prop = thing
     elif thing and draft.animal is None:
         draft.animal = thing
-    if draft.action == "giving" and draft.prop is None:  # a beast is handed over in words: nobody holds out a camel
+    if draft.action == "giving" and draft.prop is None:  # an animal can't be held out, so it is given by talking
         draft.action = "talking"
     if draft.place == "inside a yurt" and not _fits_indoors(draft):
         draft.place = "yurts"
@@ -105,7 +105,7 @@ def _fits_indoors(draft: Draft) -> bool:
 
 
 def _show_named_things(drafts: list[Draft], named: Named) -> None:
-    """What the sentence names is seen: each such animal and thing that no scene has yet joins one that has room."""
+    """Add each named animal and prop that no scene shows to a scene with room for it."""
     for animal in (found.concept for found in named.animals):
         if any(draft.animal == animal for draft in drafts):
             continue
@@ -122,7 +122,7 @@ def _show_named_things(drafts: list[Draft], named: Named) -> None:
 
 
 def _show_named_places(drafts: list[Draft], named: Named) -> None:
-    """Moves moments to named places that no scene shows, the way out and back first."""
+    """Move scenes to named places that no scene shows, first those that are not at a named place."""
     for place in named.places:
         shown = Counter(draft.place for draft in drafts)
         if shown[place]:
@@ -136,7 +136,7 @@ def _show_named_places(drafts: list[Draft], named: Named) -> None:
 
 
 def _set_times(drafts: list[Draft], named: Named) -> None:
-    """Lets time flow forward, and the middle of the tale happen when the sentence says."""
+    """Set the middle of the tale to the named time; earlier scenes are not later, later ones not earlier."""
     if not named.times:
         return
     when = TIMES.index(named.times[0])
@@ -147,7 +147,7 @@ def _set_times(drafts: list[Draft], named: Named) -> None:
 
 
 def _make_different(drafts: list[Draft]) -> None:
-    """Changes shot, then place, of every scene that would be the same picture as an earlier one."""
+    """Change the shot, then the place, of every scene that equals an earlier one."""
     if drafts[0].shot == "far":
         drafts[0].shot = "middle"
     seen: set[tuple[str, ...]] = set()
@@ -193,13 +193,13 @@ def _caption(draft: Draft, roles: Roles, named: Named) -> str:
 
 
 def _capitalised(sentences: Iterable[str]) -> str:
-    """One text with a capital at the start and after every full stop."""
+    """Join sentences, with a capital at the start of each."""
     text = " ".join(sentences)
     return re.sub(r"((?:^|[.!?]\s+)[«“]?)(\w)", lambda match: match[1] + match[2].upper(), text)
 
 
 def _title(text: str) -> str:
-    """The story itself, cut at a word where it is long."""
+    """Return the story, cut at a word if it is longer than `TITLE_MAX`."""
     if len(text) <= TITLE_MAX:
         return text
     head = text[: TITLE_MAX - 1]

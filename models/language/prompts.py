@@ -1,4 +1,4 @@
-"""A scene becomes the words that a pipeline paints from, within the text encoder's 77 tokens."""
+"""Prompts: a scene in words for the pipeline, within the text encoder's 77 tokens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from models.records import CastMember, FramePrompt, Scene
 log = logging.getLogger("models.language")
 
 MAX_TOKENS = 77
-"""What CLIP's text encoder takes, start and end included. What is longer it would drop without a word."""
+"""Limit of CLIP's text encoder, with start and end token. It silently drops further tokens."""
 ARTICLE = re.compile(r"^(?:the|an?)\s+", re.IGNORECASE)
 
 _tokenizers: dict[str, Any] = {}
@@ -27,13 +27,13 @@ _lock = threading.Lock()
 def refine(
     scene: Scene, cast: Sequence[CastMember], profile: Profile, count_tokens: Callable[[str], int]
 ) -> FramePrompt:
-    """The scene's prompt: hero and action with everybody described, place, time, things, shot, style.
+    """Return the scene's prompt: hero and action with everybody described, place, time, things, shot, style.
 
-    That is also the order of importance: where the prompt is too long, whole parts are left out from its end, and
-    words of the first part only when it alone is too long. What was left out is logged and kept in the record.
+    This is also the order of importance. If the prompt is too long, whole parts are left out from the end; words of the
+    first part are cut only if it is too long by itself. Omitted words are logged and kept in the record.
 
     Args:
-        count_tokens: length of a text in the profile's tokens, start and end included.
+        count_tokens: returns a text's length in the profile's tokens, with start and end token.
 
     Raises:
         InputError: the scene names somebody who is not in `cast`.
@@ -46,7 +46,7 @@ def refine(
     kept, cut = fit(parts, count_tokens)
     if cut:
         left_out = ", ".join(cut)
-        log.warning("frame %d: left out of the prompt, which takes %d tokens: %s", scene.number, MAX_TOKENS, left_out)
+        log.warning("frame %d: left out of the prompt (limit %d tokens): %s", scene.number, MAX_TOKENS, left_out)
     prompt = ", ".join(kept)
     return FramePrompt(
         scene=scene, prompt=prompt, negative_prompt=profile.negative_prompt, tokens=count_tokens(prompt), cut=cut
@@ -54,10 +54,10 @@ def refine(
 
 
 def describe_cast(action: str, cast: Sequence[CastMember]) -> tuple[str, set[str]]:
-    """`action` with each cast name replaced, at its first mention, by the member's description.
+    """Return `action` with each cast name's first mention replaced by the member's description, and those names.
 
-    Longer names go first ("the old merchant" before "the merchant"), in any case, with or without an article, as whole
-    words and not as possessives. Descriptions are not searched again. Also returns the names that were replaced.
+    Names match as whole words in any letter case, with or without an article, but not as possessives. Longer names
+    match first ("the old merchant" before "the merchant"). Names inside descriptions are not replaced.
     """
     members = {ARTICLE.sub("", member.name).casefold(): member for member in cast}
     if not members:
@@ -77,7 +77,7 @@ def describe_cast(action: str, cast: Sequence[CastMember]) -> tuple[str, set[str
 
 
 def fit(parts: Sequence[str], count_tokens: Callable[[str], int]) -> tuple[list[str], tuple[str, ...]]:
-    """The leading parts that fit in `MAX_TOKENS`, and what was left out, in the prompt's order."""
+    """Return the leading parts that fit in `MAX_TOKENS`, and the parts left out, in the prompt's order."""
     kept = list(parts)
     cut: list[str] = []
     while len(kept) > 1 and count_tokens(", ".join(kept)) > MAX_TOKENS:
@@ -90,9 +90,9 @@ def fit(parts: Sequence[str], count_tokens: Callable[[str], int]) -> tuple[list[
 
 
 def token_counter(profile: Profile) -> Callable[[str], int]:
-    """Counts a text's tokens, start and end included, as the profile's text encoders do.
+    """Return a function that counts a text's tokens for the profile's text encoders, with start and end token.
 
-    Both of SDXL's tokenizers have the same vocabulary, so one speaks for both. It is loaded once per process.
+    SDXL's two tokenizers share one vocabulary, so the first counts for both. It is loaded once per process.
 
     Raises:
         WeightsInvalid: its files are missing or broken.
@@ -116,15 +116,15 @@ def _load_tokenizer(source: str, folder: Path) -> Any:
 
     try:
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-    except Exception as error:  # missing files are an OSError, broken ones a bare Exception of the Rust tokenizer
+    except Exception as error:  # OSError for missing files, a bare Exception of the Rust tokenizer for broken ones
         raise WeightsInvalid(f"tokenizer of {source}: {' '.join(str(error).split())}") from None
-    if tokenizer.vocab_size <= len(tokenizer.all_special_tokens):  # what an empty folder gives
+    if tokenizer.vocab_size <= len(tokenizer.all_special_tokens):  # the result for an empty folder
         raise WeightsInvalid(f"tokenizer of {source}: no vocabulary in its subfolder 'tokenizer'")
     return tokenizer
 
 
 def _members(scene: Scene, cast: Sequence[CastMember]) -> Iterator[CastMember]:
-    """The scene's cast, each once."""
+    """Yield the scene's cast, each member once."""
     known = {member.name: member for member in cast}
     for name in dict.fromkeys(scene.cast):
         if name not in known:

@@ -1,4 +1,4 @@
-"""Who and what fills the roles of a tale: from the sentence where it names them, else from its hash."""
+"""People and things for the roles of a tale: those that the sentence names, else chosen by its hash."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models.records import CastMember
 
 MOUNTS = ("donkey", "horse", "camel")
 POMP = ("khan", "merchant", "young man", "old man", "woman", "boy")
-"""Who is tricked first: the more somebody has, the better the tale."""
+"""Kinds in the order in which they are preferred as the one who is tricked: the richest first."""
 USUAL_FOES = ("merchant", "khan", "merchant", "old man", "young man")
 HATS = {
     "khan": ("crown", "crown", "turban"),
@@ -26,7 +26,7 @@ HATS = {
 
 @dataclass(frozen=True)
 class Player:
-    """A cast member, and the noun that captions use for them."""
+    """A cast member and the noun for captions."""
 
     member: CastMember
     noun: Noun
@@ -34,17 +34,17 @@ class Player:
 
 @dataclass(frozen=True, kw_only=True)
 class Roles:
-    """What stands in a tale's roles. Players by role name; things as concepts."""
+    """A tale's roles: role name -> player, thing (a concept) or place."""
 
     players: dict[str, Player]
     things: dict[str, str]
     places: dict[str, str]
     nouns: dict[str, Noun]
-    """Animal or prop -> what captions call it."""
+    """Animal or prop -> its noun for captions."""
 
 
 def cast_roles(named: Named, shape: Shape, vocabulary: Vocabulary, pick: Pick) -> Roles:
-    """Fills all roles of `shape`."""
+    """Return the roles of `shape`, all filled."""
     things = _things(named, shape, pick)
     return Roles(
         players=_players(named, shape, vocabulary, pick),
@@ -67,7 +67,7 @@ def _players(named: Named, shape: Shape, vocabulary: Vocabulary, pick: Pick) -> 
 
 
 def _who(named: Named, shape: Shape, pick: Pick) -> list[tuple[str, Found]]:
-    """Role and person. Someone poor who is named alone is helped, not tricked."""
+    """Return (role, person) pairs. In the tale "friend", a poor person who is named alone is helped, not tricked."""
     people = sorted(named.people, key=lambda found: POMP.index(found.concept))
     helps = shape.name == "friend"
     if helps and people and people[0].concept in ("old man", "woman", "boy"):
@@ -85,7 +85,7 @@ def _somebody(kind: str, language: Language) -> Found:
 
 
 def _member(kind: str, robe: str, hat: str, vocabulary: Vocabulary) -> CastMember:
-    """The only description of this person: every prompt uses these words."""
+    """Return the cast member, whose description every prompt uses."""
     robe_words = with_article(vocabulary.word("robe", robe))
     hat_words = with_article(vocabulary.word("hat", hat))
     person = with_article(vocabulary.word("kind", kind))
@@ -93,7 +93,7 @@ def _member(kind: str, robe: str, hat: str, vocabulary: Vocabulary) -> CastMembe
 
 
 def _things(named: Named, shape: Shape, pick: Pick) -> dict[str, str]:
-    """bait: what the trick is done with. prize: what it wins. loan: what is borrowed. mount: what the hero rides."""
+    """Return the things by role: mount (ridden by the hero), bait (used in the trick), prize (won), loan (borrowed)."""
     props = [found.concept for found in named.props]
     animals = [found.concept for found in named.animals]
     mount = next((animal for animal in animals if animal in MOUNTS), MOUNTS[pick("mount", 2)])
@@ -109,7 +109,7 @@ def _things(named: Named, shape: Shape, pick: Pick) -> dict[str, str]:
 
 
 def _places(named: Named, shape: Shape, pick: Pick) -> dict[str, str]:
-    """The first place that is named is where the trick happens; further ones are passed on the way."""
+    """Return the places by role: the trick happens at the first named place; the others are on the way."""
     scene = (*named.places, shape.scene)[0]
     others = list(named.places[1:])
     usual = ["steppe", "river", "mountains"]

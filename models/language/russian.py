@@ -16,7 +16,7 @@ ENDINGS = {
     "c": "а ы е у ей е",
     "l": "ь и и ь ью и",
 }
-"""Declensions: nominative, genitive, dative, accusative, instrumental, prepositional."""
+"""Declension -> endings: nominative, genitive, dative, accusative, instrumental, prepositional."""
 COAT = ("ая шуба", "ой шубы", "ой шубе", "ую шубу", "ой шубой", "ой шубе", "ой шубы")
 PLURALS = "ы|и|ов|ев|ей|ам|ям|ами|ями|ах|ях|ою"
 
@@ -27,7 +27,7 @@ def _endings(lexeme: str) -> tuple[str, list[str]]:
 
 
 def pattern(lexeme: str) -> str:
-    """All forms of a lexeme; `|` parts irregular ones."""
+    """Return a pattern of all forms of a lexeme; `|` separates irregular ones."""
     return "|".join(_pattern_of_form(form) for form in lexeme.split("|"))
 
 
@@ -42,7 +42,7 @@ def _pattern_of_form(form: str) -> str:
 
 
 def noun(lexeme: str) -> Noun:
-    """The six cases; a seventh form ("from") is the genitive."""
+    """Return the six cases; the ablative is the genitive."""
     stem, (nom, gen, dat, acc, ins, loc) = _endings(lexeme.split("|", maxsplit=1)[0])
     return Noun(*(stem + ending for ending in (nom, gen, dat, acc, ins, loc, gen)))
 

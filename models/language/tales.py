@@ -1,4 +1,4 @@
-"""The shapes a tale can take: which moments it has, and which shape suits what a sentence names."""
+"""Shapes of tales: the moments of each, and the choice of a shape by a sentence's concepts."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ MAX_CORE = 6
 
 @dataclass(frozen=True)
 class Beat:
-    """One moment of a tale, in roles: what is named in the sentence fills them later."""
+    """One moment of a tale, in roles."""
 
     key: str
-    """Of its caption."""
+    """Key of its caption."""
     action: str
     place: str
     """A role (scene, road, away, home, inside) or a place itself."""
@@ -24,9 +24,9 @@ class Beat:
     thing: str = ""
     """A role (bait, prize, loan, mount) or an animal or prop itself."""
     who: str = ""
-    """foe, friend0, friend1 …; empty where the hero is alone."""
+    """foe, friend0, friend1 …; empty if the hero is alone."""
     time: int = 0
-    """0 day, 1 sunset, 2 night; extras take it from the moment before them."""
+    """0 day, 1 sunset, 2 night; never before the previous moment's."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class Shape:
 
     name: str
     trick: int
-    """Index of the moment that a board of one frame would show."""
+    """Index of the most important moment: the only one of a storyboard with one frame."""
     scene: str
-    """Where the trick happens if the sentence names no place."""
+    """Place of the trick if the sentence names none."""
     bait: str
-    """What the trick is done with, if the sentence names nothing else."""
+    """The thing used in the trick if the sentence names none."""
     bait_is_fixed: bool
-    """Whether the captions speak of that very thing."""
+    """Whether the captions name this thing, so that no other can be used."""
     suits: dict[str, int]
     """Concept -> how strongly it suggests this shape."""
     beats: tuple[Beat, ...]
@@ -151,14 +151,14 @@ MEETINGS = (
     Beat("m_share", "giving", "home", "near", "bread"),
     Beat("m_news", "bargaining", "scene", "middle"),
 )
-"""With further people whom the sentence names."""
+"""Moments with further people whom the sentence names."""
 
 Pick = Callable[[str, int], int]
-"""(what for, how many) -> an index, always the same for the same story."""
+"""(purpose, number of choices) -> an index, always the same for the same story."""
 
 
 def choose_shape(named: Named, pick: Pick) -> Shape:
-    """The shape that what is named suggests most; the story's hash decides among equals."""
+    """Return the shape that the named concepts suggest most; the story's hash decides between equal ones."""
     concepts = Counter(found.concept for found in (*named.people, *named.animals, *named.props))
     concepts.update((*named.places, *named.times))
     concepts["second person"] = max(0, len(named.people) - 1)
@@ -173,7 +173,7 @@ def choose_shape(named: Named, pick: Pick) -> Shape:
 
 
 def choose_beats(shape: Shape, frames: int, friends: int, pick: Pick) -> list[Beat]:
-    """`frames` moments of this shape, in order, each with its time of day and all different."""
+    """Return `frames` different moments of this shape, in order, each with its time of day."""
     core = _core(shape, min(frames, MAX_CORE))
     beats = _meet(_extend(core, frames - len(core), pick), friends, pick)
     time = 0
@@ -185,14 +185,14 @@ def choose_beats(shape: Shape, frames: int, friends: int, pick: Pick) -> list[Be
 
 
 def _core(shape: Shape, count: int) -> list[Beat]:
-    """The most telling moments: the trick, the end, the beginning, then the rest."""
+    """Return the most important moments: the trick, the end, the beginning, then the rest."""
     ranked = [shape.trick, len(shape.beats) - 1, 0]
     ranked += [index for index in range(len(shape.beats)) if index not in ranked]
     return [shape.beats[index] for index in sorted(ranked[:count])]
 
 
 def _meet(beats: list[Beat], friends: int, pick: Pick) -> list[Beat]:
-    """Puts a meeting in the place of a lonely moment for everyone named whom the shape itself leaves out."""
+    """Replace moments of the hero alone by a meeting with each named person whom the shape leaves out."""
     present = {beat.who for beat in beats}
     missing = [role for role in (f"friend{index}" for index in range(friends)) if role not in present]
     lonely = [index for index in range(1, len(beats) - 1) if not beats[index].who]
@@ -204,7 +204,7 @@ def _meet(beats: list[Beat], friends: int, pick: Pick) -> list[Beat]:
 
 
 def _extend(core: list[Beat], count: int, pick: Pick) -> list[Beat]:
-    """Adds `count` further moments: on the way, in the middle of the trick, and on the way home."""
+    """Add `count` moments: on the way there, in the middle of the trick, and on the way home."""
     offset = pick("extras", len(OPENINGS))
     groups: list[list[Beat]] = [[], [], []]
     for order in range(max(count, 0)):
@@ -218,6 +218,6 @@ def _extend(core: list[Beat], count: int, pick: Pick) -> list[Beat]:
 
 
 def _spread(extras: Sequence[Beat], core: Sequence[Beat]) -> list[Beat]:
-    """Extras and core moments in turn, the core's order and last place kept."""
+    """Return extras and core moments mixed; the core keeps its order and ends the list."""
     head = len(extras) // 2
     return [*extras[:head], *core[:1], *extras[head:], *core[1:]]

@@ -1,4 +1,4 @@
-"""The words a base model knows: concepts such as `bazaar`, and how its captions word them."""
+"""The words that a base model knows: concepts such as `bazaar`, with their wording in captions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.records import Record
 
 
 class Vocabulary(Record):
-    """Attribute -> concept -> its canonical wording. Actions may hold `{prop}` or `{animal}`."""
+    """Attribute -> concept -> its canonical wording. Actions may contain `{prop}` or `{animal}`."""
 
     kind: dict[str, str]
     robe: dict[str, str]
@@ -27,7 +27,7 @@ class Vocabulary(Record):
     prop: dict[str, str]
 
     def word(self, attribute: str, concept: str) -> str:
-        """The canonical wording.
+        """Return the concept's canonical wording.
 
         Raises:
             WeightsInvalid: this vocabulary lacks the concept.
@@ -39,12 +39,12 @@ class Vocabulary(Record):
 
     @cached_property
     def things(self) -> tuple[str, ...]:
-        """Wordings of all animals and props."""
+        """Return the wordings of all animals and props."""
         return (*self.animal.values(), *self.prop.values())
 
 
 def load_vocabulary(profile: Profile) -> Vocabulary | None:
-    """The words this profile's base knows, or None where it knows them all.
+    """Return the words that this profile's base knows, or None for no limit.
 
     Raises:
         WeightsInvalid: the file is missing or broken.
@@ -62,7 +62,7 @@ def load_vocabulary(profile: Profile) -> Vocabulary | None:
 
 
 def with_article(phrase: str) -> str:
-    """`phrase` with its indefinite article."""
+    """Return `phrase` with its indefinite article."""
     return f"{'an' if phrase[0].lower() in 'aeiou' else 'a'} {phrase}"
 
 
@@ -101,4 +101,4 @@ PLAIN = Vocabulary(
         "bread": "bread",
     },
 )
-"""What the offline writer says for a base that knows all words."""
+"""The offline writer's wordings for a base without a vocabulary."""

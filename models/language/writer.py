@@ -1,4 +1,4 @@
-"""A story becomes scenes: asks the writer that the options name, unless the store has the answer."""
+"""Scenes of a story, from the store or from the writer that the options name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SCENES = "scenes"
 
 
 def find_or_write_scenes(story: Story, options: StoryboardOptions, keys: Keys, store: Store) -> SceneBreakdown:
-    """The scenes from the store, or from the writer, whose answer is then kept: nobody is paid twice.
+    """Return the scenes from the store, or from the writer. A new answer is stored, so that it is paid for once.
 
     Raises:
         WriterError, WeightsInvalid: see `write_scenes`.
@@ -29,7 +29,7 @@ def find_or_write_scenes(story: Story, options: StoryboardOptions, keys: Keys, s
 
 
 def _scenes_key(story: Story, options: StoryboardOptions, keys: Keys) -> str:
-    """Everything that decides the scenes; the language model and its server only where one is asked."""
+    """Return the key of everything that determines the scenes; model and server count only for the openai writer."""
     asked = {}
     if options.writer_name() == "openai":
         asked = {"model": options.writer_model, "temperature": options.temperature, "server": keys.openai_base_url}
@@ -45,21 +45,21 @@ def _scenes_key(story: Story, options: StoryboardOptions, keys: Keys) -> str:
 
 
 def write_scenes(story: Story, options: StoryboardOptions, keys: Keys) -> SceneBreakdown:
-    """Exactly `options.frames` scenes.
+    """Return exactly `options.frames` scenes.
 
     Raises:
-        WriterError: the language model refused, was out of reach, or gave an answer that does not fit.
+        WriterError: the language model refused, was unreachable, or gave an answer that does not fit.
         WeightsInvalid: the profile's vocabulary is missing or broken.
     """
     if options.writer_name() == "offline":
         return offline.write(story, options)
-    from models.language import chat  # the openai client takes most of a second to import
+    from models.language import chat  # imported late: the openai client takes most of a second
 
     return chat.write(story, options, keys)
 
 
 def writer_version(options: StoryboardOptions) -> str:
-    """The named writer and its version: part of the key under which its scenes are kept."""
+    """Return the writer's name and version, a part of the scenes' key."""
     if options.writer_name() == "offline":
         return f"offline/{offline.VERSION}"
     from models.language import chat
