@@ -117,7 +117,7 @@ def test_other_weights_are_refused_by_name(board: Path, told: Ran) -> None:
 def test_a_prompt_that_is_too_long_or_changes_nothing(board: Path, told: Ran) -> None:
     assert refused(redo(board, 4, prompt="camel " * 90)).startswith("prompt: ")
     same = told.report.frames[3].prompt
-    assert refused(redo(board, 4, prompt=same)).startswith("frame 4: seed 4042 gives the picture that is there; ")
+    assert refused(redo(board, 4, prompt=same)).startswith("frame 4: seed 4042 gives the present picture again; ")
     assert files(board) == files(told.board)
 
 
