@@ -203,7 +203,7 @@ def test_an_answer_that_never_comes_ends_the_run_in_one_line(
     stage: Stage, prefect_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks.review, "HOURS", 1 / 3600)
-    with pytest.raises(RunStopped, match=r"nobody approved the scenes within .* hours; run it again to go on"):
+    with pytest.raises(RunStopped, match=r"nobody approved the scenes within .* hours; run it again to continue"):
         storyboard(STORY, stage.options(review="scenes"))
 
 
