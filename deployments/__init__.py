@@ -1,1 +1,1 @@
-"""What runs the flows as a service: the work pool and all that belongs to it, and `make up`."""
+"""The flows as a service: the work pool, its deployments, and `make up`."""

@@ -2,7 +2,7 @@
 
 python -m deployments.bootstrap
 
-It may be run as often as one likes: what is there already stays, and what differs from this project is put right.
+It can be run repeatedly: what is up to date stays, and what differs from this project is updated.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ MOST_SLOTS = 64
 CREATED, CHANGED, UNCHANGED = "created", "changed", "unchanged"
 OF_EACH_DEPLOY = {"created", "updated", "created_by", "updated_by", "version", "version_id", "version_info"}
 SEEN_BY_WORKERS = {"status", "last_polled"}
-"""What Prefect notes about a deployment each time it is deployed, and each time a worker looks for its runs."""
+"""OF_EACH_DEPLOY and SEEN_BY_WORKERS: fields that change with every deploy and every poll of a worker."""
 
 
 def bootstrap(slots: int | None = None) -> Iterator[str]:
-    """Put the server of PREFECT_API_URL right, and tell about each thing what was done to it.
+    """Set up the server of PREFECT_API_URL, and yield a line about each thing: created, changed or unchanged.
 
     Args:
-        slots: how many runs the pool may have at once. Unset: what it has; a new one gets a slot for each GPU here.
+        slots: largest number of simultaneous runs of the pool. None: as before; a new pool gets a slot per GPU here.
 
     Raises:
         InputError: no Prefect server answers, or it refuses the password.
@@ -80,7 +80,7 @@ def _put_pool(client: SyncPrefectClient, slots: int | None) -> str:
         "description": POOL_DESCRIPTION,
         "concurrency_limit": slots or pool.concurrency_limit or 1,
     }
-    if pool.type == POOL_TYPE:  # another type has another template, which whoever made the pool gave to it
+    if pool.type == POOL_TYPE:  # a pool of another type keeps its own template
         wanted["base_job_template"] = job_template()
     if all(getattr(pool, name) == value for name, value in wanted.items()):
         return UNCHANGED
@@ -89,7 +89,7 @@ def _put_pool(client: SyncPrefectClient, slots: int | None) -> str:
 
 
 def _put_queues(client: SyncPrefectClient) -> Iterator[tuple[str, str]]:
-    """All priorities at once: the server moves the others when one is given away."""
+    """Create or update the queues. All are read first, because the server shifts priorities when one is taken."""
     found = {queue.name: queue for queue in client.read_work_queues(work_pool_name=POOL)}
     for name, (priority, description) in QUEUES.items():
         queue = found.get(name)
@@ -115,15 +115,15 @@ def _put_automation(client: SyncPrefectClient, wanted: AutomationCore) -> str:
 
 
 def _deploy(client: SyncPrefectClient) -> Iterator[tuple[str, str]]:
-    """Deploy all of prefect.yaml with Prefect's own command, and compare what the server had with what it has."""
+    """Deploy all of prefect.yaml with Prefect's own command, and compare the deployments before and after."""
     before = _deployments(client)
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
     after = _deployments(client)
     deployed = {name for name, now in after.items() if name not in before or now.updated != before[name].updated}
     if done.returncode or len(deployed) != declared():
-        said = " ".join(f"{done.stdout} {done.stderr}".split())
-        raise StoryboardError(f"prefect.yaml: {len(deployed)} of {declared()} deployments were made: {said}")
+        output = " ".join(f"{done.stdout} {done.stderr}".split())
+        raise StoryboardError(f"prefect.yaml: {len(deployed)} of {declared()} deployments were made: {output}")
     for name in sorted(deployed):
         yield name, _difference(before[name], after[name]) if name in before else CREATED
 
@@ -135,7 +135,7 @@ def _difference(before: DeploymentResponse, after: DeploymentResponse) -> str:
 
 
 def declared() -> int:
-    """How many deployments prefect.yaml declares."""
+    """Return the number of deployments in prefect.yaml."""
     return len(yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))["deployments"])
 
 
@@ -151,13 +151,13 @@ def _content(deployment: DeploymentResponse) -> dict[str, Any]:
 
 
 class Slots(BaseModel):
-    """How many runs the pool may have at once."""
+    """The command's options."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     slots: int | None = Field(None, ge=1, le=MOST_SLOTS)
-    """Runs that the pool may have at once: the number of GPUs of all its workers. Unset: what it has; for a new pool
-    the number of GPUs here."""
+    """Simultaneous runs of the pool: the number of GPUs of all its workers. Unset: as before; for a new pool the number
+    of GPUs here."""
 
 
 COMMAND = Command(
@@ -169,7 +169,7 @@ COMMAND = Command(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Bootstrap, and say what was done; exit code 1 and one line where it failed."""
+    """Bootstrap, and print what was done; exit with 1 and one line after an error."""
     slots = COMMAND.parse(arguments, Slots.model_validate).slots
     changed = False
     try:

@@ -1,4 +1,4 @@
-"""Which GPUs processes started here see."""
+"""The GPUs that are visible to processes started here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 
 
 def visible_gpus() -> list[str]:
-    """Numbers of the GPUs, or what CUDA_VISIBLE_DEVICES says in their place; none where there is no driver."""
+    """Return the entries of CUDA_VISIBLE_DEVICES, if set, else the GPUs' numbers; empty without a driver."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return [name.strip() for name in chosen.split(",") if name.strip()]

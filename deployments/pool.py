@@ -1,7 +1,7 @@
-"""The work pool and what watches over it, as data: no server is asked here.
+"""The work pool and its watchdog as data, without requests to a server.
 
-One pool has as many slots as there are GPUs: a run holds a slot from Pending until it has ended, and the others wait in
-order, the interactive queue first. A worker takes one run at a time, and sees one GPU.
+The pool has one slot per GPU. A run holds a slot from Pending until it ends; the others wait in order, the interactive
+queue first. A worker takes one run at a time, and sees one GPU.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from prefect.workers.process import ProcessWorker
 
 POOL = "gpu"
 POOL_TYPE = "process"
-POOL_DESCRIPTION = "One slot for each GPU; where there is none, one for the CPU."
+POOL_DESCRIPTION = "One slot for each GPU; without GPUs one for the CPU."
 
 QUEUES = {
     "interactive": (1, "Storyboards: a person waits for them."),
@@ -26,28 +26,28 @@ QUEUES = {
 
 RUN_ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
-    "PREFECT_CLIENT_MAX_RETRIES": "7",  # a server may be gone for four minutes: 2 + 4 + … + 128 seconds
+    "PREFECT_CLIENT_MAX_RETRIES": "7",  # bridges a server's absence of four minutes: 2 + 4 + … + 128 seconds
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "models,diffusers",
     "PREFECT_LOGGING_ROOT_LEVEL": "INFO",
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
     "PREFECT_RUNNER_AUTO_INSTALL_DEPENDENCIES": "false",
 }
-"""What every run's process is given beside the worker's own environment. The server stores it: nothing secret."""
+"""Environment of every run's process, besides the worker's own. The server stores it, so it must hold no secrets."""
 
 SILENCE = timedelta(seconds=150)
-"""A server may be gone for a minute, and the next heartbeat comes half a minute and a connection later. Also longer
-than a run's process takes to start."""
+"""Time without heartbeat after which a run counts as crashed. It covers a server's absence of one minute, the interval
+of heartbeats, and the start of a run's process."""
 SIGNS_OF_LIFE = ("heartbeat", "Pending", "Submitting")
 ENDED = ("Completed", "Failed", "Crashed", "Cancelled")
 WAITING = ("Paused", "Suspended", "Scheduled", "Late", "AwaitingRetry", "AwaitingConcurrencySlot")
-"""States in which nothing runs, and nothing is wrong."""
+"""States in which a run has no process and needs none."""
 CONTAINER_STARTS = "InfrastructurePending"
-"""A container's image may take longer than a heartbeat."""
+"""State while a container's image is pulled, which may take longer than SILENCE."""
 
 
 def job_template() -> dict[str, Any]:
-    """The process worker's own template; runs start in the folder that the worker was started in."""
+    """Return the process worker's template; runs start in the folder in which the worker was started."""
     template = ProcessWorker.get_default_base_job_template()
     template["job_configuration"]["env"] = dict(RUN_ENVIRONMENT)  # a deployment's `env` is added to it
     template["variables"]["properties"]["working_dir"]["default"] = "."
@@ -55,15 +55,15 @@ def job_template() -> dict[str, Any]:
 
 
 def watchdog() -> AutomationCore:
-    """Gives a run's slot back when worker and run were killed together, and nobody is left to do so.
+    """Return the automation that frees a run's slot after worker and run were killed together.
 
-    One automation and not one for each case: with two, SQLite is locked when both note the same event.
+    It is one automation for all cases, because two would lock SQLite when both record the same event.
     """
     after = {f"prefect.flow-run.{name}" for name in SIGNS_OF_LIFE}
     others = {f"prefect.flow-run.{name}" for name in ("heartbeat", "Running", CONTAINER_STARTS, *ENDED, *WAITING)}
     return AutomationCore(
         name="Crash runs that nobody works on",
-        description="Worker and run were killed together, or the machine went down: the slot is free again.",
+        description="Frees the slot after worker and run were killed together, or after the machine went down.",
         trigger=EventTrigger(
             after=after,
             expect=others,
@@ -77,7 +77,7 @@ def watchdog() -> AutomationCore:
             ChangeFlowRunState(
                 state=StateType.CRASHED,
                 message=f"No heartbeat for {SILENCE.seconds} seconds: its process was killed, or its machine is down. "
-                "Run it again: what was finished is kept.",
+                "Run it again: finished work is kept.",
             )
         ],
     )

@@ -1,10 +1,10 @@
-"""The service's processes: started together, ended together with all that they started, whatever ends first.
+"""Starts the service's processes together, and ends them and their descendants together, whichever ends first.
 
-A run's process belongs to the worker but sits in a session of its own, so that ending the worker alone would leave it
-behind. And what started the service may itself be killed. So a guard, a process that only waits, ends the others then:
+A run's process belongs to the worker but has its own session, so ending only the worker would leave it running. The
+service's own process may also be killed. So a guard process waits for that, and then ends the others:
 
-python -m deployments.processes   (its standard input says which, 12 for a new one and -12 for one that has ended;
-                                   when that is closed it ends those that are left)
+python -m deployments.processes   (reads pids from standard input, 12 for a started and -12 for an ended process, and
+                                   ends the remaining ones when it is closed)
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from typing import IO
 import psutil
 
 FOR_RUNS, FOR_THE_REST = 20.0, 5.0
-"""Seconds that runs have to note how they ended, and that a worker or a server has to end by itself."""
+"""Seconds until a kill: for runs, which note how they ended, and for a worker or a server."""
 _ADOPT_ORPHANS = 36
-"""PR_SET_CHILD_SUBREAPER of Linux's prctl: whose parent has died becomes a child of this process."""
+"""PR_SET_CHILD_SUBREAPER of Linux's prctl: orphaned descendants become children of this process."""
 
 
 class Family:
-    """Processes of which none outlives the `with` block, nor this process."""
+    """Processes that end with the `with` block, or with this process."""
 
     def __enter__(self) -> Family:
         self.members: dict[str, subprocess.Popen[bytes]] = {}
@@ -43,28 +43,28 @@ class Family:
         return self
 
     def start(self, name: str, command: list[str], environment: Mapping[str, str], log: Path) -> None:
-        """Start a process of that name, away from the terminal's Ctrl-C; what it says goes into `log`."""
-        with log.open("wb") as said:
+        """Start a process of that name, out of reach of the terminal's Ctrl-C, with its output in `log`."""
+        with log.open("wb") as output:
             member = subprocess.Popen(  # noqa: S603
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
         self.members[name] = member
         _tell(self.guard.stdin, member.pid)
 
     def ended(self) -> str | None:
-        """Name of a member that has ended."""
+        """Return the name of a member that has ended, if any."""
         return next((name for name, member in self.members.items() if member.poll() is not None), None)
 
     def wait_for(self, name: str) -> int:
-        """Exit code of that member, which leaves the family by it."""
+        """Wait until the member ends, remove it from the family, and return its exit code."""
         member = self.members[name]
         code = member.wait()
         del self.members[name]
-        _tell(self.guard.stdin, -member.pid)  # its number may soon be another process's
+        _tell(self.guard.stdin, -member.pid)  # because another process may get its pid
         return code
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """End the youngest first: a server goes last, so that it hears how runs ended."""
+        """End all members, the youngest first: the server ends last, so that it learns how runs ended."""
         end([member.pid for member in self.members.values()], strays=descendants([os.getpid()]) - {self.guard.pid})
         for member in self.members.values():
             member.wait()
@@ -78,10 +78,10 @@ def _tell(guard: IO[str] | None, number: int) -> None:
 
 
 def end(members: list[int], strays: Iterable[int] = ()) -> None:
-    """End processes and what they started: first the runs, then the members, of these the youngest first."""
+    """End processes and their descendants: first the runs, then the members, the youngest first."""
     told: set[int] = set()
     deadline = time.monotonic() + FOR_RUNS
-    _signal(set(members[1:]), signal.SIGSTOP)  # a worker that goes on would take the next run
+    _signal(set(members[1:]), signal.SIGSTOP)  # so that workers do not take the next run
     while runs := (descendants(members) | alive(strays)) - set(members):
         late = time.monotonic() > deadline
         _signal(runs if late else runs - told, signal.SIGKILL if late else signal.SIGTERM)
@@ -110,7 +110,7 @@ def _signal(pids: set[int], number: signal.Signals) -> None:
 
 
 def descendants(roots: Iterable[int]) -> set[int]:
-    """Children of these processes that are alive, and theirs."""
+    """Return the living descendants of these processes."""
     found: set[int] = set()
     for root in roots:
         with suppress(psutil.NoSuchProcess):
@@ -119,7 +119,7 @@ def descendants(roots: Iterable[int]) -> set[int]:
 
 
 def alive(pids: Iterable[int]) -> set[int]:
-    """Those of them that have not ended; one that waits to be collected has."""
+    """Return those processes that have not ended; a zombie counts as ended."""
     return {pid for pid in pids if _is_alive(pid)}
 
 
@@ -131,7 +131,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def main() -> None:
-    """Wait until standard input is closed, and end the processes that it named."""
+    """Wait until standard input is closed, and end the processes that it listed."""
     members: list[int] = []
     for number in map(int, sys.stdin):
         if number > 0:

@@ -1,4 +1,4 @@
-"""Everything on one machine: a Prefect server, the work pool, all deployments and a worker.
+"""Start everything on one machine: a Prefect server, the work pool, all deployments and a worker.
 
 python -m deployments.up      (or make up)
 
@@ -33,7 +33,7 @@ LOGS = Path("outputs/service")
 STORY = "Aldar Köse outwits the khan"
 QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 LIVE_LOGS = {"PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true", "PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED": "true"}
-"""Without these `prefect deployment run --watch` shows that a task failed, but not its words."""
+"""Settings with which `prefect deployment run --watch` shows a failed task's message, not only its failure."""
 
 
 _ANOTHER = "move prefect.db in PREFECT_HOME (~/.prefect) away, or set PREFECT_HOME to another folder"
@@ -41,13 +41,13 @@ HINTS = {
     "not a database": f"; {_ANOTHER}",
     "Can't locate revision": f"; the database was made by a later Prefect: install that, or {_ANOTHER}",
     "unable to open database": "; set PREFECT_HOME to a folder that can be written",
-    "database or disk is full": "; make room, or set PREFECT_HOME to another disk",
+    "database or disk is full": "; free some disk, or set PREFECT_HOME to another one",
 }
-"""The way out of what a server may say of its database."""
+"""Part of a server's error about its database -> the way out."""
 
 
 def environment(port: int) -> dict[str, str]:
-    """The environment of server and workers: this one, and where they find each other."""
+    """Return the environment of server and workers: this process's, and each other's addresses."""
     url, own = f"http://{HOST}:{port}", dict(os.environ)
     leave_out_loopback(own)
     own |= {**QUIET, **LIVE_LOGS}
@@ -59,16 +59,16 @@ def environment(port: int) -> dict[str, str]:
 
 
 def up(port: int, workers: int) -> None:
-    """Start everything, say where it is, and stay until something ends.
+    """Start everything, print the addresses, and wait until something ends.
 
     Raises:
         InputError: the port is taken, or there are fewer GPUs than workers.
-        StoryboardError: something did not start, or has ended.
-        KeyboardInterrupt: a person or a signal ended it.
+        StoryboardError: a process did not start, or has ended.
+        KeyboardInterrupt: Ctrl-C or a signal.
     """
     if _is_taken(port):
         raise InputError(
-            f"port {port} is taken, perhaps by a service that runs already: end it, or choose another with --port"
+            f"port {port} is taken, perhaps by a running service: end it, or choose another port with --port"
         )
     own, prefect = environment(port), [sys.executable, "-m", "prefect"]
     views = _views(workers, own)
@@ -93,7 +93,7 @@ def up(port: int, workers: int) -> None:
 
 
 def _views(workers: int, own: dict[str, str]) -> list[dict[str, str]]:
-    """The environment of each worker. Of several each sees one GPU; one alone sees all."""
+    """Return each worker's environment. A single worker sees all GPUs; each of several sees one."""
     if workers == 1:
         return [own]
     gpus = visible_gpus()
@@ -104,10 +104,10 @@ def _views(workers: int, own: dict[str, str]) -> list[dict[str, str]]:
 
 @contextmanager
 def _alone_here() -> Iterator[None]:
-    """Be the only service of this folder: two would write over each other's logs.
+    """Refuse a second service in this folder, since both would write the same logs.
 
     Raises:
-        InputError: there is one.
+        InputError: another service is running.
     """
     LOGS.mkdir(parents=True, exist_ok=True)
     try:
@@ -115,7 +115,7 @@ def _alone_here() -> Iterator[None]:
             yield
     except Timeout:
         raise InputError(
-            f"a service of this folder runs already, and its logs are in {LOGS}: end it, or start this one elsewhere"
+            f"a service already runs in this folder, with logs in {LOGS}: end it, or start this one in another folder"
         ) from None
 
 
@@ -150,21 +150,21 @@ def _log(name: str) -> Path:
 
 
 def _last_words(name: str) -> str:
-    """Why it ended, by its log, and where the rest is."""
+    """Return the last error in the process's log, the log's path, and a hint if there is one."""
     words = last_words(_log(name).read_text("utf-8", "replace"))
     hints = (hint for sign, hint in HINTS.items() if sign in words)
     return f"{words} (see {_log(name)}){next(hints, '')}"
 
 
 class Service(BaseModel):
-    """What a person may choose about the service."""
+    """The command's options."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     port: int = Field(PORT, ge=1, le=65535)
     """Port of the dashboard."""
     workers: int = Field(1, ge=1, le=64)
-    """How many runs at once, each on a GPU of its own; one worker alone sees all GPUs."""
+    """Number of simultaneous runs, each on its own GPU; a single worker sees all GPUs."""
 
 
 COMMAND = Command(
@@ -176,7 +176,7 @@ COMMAND = Command(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Exit code 0 after Ctrl-C, 1 and one line if something failed, 2 if an option is wrong."""
+    """Run the service; exit with 0 after Ctrl-C, 1 and one line after an error, 2 after a wrong option."""
     given = COMMAND.parse(arguments, Service.model_validate)
     if not hasattr(os, "killpg"):
         stop("make up needs Linux or macOS: on Windows use WSL, or start server and worker as docs/operations.md says")

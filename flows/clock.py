@@ -1,4 +1,4 @@
-"""The time that a run takes, by stage."""
+"""Measures a run's time by stage."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from datetime import datetime
 
 @dataclass
 class Clock:
-    """When a run started, and how long it waited for each stage."""
+    """A run's start, and the seconds that it waited for each stage."""
 
     started: datetime = field(default_factory=lambda: datetime.now().astimezone())
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time a stage. A stage that runs twice adds up."""
+        """Time a stage; repeated runs of a stage add up."""
         began = time.monotonic()
         try:
             yield

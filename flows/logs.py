@@ -1,4 +1,4 @@
-"""What a run tells: no secret, an own error in one line; and it does not end because nobody reads it."""
+"""A run's logs and reports: without secrets, own errors in one line, and robust against a closed terminal."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from models.secrets.keys import learn_environment
 
 RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 PRINTABLE = "printable"
-"""Mark of a factory that makes `_Printable` records."""
+"""Attribute that marks a factory of `_Printable` records."""
 ENGINE_LOGGER = "prefect.engine"
 QUEUES = ("EventsWorker", "APILogWorker")
-"""Prefect's queues to its server. They warn that they aren't empty after the process has said its last line."""
+"""Prefect's queues to its server. They would warn about unsent items after the command's last line."""
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
-    """Drop the traceback of this project's own errors; any other is a programming error and keeps it."""
+    """Drop the traceback of this project's own errors; any other error is a bug and keeps it."""
     if record.exc_info and isinstance(record.exc_info[1], StoryboardError):
         record.exc_info = None
         record.exc_text = None
@@ -38,10 +38,10 @@ def _without_traceback(record: logging.LogRecord) -> bool:
 
 
 class _Printable(logging.LogRecord):
-    """A record whose message moves no cursor and rings no bell, whatever a story or a server's answer holds."""
+    """A log record with control characters escaped, since stories and server answers may contain some."""
 
     def getMessage(self) -> str:  # noqa: N802
-        """The message with its arguments."""
+        """Return the message with its arguments."""
         return printable(super().getMessage())
 
 
@@ -57,7 +57,7 @@ def _printing(make: Callable[..., logging.LogRecord]) -> Callable[..., logging.L
 
 
 def _is_told_last(record: logging.LogRecord) -> bool:
-    """Whether this line only repeats an error of ours that ends a task or the run."""
+    """Whether this line only repeats one of this project's errors that ends a task or the run."""
     if not record.name.startswith(RUN_LOGGERS):
         return False
     text = record.getMessage()
@@ -76,8 +76,8 @@ def _names_own_error(text: str) -> bool:
 
 
 def leave_errors_to_the_last_line() -> None:
-    """Let the terminal not show an error before the command ends with it; the dashboard shows all."""
-    import prefect.main  # noqa: F401, PLC0415  (which makes the handlers)
+    """Hide an error in the terminal's log, because the command ends with it; the dashboard still shows it."""
+    import prefect.main  # noqa: F401, PLC0415  (creates the handlers)
 
     for handler in logging.getLogger().handlers:
         if isinstance(handler, PrefectConsoleHandler):
@@ -85,7 +85,7 @@ def leave_errors_to_the_last_line() -> None:
 
 
 def _is_told(record: logging.LogRecord) -> bool:
-    """Drop what Prefect's engine says again of an own error that ended the run, in the run's process and in its log."""
+    """Drop the engine's repetition of an own error that ended the run."""
     own = record.exc_info is not None and isinstance(record.exc_info[1], StoryboardError)
     return not (own and "exited with unexpected exception" in record.getMessage())
 
@@ -95,10 +95,10 @@ def _say_no_more(console: Console) -> None:
 
 
 def hide_secrets() -> None:
-    """Let nothing that this process prints, logs, sends to Prefect's server or keeps as a run's error hold a secret.
+    """Redact secrets in all that this process prints, logs, sends to Prefect's server or stores as a run's error.
 
-    Prefect stores what it is sent in clear: states, logs, artifacts, parameters and events. Its server and its worker
-    are other processes: they hold nothing of a run but what comes from here. A run's error is pickled as its result.
+    Prefect stores states, logs, artifacts, parameters and events unencrypted. Its server and worker know of a run only
+    what this process sends. A run's error is pickled as its result.
     """
     learn_environment()
     redaction.install()
@@ -111,7 +111,7 @@ def hide_secrets() -> None:
 
 
 def _filtered(method: Callable[..., Any], redact: Callable[[Any], Any]) -> Callable[..., Any]:
-    """A method whose first argument passes this filter."""
+    """Return the method with its first argument redacted."""
     if hasattr(method, redaction.REDACTS):
         return method
 
@@ -144,16 +144,16 @@ def _redact_event(event: Event) -> Event:
 
 
 def prepare_logs() -> None:
-    """Apply this to all runs in this process: to their logs in the terminal and in the dashboard.
+    """Set up the logs of all runs in this process, in the terminal and in the dashboard.
 
-    Prefect prints a run's log with rich, which ends the process at the first line that nobody takes: a run whose worker
-    was killed would die of its next one.
+    Prefect prints logs with rich, which exits on a broken pipe; without `_say_no_more` a run would die at its next log
+    line after its worker was killed.
     """
     hide_secrets()
     if not hasattr(logging.getLogRecordFactory(), PRINTABLE):
         logging.setLogRecordFactory(_printing(logging.getLogRecordFactory()))
     Console.on_broken_pipe = _say_no_more  # type: ignore[assignment, method-assign]
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells every request
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request
     for name in QUEUES:
         logging.getLogger(name).setLevel(logging.ERROR)
     for name in (*RUN_LOGGERS, ENGINE_LOGGER):

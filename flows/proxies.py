@@ -1,4 +1,4 @@
-"""Proxies are for other machines: this one's own addresses are never asked for through one."""
+"""Excludes this machine's own addresses from proxies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _NAMES = ("no_proxy", "NO_PROXY")
 
 
 def leave_out_loopback(environment: MutableMapping[str, str]) -> None:
-    """Add this machine to what no proxy is asked for: to both names, since a library may read either."""
+    """Add the loopback addresses to no_proxy and NO_PROXY, since a library may read either."""
     given = next((environment[name] for name in _NAMES if environment.get(name)), "")
     hosts = [host.strip() for host in given.split(",") if host.strip()]
     if "*" in hosts:

@@ -1,4 +1,4 @@
-"""One frame of a finished storyboard -> the same storyboard with another picture in its place.
+"""The flow that replaces one frame of a finished storyboard.
 
 python -m flows.redo_frame outputs/terminal_generation_20251019_052851 4 --seed 7
 
@@ -48,12 +48,12 @@ def redo_frame(
     frame: Annotated[int, Field(ge=1, le=MAX_FRAMES)],
     options: RedoForm = UNSET,
 ) -> str:
-    """Redo one frame of a finished storyboard. The others keep their bytes, and the picture before it is kept.
+    """Redo one frame of a finished storyboard. The other frames stay unchanged, and the old picture is kept.
 
     Args:
         board: The storyboard's directory, or the id of the flow run that made it or redid a frame of it.
-        frame: Number of the frame. Frame 1 is what the others are compared with; they are compared anew.
-        options: What is to change. With neither prompt, seed nor sketch the next unused seed is taken.
+        frame: Number of the frame. If it is 1, the others are compared with the new frame 1.
+        options: The changes. Without prompt, seed and sketch the next unused seed is taken.
 
     Returns:
         The storyboard's directory.
@@ -64,7 +64,7 @@ def redo_frame(
     render_config = load_models(redo.painting, adapters, str(flow_run.id))
     job = prepare(redo, render_config)
     paint = generate_frame.with_options(retries=render_config.attempts - 1 + SPARE_RETRIES)
-    with tempfile.TemporaryDirectory() as scratch:  # the board is changed when all else is done
+    with tempfile.TemporaryDirectory() as scratch:  # the board itself is changed last
         result: FrameResult = paint(job, Path(scratch))
     report = put_on_board(redo, job, result)
     return completed(redo.board.folder, f"frame {frame} redone; {outcome(report)}")

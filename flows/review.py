@@ -1,4 +1,4 @@
-"""What people are asked in the middle of a run, and how it goes on with their answers."""
+"""The review of scenes and frames within a run."""
 
 from __future__ import annotations
 
@@ -50,21 +50,21 @@ Form = TypeVar("Form", bound=RunInput)
 
 
 class Paint(Protocol):
-    """Paints all frames, with people's changes."""
+    """Paints all frames with the requested changes."""
 
     def __call__(self, changes: Changes) -> list[FrameResult]:
-        """Frames that no change concerns come from the store."""
+        """Return all frames; unchanged ones come from the store."""
 
 
 class Review:
-    """The questions of one run, and its memory of the answers. Where nothing is reviewed, nothing is kept.
+    """The questions of one run and its memory of the answers. Without review nothing is stored.
 
     Args:
-        options: of the run.
-        clock: times the questions, and says when a run started that starts for the first time.
+        options: the run's options.
+        clock: times the questions, and gives the time of the run's first start.
 
     Raises:
-        InputError: there is nowhere to answer.
+        InputError: there is no dashboard to answer in.
     """
 
     def __init__(self, options: StoryboardOptions, clock: Clock) -> None:
@@ -76,7 +76,7 @@ class Review:
         self.asked = 0
 
     def begin(self) -> Path:
-        """The run's directory: the one it had, if it was suspended or has crashed."""
+        """Return the run's directory: its earlier one after a suspension or crash, else a new one."""
         found = None if self.options.review == "none" else recall(self.store, str(flow_run.id))
         board = open_board(self.options.output_dir, found)
         self.memory = found or Memory(board=board.name, started=self.clock.started)
@@ -91,7 +91,7 @@ class Review:
 
     @property
     def changes(self) -> Changes:
-        """What people wanted otherwise, by frame."""
+        """Requested changes by frame number."""
         return self.memory.changes
 
     @property
@@ -100,18 +100,18 @@ class Review:
         return self.memory.painted
 
     def is_open(self, subject: Subject) -> bool:
-        """Whether people are still to approve these."""
+        """Whether these still have to be approved."""
         return self.options.review in (subject, "all") and subject not in self.memory.approved
 
     def scenes(self, write: Callable[[], SceneBreakdown]) -> SceneBreakdown:
-        """The run's scenes, which are written once, however often it starts."""
+        """Return the run's scenes; they are written only on its first start."""
         if self.memory.scenes is None:
             self._remember(scenes=write())
         assert self.memory.scenes is not None
         return self.memory.scenes
 
     def approve_scenes(self, written: SceneBreakdown, board: Path) -> SceneBreakdown:
-        """The scenes as a person leaves them; those written, if nobody is to be asked."""
+        """Return the approved scenes, or the written ones if no approval is needed."""
         if not self.is_open("scenes"):
             return written
         with self.clock.stage("review of the scenes"):
@@ -124,7 +124,7 @@ class Review:
     def approve_frames(
         self, results: list[FrameResult], paint: Paint, report_of: Callable[[list[FrameResult]], Report], board: Path
     ) -> list[FrameResult]:
-        """The frames as a person leaves them, painted anew until they are right; these, if nobody is to be asked."""
+        """Ask about the frames and repaint them until they are approved; return them unchanged without review."""
         while self.is_open("frames"):
             with self.clock.stage("review of the frames"):
                 wishes = self._ask_about_frames(report_of(results), results, board)
@@ -146,7 +146,7 @@ class Review:
                 get_run_logger().warning("the scenes were not accepted: %s", problem)
 
     def _ask_about_frames(self, report: Report, results: list[FrameResult], board: Path) -> bool:
-        """Whether some frames are to be painted anew."""
+        """Ask about the frames once, and return whether some must be painted again."""
         self._remember(painted=True)
         page, count = frames_page(show(report, board), HOURS), token_counter(self.options.get_profile())
         problem, shown = "", dict[str, Any](redo=[])
@@ -176,7 +176,7 @@ class Review:
 def reword_prompts(
     prompts: list[FramePrompt], changes: Changes, options: StoryboardOptions, board: Path
 ) -> list[FramePrompt]:
-    """The prompts, in people's words where they chose others."""
+    """Return the prompts with the requested changes, and write them into the board."""
     if not changes:
         return prompts
     reworded = reword(prompts, changes, token_counter(options.get_profile()))

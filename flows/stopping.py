@@ -1,4 +1,4 @@
-"""What a run leaves when it is stopped from outside: no frame that goes on, and a word in its directory."""
+"""Handles a run that is stopped from outside: stops its frames, and writes stopped.txt."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tasks.frames import stop_painting
 
 @contextmanager
 def stopping(run: str) -> Iterator[None]:
-    """After Ctrl-C or a cancellation let the frames stop too: Prefect would wait until all of them are painted."""
+    """Stop the frames too after Ctrl-C or a cancellation, because Prefect would wait until all are painted."""
     try:
         yield
     except Exception:
@@ -30,19 +30,19 @@ def stopping(run: str) -> Iterator[None]:
 
 @contextmanager
 def telling(board: Path) -> Iterator[None]:
-    """Note in the board that the run was cancelled or interrupted. One that ends to wait for a person was not."""
+    """Note in the board that the run was cancelled or interrupted; a run suspended for a review is neither."""
     try:
         yield
     except (KeyboardInterrupt, TerminationSignal) as error:
-        with suppress(StorageError):  # what stopped the run is what is told
-            note_stop(board, "interrupted")  # first: the server may be gone, and the process has little time
+        with suppress(StorageError):  # the reason of the stop must not be hidden by this error
+            note_stop(board, "interrupted")  # before asking the server, which may be gone
             if isinstance(error, TerminationSignal) and _is_cancelled():
                 note_stop(board, "cancelled")
         raise
 
 
 def _is_cancelled() -> bool:
-    """Whether the run, or the one that it belongs to, was cancelled by a person: a worker's end is the same signal."""
+    """Whether the run or its parent was cancelled; a worker that ends sends the same signal."""
     try:
         with get_client(sync_client=True) as client:
             state = client.read_flow_run(flow_run.root_flow_run_id).state

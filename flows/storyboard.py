@@ -1,11 +1,11 @@
-"""Story -> storyboard directory.
+"""The flow that turns a story into a storyboard's directory.
 
 python -m flows.storyboard "Aldar Köse tricks a greedy merchant in the bazaar" --profile steppe
 
 checks ── weights ─┬─ load models ───────┐
                    └─ scenes ── prompts ─┴─ frame 1 ── frames 2…n ── compare frames ── report
 
-With `review` people approve or change the scenes before models are loaded, and the frames before the report.
+With `review` the run waits for approval of the scenes before it loads models, and of the frames before the report.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _name() -> str:
 
 
 THREADS: Any = ThreadPoolTaskRunner(max_workers=MAX_FRAMES + 2)
-"""One for each frame, so that all of them can wait for one batch, and two for the weights."""
+"""One thread per frame, so that all frames can wait for one batch, and two for the weights."""
 
 
 @flow(name="storyboard", flow_run_name=_name, task_runner=THREADS)
@@ -108,7 +108,7 @@ def storyboard(
 
 
 def describe_run(render_config: RenderConfig, clock: Clock, started: datetime) -> Run:
-    """The circumstances of the run, for its report."""
+    """Return the run's render config, weights, device and times, for its report."""
     return Run(
         render_config=render_config,
         weights=render_config.weights,
@@ -128,15 +128,15 @@ def paint_frames(
     seeds: dict[int, int],
     anew: bool,
 ) -> list[FrameResult]:
-    """Frame 1, then all others together, then again those that came out as a copy of an earlier one.
+    """Paint frame 1, then all others together, then again those that are near copies of an earlier one.
 
     Args:
-        render_config: how they are painted.
+        render_config: the run's render config.
         prompts: one for each frame.
-        options: the run's, for its sketches.
+        options: the run's options, for its sketches.
         board: the run's directory.
-        seeds: first seeds of the frames that do not start from the base seed's.
-        anew: forget the candidates in the store first.
+        seeds: first seeds by frame number, where they differ from those of the base seed.
+        anew: whether to delete the stored candidates first.
     """
     frame = generate_frame.with_options(retries=render_config.attempts - 1 + SPARE_RETRIES)
     sketches: dict[int, Sketch] = read_sketches(options)

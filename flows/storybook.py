@@ -1,4 +1,4 @@
-"""Many stories -> their storyboards, and one index of all of them.
+"""The flow that makes the storyboards of many stories, and an index of them.
 
 python -m flows.storybook stories.txt --profile steppe
 
@@ -54,15 +54,15 @@ def storybook(
     deployment: OptionalText = "",
     at_once: AtOnce = 1,
 ) -> str:
-    """Make a storyboard of each story, and one index of all of them. Started again it makes only what is missing.
+    """Make a storyboard of each story, and one index of all of them. A second run makes only what is missing.
 
     Args:
-        stories: The tales, one line each. Each is made once, however often it is given.
-        file: A text file with one tale a line, on the machine that runs this; lines that begin with # do not count.
+        stories: The tales, one line each. Duplicates are made once.
+        file: A text file with one tale per line, on the machine that runs this; lines that begin with # are skipped.
         options: For all storyboards, as in the storyboard flow.
         deployment: "storyboard/gpu": make them as runs of this deployment on its pool. Empty: one after another in
             this run, with models that are loaded once.
-        at_once: How many runs of the deployment there are at most at a time: as many as there are GPUs.
+        at_once: Largest number of simultaneous runs of the deployment: as many as there are GPUs.
 
     Returns:
         The directory of the index.
@@ -84,7 +84,7 @@ def storybook(
 
 
 def made_in_this_run(chapters: Sequence[Chapter], options: StoryboardOptions) -> Generator[Chapter, None, None]:
-    """The chapters one after another, each a subflow's run."""
+    """Yield the chapters one after another, each made by a subflow's run."""
     for chapter in chapters:
         state = storyboard(chapter.story, options, return_state=True)
         yield made(chapter, state.result()) if state.is_completed() else failed(chapter, why(state))

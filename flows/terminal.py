@@ -1,4 +1,4 @@
-"""What commands print: safe for any terminal, whatever a story, a path or an error holds."""
+"""Printing for commands: safe for any terminal, whatever a story, a path or an error contains."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ USAGE_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
 """Exit codes."""
 
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""Characters that move the cursor, ring, change colours, or turn the order of letters round."""
+"""Characters that move the cursor, ring the bell, change colours, or change the text direction."""
 
 
 def printable(text: str) -> str:
-    """The text with control characters written as Python escapes them; line ends and tabs stay."""
+    """Return the text with control characters escaped as in Python; line ends and tabs stay."""
     return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def say(line: str, stream: TextIO | None = None) -> None:
-    """Print a line at once, on stdout unless told, without secrets.
+    """Print a line without secrets, unbuffered, to stdout or the given stream.
 
-    What the stream's encoding lacks is written as Python escapes it.
+    Characters that the stream's encoding lacks are escaped as in Python.
 
     Raises:
-        OSError: nobody reads, or the disk is full. Nothing is left over that Python would try to write at its end.
+        OSError: the pipe is closed, or the disk is full. Nothing stays buffered that Python would write at its exit.
     """
     where = stream or sys.stdout
     if where is not None:  # as under pythonw
@@ -38,10 +38,10 @@ def say(line: str, stream: TextIO | None = None) -> None:
 
 
 def say_place(place: str) -> None:
-    """Print where something lies: to a program as the very bytes of its name, to a person as a line.
+    """Print a path: the exact bytes of its name if stdout is piped, else a line as `say` prints it.
 
     Raises:
-        As `say`.
+        OSError: as `say`.
     """
     if sys.stdout is None or sys.stdout.isatty():
         say(place)
@@ -69,7 +69,7 @@ def _write(stream: TextIO, data: bytes) -> None:
 
 
 def last_words(log: str) -> str:
-    """Why a process ended, by its log: the last error that it names, else its last line."""
+    """Return the last error in a process's log, else its last line."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     errors = [line for line in lines if re.match(r"(error: |[A-Za-z_][\w.]*(Error|Exception|Exit)\b)", line)]
-    return (errors or lines or ["it said nothing"])[-1].removeprefix("error: ")
+    return (errors or lines or ["its log is empty"])[-1].removeprefix("error: ")

@@ -1,4 +1,4 @@
-"""Captioned pictures -> published character.
+"""The flow that trains a character from captioned pictures and publishes it.
 
 python -m flows.training --config configs/training_steppe.yaml
 
@@ -51,11 +51,11 @@ def train_lora(config: OptionalText = "", options: TrainingForm = UNSET) -> str:
 
     Args:
         config: A configuration file such as configs/training_config.yaml, on the machine that trains. Empty: none.
-        options: What is set here wins over the configuration file. What is left empty or auto is taken from it, the
-            profile or the machine.
+        options: Options set here override the configuration file. Empty or auto ones are taken from it, the profile or
+            the machine.
 
     Returns:
-        Where the character was published: what a storyboard takes as lora_path.
+        The place of publication, which a storyboard takes as lora_path.
     """
     chosen = training_options(options.model_dump(exclude_unset=True), Path(config) if config else None)
     settings = read_accelerate_config(Path(chosen.accelerate_config) if chosen.accelerate_config else None)

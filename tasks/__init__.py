@@ -1,1 +1,1 @@
-"""Thin Prefect stages: a decorator, one call into models/, one log line or artifact."""
+"""Thin Prefect tasks: each one call into models/, with a log line or an artifact."""

@@ -1,6 +1,6 @@
-"""What the dashboard shows of a run. A description is read as markdown there, so it is escaped here, once for all.
+"""Creates the dashboard's artifacts. The dashboard renders descriptions as markdown, so they are escaped here.
 
-The text of a page is escaped where the page is made: `models/board/markdown.py`.
+A page's own text is escaped where the page is made, with `models/board/markdown.py`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ def show_page(key: str, markdown: str, description: str) -> None:
     """Show a page of markdown.
 
     Args:
-        key: of the artifact; the newest of a key is what the dashboard shows first.
-        markdown: the page, with all text of people escaped.
-        description: what it is, in plain words.
+        key: the artifact's key; the dashboard shows the newest artifact of a key first.
+        markdown: the page, with user text escaped.
+        description: the page's description as plain text.
     """
     create_markdown_artifact(key=key, markdown=markdown, description=escape(description))
 
 
 def show_table(key: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
-    """Show rows of numbers and of words that are this project's own: the first UI draws images in cells too."""
+    """Show a table. Its cells must not hold user text, since Prefect's first UI renders markdown in them."""
     create_table_artifact(key=key, table=[dict(row) for row in rows], description=escape(description))

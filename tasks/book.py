@@ -1,4 +1,4 @@
-"""A book of stories: which there are, how far it has come, and its index."""
+"""A book's stages: read the stories, show progress, write the index."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tasks.weights import find_weights
 
 @task(name="stories", **RETRYING)
 def begin_book(stories: Sequence[str] | None, file: str | None, options: StoryboardOptions) -> Book:
-    """The stories, those found finished among them, in a new index.
+    """Create the book of these stories, with finished boards already found.
 
     Raises:
         InputError: there is no story, or the file is no text.
-        StorageError: the file cannot be read, the output directory not written, or the LoRA not reached.
+        StorageError: the file, the output directory or the LoRA can't be accessed.
     """
     book = open_book(read_stories(stories, file), options, lambda: find_weights(options))
     get_run_logger().info("%s before this run; the index is %s", book.progress(), Path(book.folder) / INDEX_PAGE)
@@ -32,14 +32,14 @@ def begin_book(stories: Sequence[str] | None, file: str | None, options: Storybo
 
 @task(name="index", **RETRYING)
 def finish_book(book: Book) -> None:
-    """The whole index, on disk and in the dashboard."""
+    """Write the index and show it in the dashboard."""
     write_index(book)
     show_page("storybook", book_markdown(book), book.progress())
     get_run_logger().info("%s; the index is %s", book.progress(), Path(book.folder) / INDEX_PAGE)
 
 
 class Shown:
-    """The book as it grows: each story that ends moves the progress, and the index tells of it."""
+    """The book during its run: updates the index and the progress bar after each story."""
 
     def __init__(self, book: Book) -> None:
         self.book = book
@@ -47,7 +47,7 @@ class Shown:
         self.bar.move(book.percent())
 
     def add(self, chapter: Chapter) -> None:
-        """Note a story that has ended."""
+        """Add the chapter of a story that has ended."""
         self.book = self.book.with_chapter(chapter)
         write_index(self.book)
         self.bar.move(self.book.percent(), self.book.progress())

@@ -1,4 +1,4 @@
-"""The first stage: everything that would stop the run, before any work."""
+"""The first stage: checks for all problems that would stop the run, before any work."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tasks.retries import RETRYING
 
 @task(name="checks", **RETRYING)
 def check(options: StoryboardOptions) -> None:
-    """Packages, keys, weights, disk, output directory, device.
+    """Check packages, keys, weights, disk, output directory and device.
 
     Raises:
-        ChecksFailed: holds all that is wrong.
+        ChecksFailed: holds all problems.
     """
     require(options, Keys())
     for warning in find_setting_warnings(options):

@@ -1,4 +1,4 @@
-"""Frames: one task each, so that every retry and score shows in the dashboard."""
+"""Frames: one task each, so that the dashboard shows every retry and score."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tasks.progress import Bar
 from tasks.retries import RETRYING
 
 SPARE_RETRIES = 2
-"""Retries beyond the attempts, for what is no fault of the picture: memory that ran out, a disk that was busy."""
+"""Retries besides the attempts, for errors other than a rejected frame: out of memory, a busy disk."""
 _SHOWN_STEP = 0.25
 _STOPPED: set[str] = set()
 
 
 def stop_painting(run: str) -> None:
-    """Let the frames of this run, which a thread cannot be kept from painting, stop at their next step."""
+    """Make the frames of this run stop at their next step, since their threads can't be interrupted."""
     _STOPPED.add(run)
 
 
@@ -43,10 +43,10 @@ def _name() -> str:
 
 @task(name="frame", task_run_name=_name, **{**RETRYING, "retry_delay_seconds": 0})
 def generate_frame(job: FrameJob, board: Path) -> FrameResult:
-    """Paint a frame and judge it; each retry takes the next seed, and the last keeps the best.
+    """Paint and judge a frame; each retry takes the next seed, and the last one keeps the best candidate.
 
     Raises:
-        FrameRejected: retryable: score and threshold are in the message.
+        FrameRejected: retryable; the message names score and threshold.
         PaintError, ScoreUnavailable, RunStopped: see `models.errors`.
     """
     _go_on(job)
@@ -69,12 +69,12 @@ def generate_frame(job: FrameJob, board: Path) -> FrameResult:
 
 
 def _reasons(result: FrameResult) -> tuple[str, ...]:
-    """Why the picture that was kept is weak."""
+    """Return the reasons why the chosen candidate is weak."""
     return next(candidate.reasons for candidate in result.candidates if candidate.sha256 == result.sha256)
 
 
 class _Progress:
-    """Shows a frame's progress in the dashboard, from the first step that is painted, and stops a stopped run's."""
+    """Shows a frame's progress in the dashboard from the first step on, and raises RunStopped in a stopped run."""
 
     def __init__(self, job: FrameJob) -> None:
         self.job = job
@@ -82,7 +82,7 @@ class _Progress:
         self.shown = 0.0
 
     def __call__(self, share: float) -> None:
-        """Note the share done, 0..1; sent on in quarters, since each costs a request."""
+        """Show the share done, 0..1, in quarters, since each update costs a request."""
         _go_on(self.job)
         if self.bar is None:
             self.bar = Bar(f"frame-{self.job.number}", f"Painting frame {self.job.number}")

@@ -1,4 +1,4 @@
-"""Storyboards as runs of a deployment: started on the pool, a few at a time, and watched until they end."""
+"""Makes storyboards as runs of a deployment: starts a few at a time, and polls them until they end."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ from tasks.redo import find_board
 logger = logging.getLogger("models.book.stories")
 
 PAUSE = 2.0
-"""Seconds between two looks at the runs."""
+"""Seconds between two polls of the runs."""
 
 
 def deployed_options(deployment: str, options: StoryboardOptions) -> StoryboardOptions:
-    """The options that a run of the deployment has, with those given in place of its own.
+    """Return the deployment's options, overridden by the given ones.
 
     Raises:
-        InputError: the server has no such deployment, or this run holds the only slot of the pool that it needs.
+        InputError: the server has no such deployment, or this run holds the only slot of the deployment's pool.
     """
     with get_client(sync_client=True) as client:
         try:
             found = client.read_deployment_by_name(deployment)
         except (ObjectNotFound, ValueError):
             raise InputError(
-                f"deployment {deployment!r} is not on the server; `prefect deployment ls` lists those that are"
+                f"deployment {deployment!r} is not on the server; `prefect deployment ls` lists the existing ones"
             ) from None
         _refuse_own_slot(client, found.work_pool_name, deployment)
     own: dict[str, Any] = FORM.lift(found.parameters.get("options") or {})
     merged = own | options.model_dump(exclude_unset=True, exclude_none=True)
     folder = with_environment(StoryboardOptions.model_validate(merged)).output_dir
-    # The pool's runs begin in another folder than this one.
+    # Absolute, because the pool's runs start in another folder.
     return StoryboardOptions.model_validate({**merged, "output_dir": str(Path(folder).absolute())})
 
 
 def _refuse_own_slot(client: SyncPrefectClient, pool: str | None, deployment: str) -> None:
-    """A run that waits for others in its own pool, where it leaves no slot free, would wait for ever."""
+    """Refuse to wait for runs in this run's own pool if it has only one slot: they would never start."""
     own = client.read_flow_run(UUID(str(flow_run.id)))
     if pool is None or own.work_pool_name != pool:
         return
@@ -66,9 +66,9 @@ def _refuse_own_slot(client: SyncPrefectClient, pool: str | None, deployment: st
 def made_on_the_pool(
     chapters: Sequence[Chapter], options: StoryboardOptions, deployment: str, at_once: int
 ) -> Generator[Chapter, None, None]:
-    """The chapters as they end. Runs that are still at work are cancelled when this one is interrupted."""
+    """Yield the chapters as their runs end; an interruption cancels the unfinished runs."""
     waiting, running = list(chapters), dict[UUID, Chapter]()
-    with get_client(sync_client=True) as client:  # one for all the time: it waits for a server that was there once
+    with get_client(sync_client=True) as client:  # kept open, because it retries if the server goes away later
         try:
             while waiting or running:
                 while waiting and len(running) < at_once:
@@ -106,7 +106,7 @@ def _outcome(chapter: Chapter, run: UUID, state: State[Any]) -> Chapter:
 
 
 def why(state: State[Any]) -> str:
-    """What a run that did not complete says of it, in its own words."""
+    """Return the message of a run that did not complete."""
     return state.message or f"the run ended {state.name}"
 
 
@@ -114,4 +114,4 @@ def _cancel(client: SyncPrefectClient, runs: dict[UUID, Chapter]) -> None:
     for run in runs:
         client.set_flow_run_state(run, Cancelling(message="the book was interrupted"))
     if runs:
-        logger.warning("cancelled what was still at work: %d storyboards", len(runs))
+        logger.warning("cancelled %d unfinished storyboards", len(runs))

@@ -1,4 +1,4 @@
-"""Progress of long stages: a bar in the dashboard, or quarters in the log."""
+"""Progress of long stages: a bar in the dashboard, or log lines."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ logger = logging.getLogger("models.progress")
 
 FULL = 100.0
 TRIES_TO_REMOVE = 2
-"""How often a busy server is asked again to remove a full bar, for which there is no later chance."""
+"""Retries for removing a full bar, since no later update could do it."""
 _SHOWN_STEP = 2.0
-"""Per cent between two updates of a bar: each costs a request."""
+"""Least per cent between two updates of a bar, since each costs a request."""
 
 
 class Bar:
-    """A bar in the dashboard, there from the first time that it is moved.
+    """A progress bar in the dashboard, created by the first `move`.
 
-    Where the server does not answer the bar stays as it is: work neither waits for what is only looked at, nor fails
-    with it. To be called from the task's own thread: another one is in no run.
+    If the server does not answer, the bar is left unchanged, so that work neither waits nor fails for it. Call it only
+    from the task's own thread, because Prefect knows no run in others.
     """
 
     def __init__(self, key: str, title: str) -> None:
@@ -38,13 +38,13 @@ class Bar:
         self.artifact: UUID | None = None
 
     def move(self, per_cent: float, title: str | None = None) -> None:
-        """Show so much, 0..100, and another title if there is one. A full bar tells nothing, and goes."""
+        """Show this percentage, 0..100, and a new title, if given. A full bar is removed."""
         self.title = title or self.title
         try:
             with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: TRIES_TO_REMOVE if per_cent >= FULL else 0}):
                 self._send(round(per_cent, 1), title)
         except httpx.HTTPError as error:
-            logger.info("%s, %.0f %%: the server could not be told (%s)", self.title, per_cent, type(error).__name__)
+            logger.info("%s, %.0f %%: not sent to the server (%s)", self.title, per_cent, type(error).__name__)
 
     def _send(self, per_cent: float, title: str | None) -> None:
         if per_cent >= FULL:
@@ -80,22 +80,22 @@ class Show:
 
 @contextmanager
 def showing(key: str, title: str) -> Iterator[Show]:
-    """A bar that is full when the block ends well."""
+    """Show a bar during the block; it is full when the block ends without an error."""
     show = Show(key, title)
     yield show
     show(1.0)
 
 
 class InQuarters:
-    """Tells of bytes that come or go in quarters, from whichever thread."""
+    """Logs transferred bytes in quarters; may be called from any thread."""
 
     def __init__(self, what: str) -> None:
         self.what = what
-        self.log = get_run_logger()  # a thread that moves bytes is in no run
+        self.log = get_run_logger()  # taken here, because transfer threads have no run
         self.told = 0
 
     def __call__(self, done: int, total: int) -> None:
-        """Note the bytes that were moved, of all."""
+        """Log the bytes transferred so far and the total, once per quarter."""
         quarter = 4 * done // max(total, 1)
         if quarter > self.told:
             self.told = quarter

@@ -1,4 +1,4 @@
-"""Redoing one frame: the board it is on, the job that it is, and the board with the new picture."""
+"""The stages of redoing one frame: find the board, prepare the job, replace the picture."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from tasks.retries import RETRYING
 
 @task(name="board", **RETRYING)
 def find_frame(board: str, number: int, wanted: RedoOptions) -> Redo:
-    """The frame on the finished board that this directory or flow run's id names.
+    """Return the plan for redoing a frame of the board named by a directory or a flow run's id.
 
     Raises:
-        InputError: no finished board, one that was changed, or no such frame.
+        InputError: the board is unfinished or was changed, or has no such frame.
     """
     redo = plan_redo(find_board(board), number, wanted)
     get_run_logger().info("frame %d of %s, from seed %d on", number, redo.board.folder, redo.seed)
@@ -40,27 +40,27 @@ def find_frame(board: str, number: int, wanted: RedoOptions) -> Redo:
 
 @task(name="prompt", **RETRYING)
 def prepare(redo: Redo, render_config: RenderConfig) -> FrameJob:
-    """The frame as a job, once it is certain that the models are still those of the board.
+    """Return the frame's job, after checking that the models are the board's.
 
     Raises:
-        InputError: they are not, or the prompt is too long.
+        InputError: the models differ, or the prompt is too long.
     """
     job = prepare_frame(redo, render_config)
     for warning in redo.warnings:
         get_run_logger().warning("%s", warning)
     trigger = redo.painting.get_profile().trigger
     if trigger not in job.prompt.prompt:
-        get_run_logger().warning("the prompt has no %r, the word that Aldar was trained on", trigger)
+        get_run_logger().warning("the prompt lacks %r, the character's trigger word", trigger)
     return job
 
 
 @task(name="report", **RETRYING)
 def put_on_board(redo: Redo, job: FrameJob, result: FrameResult) -> Report:
-    """The picture in its place, the one before it kept, and contact sheet and report made anew.
+    """Put the picture on the board, keep the old one, and return the new report.
 
     Raises:
         InputError: it is the same picture, or frame 1 was redone meanwhile.
-        StorageError: the board cannot be written; it is as it was.
+        StorageError: the board can't be written; it is unchanged.
     """
     report, board = replace_frame(redo, job, result), Path(redo.board.folder)
     show_page("report", _markdown(report, board, redo.number), "What was redone")
@@ -76,13 +76,13 @@ def _markdown(report: Report, board: Path, number: int) -> str:
 
 
 def find_board(named: str) -> Path:
-    """The directory that is named, or that the run of this id says it made.
+    """Return the named directory, or the board directory of the flow run with this id.
 
-    A storyboard's run tells its directory in its report artifact, which the server keeps. The directory must be on this
-    machine, or on a disk that it shares.
+    A run's report artifact, which the server keeps, names its directory. The directory must be on this machine or on a
+    shared disk.
 
     Raises:
-        InputError: it is a run's id, and that run has no such artifact.
+        InputError: the flow run has no such artifact.
     """
     run = _run_id(named)
     if run is None or Path(named).exists():
@@ -93,9 +93,9 @@ def find_board(named: str) -> Path:
         )
         artifacts = client.read_artifacts(artifact_filter=filters)
     for artifact in artifacts:
-        told = re.search(r"^- \*\*Files:\*\* (`+)(.+)\1$", str(artifact.data), re.MULTILINE)
-        if told:
-            return Path(told[2] if told[1] == "`" else told[2][1:-1])
+        found = re.search(r"^- \*\*Files:\*\* (`+)(.+)\1$", str(artifact.data), re.MULTILINE)
+        if found:
+            return Path(found[2] if found[1] == "`" else found[2][1:-1])
     raise InputError(f"flow run {named}: has no finished storyboard; name one that completed, or the directory")
 
 

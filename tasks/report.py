@@ -1,4 +1,4 @@
-"""The last stages: frames side by side, and the report on disk and in the dashboard."""
+"""The last stages: compare the frames, and write the report to disk and to the dashboard."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tasks.retries import RETRYING
 
 @task(name="compare frames", **RETRYING)
 def find_near_copies(results: list[FrameResult]) -> dict[int, tuple[str, ...]]:
-    """Accepted frames that are near copies of an earlier one: number -> pictures of the frames before it."""
+    """Return the accepted frames that are near copies of an earlier one: number -> pictures of all earlier frames."""
     copies = near_copies(results)
     if copies:
         get_run_logger().info("near copies of an earlier frame, painted again: %s", ", ".join(map(str, copies)))
@@ -27,7 +27,7 @@ def find_near_copies(results: list[FrameResult]) -> dict[int, tuple[str, ...]]:
 
 
 def show_board(report: Report, sheet: Image.Image) -> str:
-    """Show scores and contact sheet in the dashboard, which shows the newest first; returns the sheet as markdown."""
+    """Show scores and contact sheet in the dashboard, and return the sheet as markdown."""
     markdown = sheet_markdown(sheet)
     show_table("scores", score_rows(report), "Every attempt: seed, scores and verdict")
     show_page("contact-sheet", markdown, "All frames side by side")
@@ -36,10 +36,10 @@ def show_board(report: Report, sheet: Image.Image) -> str:
 
 @task(name="report", **RETRYING)
 def write_report(report: Report, board: Path) -> Report:
-    """Contact sheet and report.json, which is written last and marks the board as finished.
+    """Write the contact sheet and, last, report.json, which marks the board as finished; return the report.
 
     Raises:
-        StorageError: the board cannot be written.
+        StorageError: the board can't be written.
     """
     sheet = write_sheet(report, board)
     show_page("report", report_markdown(report, board), "What was made, and how")

@@ -1,4 +1,4 @@
-"""Who may try again: one policy for all stages, decided by the error itself."""
+"""One retry policy for all stages, based on the error's `retryable` and `retry_after`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from prefect.logging import get_run_logger
 from models.errors import StoryboardError
 
 LONGEST_WAIT = 120.0
-"""Seconds that a server may ask for; one that wants more is tried again after this, and refuses then."""
+"""Longest wait in seconds before a retry, even if a server asks for more."""
 
 
 def worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
-    """Whether the error of this failed state says that another attempt can help."""
+    """Whether the failed state's error is retryable."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, StoryboardError) and error.retryable
 
@@ -27,20 +27,20 @@ RETRYING: dict[str, Any] = {
     "retry_delay_seconds": [1, 4, 16],
     "retry_jitter_factor": 0.5,
     "retry_condition_fn": worth_retrying,
-    # Finished work is kept by the store, which also checks that its files are still there.
+    # The store keeps finished work, and also checks that its files still exist.
     "cache_policy": NO_CACHE,
 }
-"""What every stage's `@task` is given."""
+"""Arguments of every stage's `@task`."""
 
 
 @contextmanager
 def patience() -> Iterator[None]:
-    """Wait as long as a server asked for before its error counts as a failed attempt."""
+    """Wait as long as the server requested, before its error counts as a failed attempt."""
     try:
         yield
     except StoryboardError as error:
         if error.retryable and error.retry_after:
             seconds = min(error.retry_after, LONGEST_WAIT)
-            get_run_logger().info("asked to wait: trying again in %.0f s", seconds)
+            get_run_logger().info("the server asked to wait: trying again in %.0f s", seconds)
             sleep(seconds)
         raise

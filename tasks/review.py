@@ -1,4 +1,4 @@
-"""Asking people: the forms, how a run waits for them, and what the dashboard shows meanwhile."""
+"""The review's forms, the waiting for answers, and what the dashboard shows meanwhile."""
 
 from __future__ import annotations
 
@@ -33,38 +33,38 @@ from tasks.report import show_board
 from tasks.retries import RETRYING
 
 HOURS = 24
-"""How long an answer is waited for."""
+"""Longest wait for an answer."""
 POLL_SECONDS = 2
-"""How often a run that waits in its process looks for the answer."""
+"""Interval at which a run that waits in its process polls for the answer."""
 
 
 class ScenesForm(RunInput):
-    """What a person wants otherwise about the scenes."""
+    """Changes to the scenes."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     changes: str = Field("", max_length=10_000)
-    """Empty: the scenes are accepted. Else a change a line, such as 2 caption: He sleeps. The scenes are shown in the
-    run's artifact review, with the names of all that can be changed."""
+    """Empty: the scenes are accepted. Else one change per line, such as 2 caption: He sleeps. The run's artifact
+    review shows the scenes, with the names of all parts that can be changed."""
 
 
 class FramesForm(RunInput):
-    """The frames that a person wants painted anew."""
+    """The frames to paint again."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     redo: list[FrameWish] = Field([])
-    """Frames to paint anew. Empty: all are accepted."""
+    """Frames to paint again. Empty: all are accepted."""
 
 
 Form = TypeVar("Form", bound=RunInput)
 
 
 def fill(form: type[Form], page: str, problem: str = "", **values: Any) -> type[Form]:
-    """The form with these values in it, under a page of markdown.
+    """Return the form filled with these values, under a page of markdown.
 
-    What was wrong with the last answer is said on the page and in the explanation of the first field: the first of
-    Prefect's two UIs leaves no room for the page above a long form.
+    The problem with the last answer is shown on the page and in the description of the first field, because the first
+    of Prefect's two UIs leaves no room for the page above a long form.
     """
     fields = {name: copy(form.model_fields[name]) for name in values}
     for name, field in fields.items():
@@ -76,15 +76,15 @@ def fill(form: type[Form], page: str, problem: str = "", **values: Any) -> type[
 
 
 def show_question(page: str, problem: str, subject: Subject) -> None:
-    """Show what is asked as an artifact of the run: a form has little room for it, or none."""
+    """Show the question as an artifact of the run too, because the form has little room for it."""
     show_page("review", with_problem(page, problem), f"Please look at the {subject}, then Resume the run")
 
 
 def require_dashboard(options: StoryboardOptions) -> None:
-    """Refuse a review where people have nowhere to answer.
+    """Refuse a review without a dashboard to answer in.
 
     Raises:
-        InputError: the run has no server besides the one that Prefect starts for it and stops with it.
+        InputError: the run has only the temporary server that ends with it.
     """
     if not PREFECT_API_URL.value():
         raise InputError(
@@ -94,22 +94,22 @@ def require_dashboard(options: StoryboardOptions) -> None:
 
 
 def ask(form: type[Form], subject: Subject, number: int) -> Form:
-    """Put a form before people, and wait for the answer. For flows alone: a task can't suspend its run.
+    """Show a form, wait for the answer and return it. Call it in flows only: a task can't suspend its run.
 
-    The run of a deployment ends here, and its worker starts it again with the answer. Any other run, which nobody would
-    start again, waits in its process.
+    A deployment's run ends here, and its worker starts it again with the answer. Any other run waits in its process,
+    because nothing would start it again.
 
     Args:
-        form: with the values that are shown.
-        subject: what is asked about.
-        number: of the question in this run, from 1 on. A question that was answered already is not asked again.
+        form: the form with its values filled in.
+        subject: what the question is about.
+        number: number of the question in this run, from 1.
 
     Raises:
-        RunStopped: nobody answered in time.
+        RunStopped: no answer came in time.
     """
     with get_client(sync_client=True) as client:
         starts = client.read_flow_run(flow_run.id).run_count
-    key = f"{subject}-{starts}-{number}"  # Prefect forgets the questions of a run that failed, but not their names
+    key = f"{subject}-{starts}-{number}"  # with `starts`, because Prefect keeps the keys of a failed run's questions
     page = url_for("flow-run", obj_id=str(flow_run.id))
     get_run_logger().info("please look at the %s, within %d hours: %s (Resume)", subject, HOURS, page)
     wait: dict[str, Any] = {"wait_for_input": form, "timeout": HOURS * 3600, "key": key}
@@ -120,13 +120,13 @@ def ask(form: type[Form], subject: Subject, number: int) -> Form:
             return cast(Form, pause_flow_run(**wait, poll_interval=POLL_SECONDS))
     except FlowPauseTimeout:
         raise RunStopped(
-            f"nobody approved the {subject} within {HOURS} hours; run it again to go on, what was finished is kept"
+            f"nobody approved the {subject} within {HOURS} hours; run it again to continue, finished work is kept"
         ) from None
 
 
 @contextmanager
 def _saying(message: str) -> Iterator[None]:
-    """Let the states of a wait that begins here carry this message, for which Prefect's functions have no parameter."""
+    """Add this message to the states of a wait in this block, since Prefect's functions have no parameter for it."""
     states = {name: getattr(flow_runs, name) for name in ("Paused", "Suspended")}
     for name, make in states.items():
         setattr(flow_runs, name, partial(make, message=message))
@@ -139,10 +139,10 @@ def _saying(message: str) -> Iterator[None]:
 
 @task(name="approve scenes", **RETRYING)
 def keep_scenes(written: SceneBreakdown, approved: SceneBreakdown, board: Path) -> None:
-    """Write the scenes as they were approved into the board.
+    """Write the approved scenes into the board.
 
     Raises:
-        StorageError: the board cannot be written.
+        StorageError: the board can't be written.
     """
     write_json(board, SCENES_FILE, approved)
     get_run_logger().info("scenes approved: %s", "; ".join(edits(written, approved)) or "as they were written")
@@ -150,11 +150,11 @@ def keep_scenes(written: SceneBreakdown, approved: SceneBreakdown, board: Path) 
 
 @task(name="show frames", **RETRYING)
 def show_frames(report: Report, board: Path) -> str:
-    """The frames as a page of markdown, for the question and for the run's artifacts.
+    """Show the frames in the run's artifacts, and return them as markdown for the question.
 
     Raises:
-        ObjectNotFound, CorruptFile: a frame's picture is gone or broken.
-        StorageError: the board cannot be written.
+        ObjectNotFound, CorruptFile: a frame's picture is missing or broken.
+        StorageError: the board can't be written.
     """
     sheet = show_board(report, write_sheet(report, board))
     return f"{sheet}\n{report_markdown(report, board)}"
@@ -162,12 +162,12 @@ def show_frames(report: Report, board: Path) -> str:
 
 @task(name="reword prompts", **RETRYING)
 def keep_prompts(prompts: list[FramePrompt], changes: Changes, board: Path) -> None:
-    """Write the prompts, some of them in a person's words, into the board.
+    """Write the prompts, including changed ones, into the board.
 
     Raises:
-        StorageError: the board cannot be written.
+        StorageError: the board can't be written.
     """
     write_json(board, PROMPTS_FILE, prompts)
     for number, change in sorted(changes.items()):
         words = "" if change.prompt is None else f", {change.prompt}"
-        get_run_logger().info("frame %d as it was asked for: from seed %d%s", number, change.seed, words)
+        get_run_logger().info("frame %d as requested: from seed %d%s", number, change.seed, words)

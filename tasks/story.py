@@ -1,4 +1,4 @@
-"""The story: one sentence becomes scenes, and scenes become prompts."""
+"""The story's stages: write the scenes, and turn scenes into prompts."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from tasks.retries import RETRYING, patience
 
 @task(name="scenes", **RETRYING)
 def write_scenes(story: Story, options: StoryboardOptions, board: Path) -> SceneBreakdown:
-    """The story as scenes, from the writer or from the store.
+    """Return the story's scenes, from the store or from the writer.
 
     Raises:
-        WriterError: the language model refused, was out of reach, or gave an answer that does not fit.
+        WriterError: the language model refused, did not answer, or gave an invalid answer.
     """
     with patience():
         breakdown = find_or_write_scenes(story, options, Keys(), Store.within(options.output_dir))
@@ -37,7 +37,7 @@ def write_scenes(story: Story, options: StoryboardOptions, board: Path) -> Scene
 
 @task(name="prompts", **RETRYING)
 def refine_prompts(breakdown: SceneBreakdown, options: StoryboardOptions, board: Path) -> list[FramePrompt]:
-    """Each scene as a prompt of the profile's kind, within 77 tokens.
+    """Return each scene's prompt in the profile's style, within 77 tokens.
 
     Raises:
         WeightsInvalid: the profile's tokenizer is missing or broken.

@@ -1,4 +1,4 @@
-"""The stages of a training: thin, each one call into `models/lora` and what the dashboard shows of it."""
+"""The stages of a training: each one call into `models/lora`, with log lines and artifacts."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from tasks.progress import InQuarters, Show, showing
 from tasks.retries import RETRYING
 
 _TOLD_EVERY = 20.0
-"""Seconds between two lines in the log while training or comparing."""
+"""Seconds between two log lines while training or comparing."""
 
 
 @task(name="checks", **RETRYING)
 def check_training(options: TrainingOptions, settings: AccelerateSettings | None, run: str) -> None:
-    """Packages, folders, checkpoints, prompts, where it is published, the base, disk, device.
+    """Check packages, folders, checkpoints, prompts, the place of publication, the base, disk and device.
 
     Raises:
-        ChecksFailed: holds all that is wrong.
+        ChecksFailed: holds all problems.
     """
     preflight.require(options, settings, Keys(), run)
     if fallback := preflight.find_fallback(options, settings):
@@ -42,11 +42,11 @@ def check_training(options: TrainingOptions, settings: AccelerateSettings | None
 
 @task(name="pictures", **RETRYING)
 def read_pictures(options: TrainingOptions, settings: AccelerateSettings | None) -> TrainingSet:
-    """The captioned pictures, all faults told at once; a contact sheet of them in the dashboard.
+    """Return the captioned pictures, and show them as a contact sheet in the dashboard.
 
     Raises:
         DatasetInvalid: holds all faults, by file.
-        InputError: there is one picture alone, or they make too few updates for the schedule.
+        InputError: there is only one picture, or too few updates for the schedule.
     """
     from models.lora.data.dataset import read_set, require_enough
     from models.lora.data.set_sheet import set_markdown, set_sheet
@@ -58,7 +58,7 @@ def read_pictures(options: TrainingOptions, settings: AccelerateSettings | None)
     for note in notes(options, training_set.shown_in_a_pass, settings.num_processes if settings else 1):
         get_run_logger().info("%s", note)
     get_run_logger().info(
-        "%d pictures to learn from, %d for validation, %d for prior preservation",
+        "%d pictures for training, %d for validation, %d for prior preservation",
         len(training_set.train),
         len(training_set.validation),
         len(training_set.prior),
@@ -68,7 +68,7 @@ def read_pictures(options: TrainingOptions, settings: AccelerateSettings | None)
 
 @task(name="latents", **RETRYING)
 def encode_latents(options: TrainingOptions, settings: AccelerateSettings | None, training_set: TrainingSet) -> None:
-    """Every picture as the VAE's latents, those that are kept already left as they are.
+    """Encode every picture into the VAE's latents, except those that are stored already.
 
     Raises:
         WeightsInvalid, OutOfMemory, StorageError: see `models.errors`.
@@ -89,7 +89,7 @@ def _train_name() -> str:
 def train_character(
     options: TrainingOptions, settings: AccelerateSettings | None, training_set: TrainingSet, run: str
 ) -> list[Checkpoint]:
-    """Train, and return the checkpoints that were kept; a retry goes on from the last whole one.
+    """Train, and return the kept checkpoints; a retry resumes from the last complete one.
 
     Raises:
         TrainingError, OutOfMemory, InputError, StorageError: see `models.errors`.
@@ -131,7 +131,7 @@ def compare_checkpoints(
     training_set: TrainingSet,
     trained: list[Checkpoint],
 ) -> Comparison:
-    """Let every checkpoint paint the same prompts, measure the pictures, and name the best.
+    """Paint the same prompts with every checkpoint, score the pictures, and choose the best checkpoint.
 
     Raises:
         ScoreUnavailable, PaintError, OutOfMemory: see `models.errors`.
@@ -151,7 +151,7 @@ def compare_checkpoints(
     show_page(
         "checkpoint-grid",
         comparison_markdown(comparison, Path(comparison.grid).read_bytes()),
-        "What every checkpoint paints, and which was chosen",
+        "Pictures of every checkpoint, and the chosen one",
     )
     get_run_logger().info("%s: %s", Path(comparison.chosen.path).name, comparison.reason)
     return comparison
@@ -159,12 +159,12 @@ def compare_checkpoints(
 
 @task(name="publish", **RETRYING)
 def publish_character(options: TrainingOptions, training_set: TrainingSet, comparison: Comparison) -> Published:
-    """The chosen checkpoint where storyboards find it, in every form that is read elsewhere.
+    """Publish the chosen checkpoint in all supported formats.
 
     Raises:
-        TrainingError: it failed the comparison, and nobody asked to publish it all the same.
-        InputError: another publication lies there, and nobody asked to replace it.
-        StorageError: see `models.errors`; nothing half-finished is picked up.
+        TrainingError: it failed the comparison, and publish_anyway is off.
+        InputError: another publication is there, and replace is off.
+        StorageError: see `models.errors`; readers never take an incomplete publication.
     """
     from models.lora.publishing.publish import character_of, publish, refuse_failed
 
@@ -177,13 +177,13 @@ def publish_character(options: TrainingOptions, training_set: TrainingSet, compa
 
 
 class _NowAndThen:
-    """Says yes at most once in `_TOLD_EVERY` seconds."""
+    """Returns True at most once in `_TOLD_EVERY` seconds."""
 
     def __init__(self) -> None:
         self.told = 0.0
 
     def __call__(self) -> bool:
-        """Whether it is time for another line."""
+        """Whether it is time for another log line."""
         if time.monotonic() - self.told < _TOLD_EVERY:
             return False
         self.told = time.monotonic()
@@ -191,30 +191,30 @@ class _NowAndThen:
 
 
 class _Comparing:
-    """Tells how far the comparison is: the bar in the dashboard, and a line now and then."""
+    """Shows the comparison's progress: a bar in the dashboard and occasional log lines."""
 
     def __init__(self, show: Show) -> None:
         self.show, self.log, self.due = show, get_run_logger(), _NowAndThen()
 
     def __call__(self, what: str, share: float) -> None:
-        """Take in what is being done, and the share of all that is done."""
+        """Show the current work and the share of the comparison that is done."""
         self.show(share)
         if self.due():
             self.log.info("%s (%.0f %% of the comparison)", what, 100 * share)
 
 
 class _Watch:
-    """Tells of a training as it runs: a line now and then, and the loss curve at every checkpoint."""
+    """Shows a training's progress: a bar, occasional log lines, and the loss curve at every checkpoint."""
 
     def __init__(self, job: Job, show: Show) -> None:
         self.job, self.show = job, show
         self.log = get_run_logger()
         self.due = _NowAndThen()
         self.seconds: float | None = None
-        """That a step takes, as told last."""
+        """Latest reported seconds per step."""
 
     def __call__(self, tick: Tick) -> None:
-        """Take in what the training tells."""
+        """Show a report of the training."""
         if tick.checkpoint is not None:
             self._show_curve(tick.checkpoint)
             return

@@ -1,4 +1,4 @@
-"""Weights: the character LoRA onto this machine, and the models into memory."""
+"""Weights: downloads the LoRAs, and loads the models onto the device."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ CHECKPOINTS = "checkpoints"
 
 @task(name="weights", **RETRYING)
 def fetch_weights(options: StoryboardOptions) -> list[Adapter]:
-    """The character LoRA and others from S3, folders or the profile; empty where there are none.
+    """Return the character's and other LoRAs, from S3, local files or the profile; empty if there are none.
 
-    A LoRA from S3 is judged here: the checks, which fetch nothing, have judged the local ones only.
+    LoRAs from S3 are checked against the base here, because the preflight downloads nothing and checks only local ones.
 
     Raises:
         StorageError, WeightsInvalid, AdapterMismatch: see `models.errors`.
@@ -47,15 +47,15 @@ def fetch_weights(options: StoryboardOptions) -> list[Adapter]:
             found.model_copy(update={"source": shown_source(found.source), "strength": lora.strength}),
         )
     if not adapters:
-        get_run_logger().info("no LoRA: the base paints alone")
+        get_run_logger().info("no LoRA: painting with the base alone")
     return adapters
 
 
 def find_weights(options: StoryboardOptions) -> Weights | None:
-    """What these options paint with now. None, with a warning, where that cannot be told before a storyboard's checks.
+    """Return the weights of a new board with these options; None, with a warning, if some are not here yet.
 
     Raises:
-        ConnectionFailed: the LoRA's endpoint is out of reach.
+        ConnectionFailed: the LoRA's endpoint can't be reached.
     """
     try:
         found = fingerprints_here(options)
@@ -63,17 +63,17 @@ def find_weights(options: StoryboardOptions) -> Weights | None:
     except StoryboardError as error:
         if error.retryable:
             raise
-        get_run_logger().warning("storyboards that are there do not count, as their weights are not here: %s", error)
+        get_run_logger().warning("existing storyboards are not used, because their weights are not here: %s", error)
         return None
     if found is None:
-        get_run_logger().warning("storyboards that are there do not count, as their base models are not here yet")
+        get_run_logger().warning("existing storyboards are not used, because their base models are not here yet")
         return None
     return Weights.model_validate({**found, "adapter": fingerprint_of(adapters)})
 
 
 @task(name="load models", **RETRYING)
 def load_models(options: StoryboardOptions, adapters: list[Adapter], run: str) -> RenderConfig:
-    """Base, LoRAs, ControlNet and CLIP on the device; what is loaded already stays.
+    """Load base, LoRAs, ControlNet and CLIP, unless they are loaded, and return the render config.
 
     Raises:
         ModelError, OutOfMemory: see `models.errors`.
@@ -95,11 +95,11 @@ def load_models(options: StoryboardOptions, adapters: list[Adapter], run: str) -
         low_memory=choose_low_memory(options, device),
     )
     with ThreadPoolExecutor(1) as aside:
-        # Of local folders every byte is read, which takes longer than loading.
-        told = aside.submit(fingerprints, setup)
+        # In a thread, because hashing local folders takes longer than loading.
+        hashes = aside.submit(fingerprints, setup)
         loras = load(setup).loras
         load_scorer(setup.profile, setup.scoring_device)
-    weights = Weights(**told.result(), adapter=fingerprint_of(adapters))
+    weights = Weights(**hashes.result(), adapter=fingerprint_of(adapters))
     spared = ", text encoders and CLIP in main memory" if setup.low_memory else ""
     get_run_logger().info("models of %s on %s in %s%s", setup.profile.name, setup.device, setup.precision, spared)
     return make_render_config(options, setup, weights, loras=loras, store=Store.within(options.output_dir), run=run)

@@ -224,7 +224,7 @@ def test_the_summary_has_an_aligned_line_per_frame() -> None:
     assert len({len(line) for line in table}) == 1
     assert table[1].split() == ["1", "accepted", "reference", "0.31", "1", "1042"]
     assert table[12].split() == ["12", "accepted", "0.71", "0.31", "2", "12052"]
-    assert lines[-1] == "image similarity 0.71 on average, 0.71 at least (asked for: 0.50); 11 painted in 12.5 s"
+    assert lines[-1] == "image similarity 0.71 on average, 0.71 at least (threshold: 0.50); 11 painted in 12.5 s"
 
 
 def test_a_size_that_the_base_was_not_trained_on_is_noted(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def second(change: Change) -> Change:
 REPORT: dict[str, tuple[Change, str]] = {
     "a candidate's sha256": (
         second(lambda frame: frame["candidates"][0].update(sha256="0" * 64)),
-        "frame 2: its sha256 is that of none of its candidates; it was changed by hand: bring the file back",
+        "frame 2: none of its candidates has its sha256; it was changed by hand: bring the file back",
     ),
     "no candidates": (second(lambda frame: frame.update(candidates=[])), "frame 2: has no candidates"),
     "no frames": (lambda report: report.update(frames=[]), "its frames must be numbered 1 to 3 in order, got []"),
@@ -60,7 +60,7 @@ REPORT: dict[str, tuple[Change, str]] = {
     "a second reference": (second(lambda frame: frame.update(reference=True)), "frame 2: reference is True"),
     "a path": (second(lambda frame: frame.update(file="../../etc/passwd")), "frame 2: its file must be frame_002.png"),
     "a scene's number": (second(lambda frame: frame["scene"].update(number=3)), "frame 2: its scene has the number 3"),
-    "a weak frame": (lambda report: report.update(weak_frames=[9]), "weak_frames is (9,), its frames come to ()"),
+    "a weak frame": (lambda report: report.update(weak_frames=[9]), "weak_frames is (9,), its frames give ()"),
     "an average": (lambda report: report.update(average_consistency=0.1), "average_consistency is 0.1"),
     "the least": (lambda report: report.update(min_consistency=None), "min_consistency is None"),
     "the base seed": (lambda report: report.update(base_seed=1), "base_seed is 1, its options say 42"),
@@ -167,7 +167,7 @@ def test_settings_that_are_not_those_of_the_pictures_are_refused(board: Path) ->
 def test_a_take_that_the_report_does_not_know_is_not_written_over(board: Path) -> None:
     (board / "takes").mkdir()
     shutil.copy(board / "frame_002.png", board / "takes" / "frame_002_take1.png")
-    assert refusal(board).startswith(f"{board / 'takes' / 'frame_002_take1.png'}: is in no list of the report; ")
+    assert refusal(board).startswith(f"{board / 'takes' / 'frame_002_take1.png'}: is not listed in the report; ")
     edit(
         board / "report.json",
         second(lambda frame: frame["takes"].append(take(frame, "takes/frame_002_take1.png"))),
@@ -186,4 +186,4 @@ def test_a_book_does_not_count_an_edited_board(board: Path, caplog: pytest.LogCa
     assert chapter() == str(board)
     edit(board / "report.json", second(lambda frame: frame["candidates"][0].update(sha256="0" * 64)))
     assert chapter() is None
-    assert "frame 2: its sha256 is that of none of its candidates" in caplog.text
+    assert "frame 2: none of its candidates has its sha256" in caplog.text

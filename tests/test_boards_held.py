@@ -49,6 +49,6 @@ def test_a_second_redo_with_the_same_seed_says_that_the_first_was_quicker(tmp_pa
     Store(job.render_config.store).put_picture(_key(job, 0), data, seed=request.seed, scores=scores, run="second")
     result = generate(job)
     assert replace_frame(redo, job, result).frames[1].seed == 2052
-    with pytest.raises(InputError, match=r"^frame 2: another redo gave it this very picture meanwhile, of seed 2052"):
+    with pytest.raises(InputError, match=r"^frame 2: another redo painted the same picture meanwhile, seed 2052"):
         replace_frame(redo, job, result)
     assert job_of(board, 2).render_config.base_seed == 62

@@ -206,7 +206,7 @@ def test_gpus_are_counted_by_their_driver(monkeypatch: pytest.MonkeyPatch, tmp_p
         ),
         (up.main, ["--workers", "2"], "--workers 2: each worker needs a GPU of its own, and there are 0"),
         (up.main, ["--worker", "2"], "unknown option --worker; did you mean --workers?"),
-        (bootstrap.main, ["now"], "there are only options, and 'now' is none"),
+        (bootstrap.main, ["now"], "only options are expected, got 'now'"),
         (bootstrap.main, ["--slots", "0"], "--slots: Input should be greater than or equal to 1, got '0'"),
     ],
 )

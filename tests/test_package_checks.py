@@ -28,7 +28,7 @@ def test_missing_and_broken_packages_stop_and_of_others_the_log_warns(
     assert coat == "aldars-coat is missing, aldars-coat>=1 is needed: pip install -e ."
     [warned] = caplog.messages
     assert warned.startswith("numpy 2.")
-    assert warned.endswith("was never tried here: if something fails, take numpy>=99")
+    assert warned.endswith("is installed but untested: if something fails, install numpy>=99")
 
 
 def test_what_the_project_asks_for_is_found_installed_or_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,7 +146,7 @@ def png_with(text: str | None) -> bytes:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (png_with(None), "carries no recipe"),
+        (png_with(None), "has no recipe"),
         (png_with("{}"), r"cannot read \(prompt, "),
         (png_with("no json"), "cannot read"),
         (png_with(RECIPE.model_dump_json()[:-1] + ', "from_the_future": 1}'), r"cannot read \(from_the_future\)"),

@@ -111,7 +111,7 @@ def test_the_frame_is_painted_as_the_board_was_whatever_the_defaults_are_now(
 def test_a_fast_frame_painted_anew_with_its_own_seed_is_the_picture_that_is_there(stage: Stage) -> None:
     ran = stage.run(frames=2, speed="fast", steps=10)
     shutil.rmtree(stage.output / ".store")
-    assert refused(redo(ran.board, 2, seed=2042)).startswith("frame 2: seed 2042 gives the picture that is there; ")
+    assert refused(redo(ran.board, 2, seed=2042)).startswith("frame 2: seed 2042 gives the present picture again; ")
     recipe = read_recipe(ran.board / "frame_002.png")
     assert (recipe.steps, recipe.sampler) == (4, "DPM++ 2M")
 
@@ -131,7 +131,7 @@ def test_the_first_frame_redone_measures_the_others_anew(board: Path, told: Ran)
     assert new.min_consistency == min(similarity)
     assert new.average_consistency == pytest.approx(sum(similarity) / 5)
     (note,) = new.notes
-    assert note.startswith("Frame 1 was redone. Frames 2 to 6 are still those painted from the earlier frame 1")
+    assert note.startswith("Frame 1 was redone. Frames 2 to 6 were painted from the earlier frame 1")
     assert escape(note) in str(ran.artifacts()["report"].data)
     back = redo(board, 1, seed=42).report
     assert [frame.consistency_score for frame in back.frames] == [frame.consistency_score for frame in old.frames]

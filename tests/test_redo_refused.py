@@ -117,7 +117,7 @@ def test_other_weights_are_refused_by_name(board: Path, told: Ran) -> None:
 def test_a_prompt_that_is_too_long_or_changes_nothing(board: Path, told: Ran) -> None:
     assert refused(redo(board, 4, prompt="camel " * 90)).startswith("prompt: ")
     same = told.report.frames[3].prompt
-    assert refused(redo(board, 4, prompt=same)).startswith("frame 4: seed 4042 gives the picture that is there; ")
+    assert refused(redo(board, 4, prompt=same)).startswith("frame 4: seed 4042 gives the present picture again; ")
     assert files(board) == files(told.board)
 
 
@@ -136,10 +136,10 @@ def test_the_command_line_says_the_same() -> None:
     [
         ([], "a board and a frame's number are needed: python -m flows.redo_frame FOLDER 4"),
         (["board"], "a board and a frame's number are needed"),
-        (["board", "first"], "frame: a number from 1 to 24 is needed, got 'first'"),
-        (["board", "0"], "frame: a number from 1 to 24 is needed, got '0'"),
-        (["board", "1", "2"], "one board and one frame are needed, and '2' is a third"),
-        (["--", "board", "1", "--seed", "2"], "--seed comes after --, where no option may be: put options before --"),
+        (["board", "first"], "frame: expected a number from 1 to 24, got 'first'"),
+        (["board", "0"], "frame: expected a number from 1 to 24, got '0'"),
+        (["board", "1", "2"], "only a board and a frame's number are expected, got '2' too"),
+        (["--", "board", "1", "--seed", "2"], "--seed comes after --, where options are not allowed"),
         (["board", "1", "--promt", "x"], "unknown option --promt; did you mean --prompt?"),
         (["board", "1", "--seed", "x"], "--seed: Input should be a valid integer"),
         (["board", "1", "--prompt", " "], "--prompt: String should have at least 1 character"),

@@ -87,7 +87,7 @@ def test_a_sketch_that_changed_since_is_refused_and_taken_when_it_is_named(tmp_p
     sketch = drawn(tmp_path)
     board = write_board(tmp_path / "outputs", sketches={2: sketch})
     drawn(tmp_path, 2)
-    with pytest.raises(InputError, match=f"^frame 2: {sketch} changed since it led the frame: bring it "):
+    with pytest.raises(InputError, match=f"^frame 2: {sketch} changed since the frame was painted: restore it"):
         job_of(board, 2)
     named = job_of(board, 2, sketch=sketch)
     assert named.sketch is not None
@@ -171,7 +171,7 @@ def test_a_board_of_an_earlier_version_warns_of_its_sketch(tmp_path: Path) -> No
     board = write_board(tmp_path / "outputs", sketches={2: drawn(tmp_path)})
     forget_record(board)
     (warning,) = plan_redo(board, 2, RedoOptions()).warnings
-    assert warning.startswith("Frame 2 is led by ")
+    assert warning.startswith("Frame 2 uses ")
     assert plan_redo(board, 3, RedoOptions()).warnings == ()
     assert plan_redo(board, 2, RedoOptions(sketch="none")).warnings == ()
 
@@ -181,7 +181,7 @@ def test_a_board_of_an_earlier_version_that_never_says_how_edges_act_is_refused(
     board = write_board(tmp_path / "outputs", **given)
     assert job_of(board, 3, sketch="none").render_config.control_scale == PROFILES["steppe"].control_scale
     forget_record(board)
-    with pytest.raises(InputError, match=r"^frame 3: the board is of an earlier version and no picture of it says "):
+    with pytest.raises(InputError, match=r"^frame 3: the board is of an earlier version and none of its pictures "):
         job_of(board, 3, sketch="none")
     assert job_of(board, 3).sketch is not None
     told = write_board(tmp_path / "told", control_scale=0.2, control_end=0.5, **given)

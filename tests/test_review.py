@@ -203,7 +203,7 @@ def test_an_answer_that_never_comes_ends_the_run_in_one_line(
     stage: Stage, prefect_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks.review, "HOURS", 1 / 3600)
-    with pytest.raises(RunStopped, match=r"nobody approved the scenes within .* hours; run it again to go on"):
+    with pytest.raises(RunStopped, match=r"nobody approved the scenes within .* hours; run it again to continue"):
         storyboard(STORY, stage.options(review="scenes"))
 
 
@@ -270,8 +270,8 @@ def test_with_frame_1_all_frames_are_painted_again(stage: Stage, client: SyncPre
 REFUSED: tuple[tuple[str, list[Answer]], ...] = (
     ("frame 4: the storyboard has frames 1 to 3", [{"frame": 4}]),
     ("frame 2 is named more than once; keep one", [{"frame": 2}, {"frame": 2, "seed": 1}]),
-    ("frame 2: seed 2042 gives the picture that is there; choose another seed", [{"frame": 2, "seed": 2042}]),
-    ("frame 3: the prompt is 497 tokens long, 77 are read; shorten it", [{"frame": 3, "prompt": "camel " * 99}]),
+    ("frame 2: seed 2042 gives the present picture again; choose another seed", [{"frame": 2, "seed": 2042}]),
+    ("frame 3: the prompt has 497 tokens, at most 77 are allowed; shorten it", [{"frame": 3, "prompt": "camel " * 99}]),
 )
 """Wishes that cannot be met, and why."""
 

@@ -143,7 +143,7 @@ def test_a_publication_that_stops_over_an_older_one_is_refused_until_it_is_whole
     if readable:
         assert place.fetch() == pieces(old)
     else:
-        with pytest.raises(CorruptFile, match="arrived with another checksum") as caught:
+        with pytest.raises(CorruptFile, match="arrived with a wrong checksum") as caught:
             place.fetch()
         assert caught.value.retryable
     server.requests.clear()

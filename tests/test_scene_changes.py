@@ -40,8 +40,8 @@ def test_the_cast_can_be_described_anew_joined_and_left() -> None:
     [
         ("make it darker", "'make it darker' is no change: write a scene's number, one of caption, action"),
         ("2 captoin: x", "'2 captoin: x' is no change"),
-        ("4 caption: x", "scene 4: there are scenes 1 to 3"),
-        ("0 caption: x", "scene 0: there are scenes 1 to 3"),
+        ("4 caption: x", "scene 4: the storyboard has scenes 1 to 3"),
+        ("0 caption: x", "scene 0: the storyboard has scenes 1 to 3"),
         ("2 caption:", "scenes.1.caption: String should have at least 1 character, got ''"),
         ("1 cast: the dragon", "scene 1 names ['the dragon'], the cast is ['the khan']"),
         ("cast the khan:", "scene 2 names ['the khan'], the cast is []"),

@@ -107,7 +107,7 @@ def _bare(config: dict[str, Any]) -> dict[str, Any]:
     [
         (
             {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0},
-            "flow matching is not what this paints with",
+            "flow matching is not supported",
         ),
         ({"_class_name": "LCMScheduler"}, "the scheduler LCMScheduler is not"),
         ({"_class_name": "StrangersScheduler"}, "the scheduler StrangersScheduler is not"),
@@ -116,11 +116,11 @@ def _bare(config: dict[str, Any]) -> dict[str, Any]:
         ({**OWN, "timestep_spacing": "cosmic"}, "timestep_spacing 'cosmic' is not supported"),
         (
             {**OWN, "_class_name": "DDIMScheduler", "clip_sample": True},
-            "clip_sample True is nothing that the sampler Euler",
+            "clip_sample True is not supported by the sampler Euler",
         ),
-        ({**OWN, "_class_name": "UniPCMultistepScheduler", "use_flow_sigmas": True}, "use_flow_sigmas True is nothing"),
-        ({**OWN, "thresholding": True}, "thresholding True is nothing"),
-        ({**OWN, "beta_curve": 3}, "beta_curve 3 is nothing"),
+        ({**OWN, "_class_name": "UniPCMultistepScheduler", "use_flow_sigmas": True}, "use_flow_sigmas True is not"),
+        ({**OWN, "thresholding": True}, "thresholding True is not supported"),
+        ({**OWN, "beta_curve": 3}, "beta_curve 3 is not supported"),
     ],
 )
 def test_what_no_sampler_can_do_is_refused_by_name(config: dict[str, Any], told: str) -> None:
@@ -134,7 +134,7 @@ def test_what_no_sampler_can_do_is_refused_by_name(config: dict[str, Any], told:
 def test_a_setting_of_one_sampler_alone_stops_only_the_others() -> None:
     config = {**OWN, "timestep_type": "continuous", "prediction_type": "v_prediction"}
     assert schedule_for(config, "Euler", "").settings["timestep_type"] == "continuous"
-    with pytest.raises(WeightsInvalid, match="timestep_type 'continuous' is nothing that the sampler DPM"):
+    with pytest.raises(WeightsInvalid, match="timestep_type 'continuous' is not supported by the sampler DPM"):
         schedule_for(config, "DPM++ 2M", "")
 
 

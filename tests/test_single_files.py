@@ -101,7 +101,7 @@ def test_marks_of_velocity_are_heeded(tiny_world: Profile, tmp_path: Path) -> No
         (["double_blocks.0.img_attn.qkv.weight"], "holds Flux"),
         (["joint_blocks.0.x"], "holds Stable Diffusion 3"),
         (["controlnet_cond_embedding.conv_in.weight"], "holds controlnet"),
-        (["something"], "holds no model that is known here (first tensor something)"),
+        (["something"], "holds no known kind of model (first tensor something)"),
     ],
 )
 def test_other_files_are_named_by_their_header(tmp_path: Path, names: list[str], told: str) -> None:

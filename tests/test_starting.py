@@ -108,8 +108,8 @@ def stranger() -> Iterator[str]:
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("/401/api", "wants another password: set PREFECT_API_AUTH_STRING to the server's"),
-        ("/200/page", r"is no Prefect server \(status 200\): an address ends with /api"),
+        ("/401/api", "requires another password: set PREFECT_API_AUTH_STRING to the server's"),
+        ("/200/page", r"is no Prefect server \(status 200\): its address must end with /api"),
         ("/404/page", r"is no Prefect server \(status 404\)"),
         ("/503/api", r"is no Prefect server \(status 503\)"),
     ],
@@ -136,7 +136,7 @@ def test_a_named_server_must_be_one(path: str, words: str, stranger: str, monkey
             {"PREFECT_PROFILES_PATH": "garbage.toml"},
             "Prefect's settings can't be read: .*: correct PREFECT_… in the env",
         ),
-        ({"PREFECT_HOME": "/proc/nobody"}, "/proc/nobody can't be written, where Prefect keeps its results: no such"),
+        ({"PREFECT_HOME": "/proc/nobody"}, "/proc/nobody, where Prefect keeps its results, is not writable: no such"),
     ],
 )
 def test_a_start_that_fails_is_one_line(environment: dict[str, str], words: str) -> None:
@@ -164,7 +164,7 @@ def test_each_temporary_server_has_a_database_of_its_own(tmp_path: Path, capsys:
     second.write_text("no database" * 1000)
     with pytest.raises(SystemExit):
         take_database(tmp_path)
-    assert f"{second} is no database that can be used (file is not a database): remove it" in capsys.readouterr().err
+    assert f"{second} is not a usable database (file is not a database): remove it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
@@ -185,7 +185,7 @@ def test_a_temporary_server_ends_with_what_started_it(end: signal.Signals) -> No
 
 def test_a_folder_has_one_service() -> None:
     up.LOGS.mkdir(parents=True)
-    with FileLock(up.LOGS / ".lock"), pytest.raises(InputError, match="a service of this folder runs already"):
+    with FileLock(up.LOGS / ".lock"), pytest.raises(InputError, match="a service already runs in this folder"):
         up.up(free_port(), 1)
 
 
@@ -240,5 +240,5 @@ def test_the_third_ctrl_c_ends_what_does_not_end() -> None:
         process.send_signal(signal.SIGINT)
         assert process.stderr.readline().startswith("ending: ")
         process.send_signal(signal.SIGINT)
-        assert process.stderr.read() == "error: interrupted, and ended at once; run it again\n"
+        assert process.stderr.read() == "error: interrupted and ended at once; run it again\n"
     assert process.returncode == 130

@@ -70,7 +70,7 @@ def test_the_command_line_says_the_same(tmp_path: Path) -> None:
     [
         ([], "a story is needed, and the list is empty"),
         (["gone.txt"], "gone.txt: no such file or folder"),
-        (["a.txt", "b.txt"], "one file of stories is needed, and 'b.txt' is a second one: a story is --story TEXT"),
+        (["a.txt", "b.txt"], "only one file of stories is expected, got 'b.txt' too; give a story with --story"),
         (["--story", "x", "--sketches", "2=a.png"], "unknown option --sketches"),
         (["--story", "x", "--frame", "2"], "unknown option --frame; did you mean --frames?"),
         (["--story", "x", "--frames", "99"], "--frames: Input should be less than or equal to 24, got '99'"),

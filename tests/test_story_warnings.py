@@ -50,7 +50,7 @@ def test_a_story_that_is_read_warns_of_nothing(story: str) -> None:
 @pytest.mark.parametrize("story", UNREAD)
 def test_a_story_that_the_offline_writer_cannot_read_is_told_as_such(story: str) -> None:
     warning = find_warnings(told(story))[0]
-    assert warning.startswith(f"The tale is not the story's: {UNREAD[story]}, and the offline writer reads English, ")
+    assert warning.startswith(f"The scenes do not follow the story: {UNREAD[story]}, and the offline writer reads ")
     assert find_warnings(told(story).model_copy(update={"writer": "openai/gpt"}))[:1] != (warning,)
 
 
@@ -67,7 +67,7 @@ def test_the_report_its_page_and_the_last_lines_warn(tmp_path: Path) -> None:
     report = read_board(board).report
     assert len(report.warnings) == 2
     assert outcome(report) == "3 frames, all accepted; 2 warnings: see the report"
-    assert "- **Warning:** The tale is not the story's" in report_markdown(report, board)
+    assert "- **Warning:** The scenes do not follow the story" in report_markdown(report, board)
     assert [line for line in summary_lines(report) if line.startswith("warning: ")] == [
         f"warning: {warning}" for warning in report.warnings
     ]

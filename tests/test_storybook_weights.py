@@ -46,7 +46,7 @@ def test_a_board_of_other_defaults_of_its_profile_does_not_count(
     monkeypatch.setitem(PROFILES, "steppe", plain.model_copy(update={"guidance": 9.0, "memory": 1}))
     with caplog.at_level("INFO", "models.book"):
         assert found(tmp_path, lambda: WEIGHTS) is None
-    assert f"{board} does not count, for it was painted otherwise (guidance changed since)" in caplog.text
+    assert f"{board} is not used: guidance changed since it was painted" in caplog.text
     monkeypatch.setitem(PROFILES, "steppe", plain.model_copy(update={"memory": 1}))
     assert found(tmp_path, lambda: WEIGHTS) == str(board)
 

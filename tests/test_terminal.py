@@ -80,7 +80,7 @@ def test_a_place_that_can_not_be_printed_is_an_error(
             running.run(running.Run("boards:one", (), "", lambda: None))
     assert ended.value.code == 1
     said = capsys.readouterr().err
-    assert said == "error: stdout can't be written: no space left on device; all was made, and is in boards/one\n"
+    assert said == "error: stdout can't be written: no space left on device; the run succeeded; see boards/one\n"
 
 
 def test_last_words_are_the_last_error_that_is_named() -> None:
@@ -88,4 +88,4 @@ def test_last_words_are_the_last_error_that_is_named() -> None:
     assert last_words(log) == "sqlite3.DatabaseError: file is not a database"
     assert last_words("one\ntwo\n") == "two"
     assert last_words("error: mend it\nExiting\n") == "mend it"
-    assert last_words(" \n") == "it said nothing"
+    assert last_words(" \n") == "its log is empty"

@@ -101,8 +101,8 @@ def test_the_documents_file_with_another_seed() -> None:
         (["--xyz=1"], "unknown option --xyz; valid names: --config, --profile, "),
         (["--train_batch_size", "2"], "unknown option --train_batch_size; did you mean --train-batch-size?"),
         (["--rank", "8", "-q"], "unknown option -q; valid names: --config, --profile, "),
-        (["configs/x.yaml"], "there are only options, and 'configs/x.yaml' is none; a configuration file is --config"),
-        (["--", "x"], "there are only options, and "),
+        (["configs/x.yaml"], "only options are expected, got 'configs/x.yaml'; give a configuration file with"),
+        (["--", "x"], "only options are expected, got "),
         (["--rank"], "argument --rank: expected one argument"),
         (["--rank", "0"], "--rank: Input should be greater than or equal to 1, got '0'"),
         (

@@ -112,7 +112,7 @@ def test_the_dashboard_shows_pictures_losses_and_the_choice(trained: Ran) -> Non
 
 def test_the_log_says_what_is_trained(trained: Ran) -> None:
     lines = until(lambda: ended_lines(trained))
-    assert "20 pictures to learn from, 2 for validation" in lines
+    assert "20 pictures for training, 2 for validation" in lines
     assert "max_train_steps wins over num_train_epochs 1" in lines
     assert re.search(r"step 8/8: loss \d\.\d{4}, learning rate", lines)
 

@@ -57,7 +57,7 @@ def test_where_nobody_may_look_nothing_is_overwritten_unasked(server: S3Server, 
 
     refused, server.rule = s3_server.answer_error("AccessDenied", 403), no_looking
     try:
-        with pytest.raises(InputError, match="may not look whether a publication is there; --replace writes unseen"):
+        with pytest.raises(InputError, match="may not check for an earlier publication; --replace writes anyway"):
             publish(aldar, place, keys=server.keys)
         publish(aldar, place, keys=server.keys, replace=True)
     finally:

@@ -233,12 +233,12 @@ def test_a_wrong_password_is_told_in_one_line(service: Service) -> None:
     assert refused.returncode == 1
     address = f"http://127.0.0.1:{service.port}/api"
     last = refused.stderr.splitlines()[-1]
-    assert last.startswith(f"error: {address}, which PREFECT_API_URL names, wants another password: ")
+    assert last.startswith(f"error: {address}, which PREFECT_API_URL names, requires another password: ")
 
 
 def test_a_taken_port_is_told_in_one_line(service: Service) -> None:
     again = service.command("deployments.up", "--port", str(service.port))
     assert again.returncode == 2
-    expected = f"error: port {service.port} is taken, perhaps by a service that runs already: end it, or choose another"
+    expected = f"error: port {service.port} is taken, perhaps by a running service: end it, or choose another"
     assert again.stderr.startswith(expected)
     assert again.stdout == ""

@@ -1,6 +1,6 @@
-"""A command line as a table: where it stands, what it takes, what its help says.
+"""A command line as data: its module, arguments, options and help.
 
-Its options are the fields of records. The records, not argparse, say what is right: values reach them as text.
+Its options are the fields of records. Values reach the records as text, and the records validate them, not argparse.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from models.forms.form import Form, explain_option, value_schema
 from models.settings import explain, suggest
 
 LONGEST = 110
-"""Columns of the terminal that the help makes use of."""
+"""Largest width of the help in columns."""
 PROSE = 88
-"""Characters in a line that is read from its beginning to its end."""
+"""Largest width of a paragraph in the help."""
 KINDS = {"integer": "N", "number": "X", "string": "TEXT", "array": "TEXT"}
-"""What stands for a value in the help, where it has no name of its own."""
+"""Default placeholders of values in the help, by JSON type."""
 Result = TypeVar("Result")
 AnyRecord = TypeVar("AnyRecord", bound=BaseModel)
 
@@ -40,41 +40,42 @@ class Shortcut(NamedTuple):
 
 @dataclass(frozen=True)
 class Command:
-    """What a program takes. Nothing that is not given reaches its records, so that it stays unset there."""
+    """A program's command line. Options that are not given do not reach the records, so that they stay unset."""
 
     module: str
-    """What follows `python -m`."""
+    """The module after `python -m`."""
     usage: str
-    """What follows the program in the help's first line."""
+    """The usage line after the program's name."""
     description: str
     forms: tuple[Form, ...]
-    """Records of the options, in the order of the help; each group has a heading there."""
+    """Records of the options, in the order of the help; each group gets a heading."""
     closing: str = ""
     """The end of the help."""
     arguments: Mapping[str, str] = field(default_factory=dict)
-    """What is given without a name -> its explanation."""
-    surplus: str = "there are only options, and {} is none"
-    """What is wrong with one argument too many, with {} where it is repeated."""
+    """Positional argument -> its explanation."""
+    surplus: str = "only options are expected, got {}"
+    """Message about a surplus argument, which replaces {}."""
     values: Mapping[str, str] = field(default_factory=dict)
-    """Option -> what stands for its value in the help, where it is no number and no choice."""
+    """Option -> placeholder of its value in the help."""
     short_names: Mapping[str, str] = field(default_factory=dict)
-    """Option -> another name of it."""
+    """Option -> second name."""
     shortcuts: Mapping[str, Shortcut] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
-    """Earlier name of an option, which is still taken -> its name now."""
+    """Earlier name of an option, which is still accepted -> present name."""
     without: tuple[str, ...] = ()
-    """Fields of the records that are no options here."""
+    """Fields of the records that are no options of this command."""
     explain_foreign: Callable[[str], str | None] = lambda _: None
-    """What another trainer's option is here; None where it is not known."""
+    """Returns this project's equivalent of another trainer's option; None if there is none."""
 
     def parse(self, arguments: list[str] | None, read: Callable[[dict[str, Any]], Result]) -> Result:
-        """What `read` makes of the values that were given, by option or argument.
+        """Parse the command line, and return what `read` makes of the given values.
 
-        Exits with code 2 and one line if anything is wrong, with 0 after --help.
+        Exits with code 2 and one line after an error, and with 0 after --help.
 
         Args:
-            arguments: of the command line; None: those of this process.
-            read: takes texts, lists of texts and switches; raises a StoryboardError or a ValidationError.
+            arguments: the command line's arguments; None: those of this process.
+            read: takes the values (texts, lists of texts, switches) by name; may raise StoryboardError or
+                ValidationError.
         """
         parser = self.parser()
         arguments = sys.argv[1:] if arguments is None else arguments
@@ -88,7 +89,7 @@ class Command:
             stop(str(error))
 
     def parser(self) -> Parser:
-        """The parser, with all options in their groups."""
+        """Return the parser with all options in their groups."""
         parser = Parser(
             prog=f"python -m {self.module}",
             usage=f"%(prog)s {self.usage}",
@@ -111,7 +112,7 @@ class Command:
         return parser
 
     def _add(self, group: argparse._ArgumentGroup, name: str, schema: Mapping[str, Any]) -> None:
-        """Add the option of one field, by the field's JSON schema, and the shortcuts to its values."""
+        """Add a field's option, as its JSON schema describes it, and the shortcuts to its values."""
         settings: dict[str, Any] = {"dest": name, "help": explain_option(schema).replace("%", "%%")}
         schema = value_schema(schema)
         if schema["type"] == "boolean":
@@ -129,7 +130,7 @@ class Command:
                 group.add_argument(option_name(flag), dest=flag, action="store_true", help=says)
 
     def _under_its_name_now(self, argument: str) -> str:
-        """The argument; an option's earlier name in it is replaced, with a warning."""
+        """Return the argument with an option's earlier name replaced, and print a warning about it."""
         given, separator, value = argument.partition("=")
         for before, now in self.renamed.items():
             if given == option_name(before):
@@ -140,12 +141,12 @@ class Command:
         return argument
 
     def _refuse(self, rest: list[str], parser: Parser) -> None:
-        """Name the first option that nothing takes, and what is near it, else the first argument too many."""
+        """Refuse the first unknown option, with a suggestion, else the first surplus argument."""
         valid = parser.option_names()
         left = [argument for argument in rest if argument != "--"]
         for name in (argument.partition("=")[0] for argument in left if argument.startswith("-")):
             if name in valid:
-                raise InputError(f"{name} comes after --, where no option may be: put options before --")
+                raise InputError(f"{name} comes after --, where options are not allowed: put it before --")
             if here := self.explain_foreign(name):
                 raise InputError(f"{name} is another trainer's option; here: {here}")
             raise InputError(f"unknown option {name}{suggest(name, valid)}")
@@ -153,7 +154,7 @@ class Command:
             raise InputError(self.surplus.format(repr(left[0])))
 
     def _without_shortcuts(self, given: dict[str, Any]) -> dict[str, Any]:
-        """The values, with what shortcuts stand for in their place."""
+        """Return the values with shortcuts replaced by the options that they stand for."""
         for flag, (option, value) in self.shortcuts.items():
             if given.pop(flag, False) and given.setdefault(option, value) != value:
                 raise InputError(f"{option_name(flag)} contradicts {option_name(option)} {given[option]}")
@@ -161,50 +162,50 @@ class Command:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that stops with one line, in place of the usage of all options."""
+    """A parser that reports an error in one line, without the usage of all options."""
 
     def error(self, message: str) -> NoReturn:
         """Exit with code 2 and the message on stderr."""
         stop(message)
 
     def option_names(self) -> list[str]:
-        """The long names of all options."""
+        """Return the long names of all options."""
         return [option for option in self._option_string_actions if option.startswith("--")]
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """Print the help, also where the terminal lacks some of its letters or nobody reads to its end."""
+        """Print the help, also on a terminal without some of its letters or into a closed pipe."""
         with suppress(OSError):
             say(message.rstrip("\n"), file)
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
-    """Explanations in one column, with room for them; lines no longer than are easy to read."""
+    """Formats explanations in one wide column, with lines of at most `width()`."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=30, width=width())
 
 
 def width() -> int:
-    """Characters in a line of the help."""
+    """Return the width of the help's lines in characters."""
     return min(shutil.get_terminal_size().columns, LONGEST) - 2
 
 
 def wrapped(text: str) -> str:
-    """The text in lines that fit the terminal; examples stay as they are, so that they can be copied."""
+    """Wrap the text to the terminal's width; examples stay unchanged, so that they can be copied."""
     line = min(width(), PROSE)
     parts = (part if part.startswith("examples:") else textwrap.fill(part, line) for part in text.split("\n\n"))
     return "\n\n".join(parts)
 
 
 def option_name(field: str) -> str:
-    """Name of a record's field on the command line."""
+    """Return the option's name for a record's field."""
     return f"--{field.replace('_', '-')}"
 
 
 def record_of(record: type[AnyRecord], values: Mapping[str, Any]) -> AnyRecord:
-    """The record of those values that are fields of it.
+    """Return the record made of those values that are its fields.
 
     Raises:
-        ValidationError: one of them is wrong.
+        ValidationError: a value is invalid.
     """
     return record.model_validate({name: value for name, value in values.items() if name in record.model_fields})

@@ -1,6 +1,6 @@
-"""The command line of redoing a frame: a board, a frame's number, what is to change; the board as the last line.
+"""The command that redoes a frame; its last line is the board's folder.
 
-Prefect is imported after the arguments have been understood, so that --help and a wrong option are answered at once.
+Prefect is imported after the arguments are parsed, so that --help and errors appear at once.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from models.secrets.keys import Keys
 from models.settings import check_names
 
 CLOSING = """\
-The frame is painted as the board was, by the same models; if they have changed since,
-nothing is painted. The other frames keep their bytes, and the picture that was there is
-kept in the board's folder takes/. Prompts, contact sheet and report are made anew.
+The frame is painted with the board's settings and models; if the models have changed
+since, nothing is painted. The other frames stay unchanged, and the old picture is kept
+in the board's folder takes/. Prompts, contact sheet and report are written again.
 Redoing frame 1 compares the others with the new one, and paints none of them.
 
-Logs go to stderr, the storyboard's folder to stdout. Exit codes: 0 it was redone,
-1 the run failed and the board is as it was, 2 something that was given is wrong,
-130 interrupted.
+Logs go to stderr, the storyboard's folder to stdout. Exit codes: 0 the frame was redone,
+1 the run failed and the board is unchanged, 2 wrong input, 130 interrupted.
 
 examples:
   python -m flows.redo_frame outputs/terminal_generation_20251019_052851 4
@@ -38,7 +37,7 @@ examples:
 COMMAND = Command(
     module="flows.redo_frame",
     usage="BOARD FRAME [options]",
-    description="Redo one frame of a finished storyboard. With neither prompt, seed nor sketch the frame's next unused "
+    description="Redo one frame of a finished storyboard. Without prompt, seed and sketch the frame's next unused "
     "seed is taken.",
     forms=(FORM,),
     closing=CLOSING,
@@ -46,13 +45,13 @@ COMMAND = Command(
         "board": "The storyboard's directory, or the id of the flow run that made it",
         "frame": "Number of the frame, from 1 on",
     },
-    surplus="one board and one frame are needed, and {} is a third; put a prompt in quotes",
+    surplus="only a board and a frame's number are expected, got {} too; put a prompt in quotes",
     values={"sketch": "FILE", "device": "NAME"},
 )
 
 
 class Asked(NamedTuple):
-    """What the command line asks for."""
+    """The parsed command line."""
 
     board: str
     frame: int
@@ -60,7 +59,7 @@ class Asked(NamedTuple):
 
 
 def parse(arguments: list[str] | None = None) -> Asked:
-    """Board, frame and what is to change."""
+    """Return board, frame and changes."""
     return COMMAND.parse(arguments, _read)
 
 
@@ -73,12 +72,12 @@ def _read(values: dict[str, Any]) -> Asked:
 
 def _number(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= MAX_FRAMES:
-        raise InputError(f"frame: a number from 1 to {MAX_FRAMES} is needed, got {text!r}")
+        raise InputError(f"frame: expected a number from 1 to {MAX_FRAMES}, got {text!r}")
     return int(text)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the redo-frame flow; exit code 0 and the directory as the last line, or 1 and the error in one line."""
+    """Run the redo-frame flow; exit with 0 and the directory as the last line, or with 1 and the error in one line."""
     asked = parse(arguments)
 
     def check() -> None:
@@ -87,4 +86,4 @@ def main(arguments: list[str] | None = None) -> None:
         if Path(asked.board).is_dir():  # a run's id is looked up on the server
             require(plan_redo(asked.board, asked.frame, asked.options).painting, Keys())
 
-    run(Run("flows.redo_frame:redo_frame", asked, "the board is as it was; run the same command again to go on", check))
+    run(Run("flows.redo_frame:redo_frame", asked, "the board is unchanged; run the same command again to go on", check))

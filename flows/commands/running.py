@@ -1,4 +1,4 @@
-"""A command's run: what it needs is looked at while its server starts, an error is its last line, Ctrl-C ends it."""
+"""Runs a command's flow: checks while the server starts, errors as the last line, and Ctrl-C handling."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from models.secrets.keys import learn_environment
 from models.secrets.redaction import install
 
 PATIENCE = 3
-"""The Ctrl-C that ends a run which has not ended after the first."""
+"""Number of Ctrl-C presses that end the process at once."""
 
 
 class Run(NamedTuple):
-    """A run of a flow that a command asks for."""
+    """A command's flow and how to run it."""
 
     flow: str
-    """Where the flow is, as `module:name`. Its module imports Prefect, which takes two seconds."""
+    """The flow as `module:name`, imported late because Prefect takes two seconds to import."""
     arguments: tuple[Any, ...]
     to_go_on: str
-    """What to do after an interruption."""
+    """Advice after an interruption."""
     check: Callable[[], None]
-    """Raises a StoryboardError where the run could not succeed."""
+    """Raises a StoryboardError if the run can't succeed."""
     is_local: bool = False
-    """Whether all models are on this machine, so that the hub's library asks nobody."""
+    """Whether all models are on this machine, so that no hub request is needed."""
     quiet: bool = True
-    """Whether the log leaves an error that ends the run to the last line."""
+    """Whether the log omits the error that ends the run, since it is the last line."""
 
 
 def run(wanted: Run) -> None:
     """Run the flow and print the location that it returns as the last line, or exit with the error in one line."""
     if wanted.is_local:
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's library is first imported
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before the first import of the hub's library, which reads it
     learn_environment()
     install()
     _mind_ctrl_c(wanted.to_go_on)
@@ -52,7 +52,7 @@ def run(wanted: Run) -> None:
         say_place(place)
     except OSError as error:
         reason = (error.strerror or "unknown").lower()
-        stop(f"stdout can't be written: {reason}; all was made, and is in {place}", FAILURE)
+        stop(f"stdout can't be written: {reason}; the run succeeded; see {place}", FAILURE)
 
 
 def _location(wanted: Run) -> str:
@@ -69,9 +69,9 @@ def _location(wanted: Run) -> str:
 
 
 def _mind_ctrl_c(to_go_on: str) -> None:
-    """The first Ctrl-C interrupts the run, which then notes how it ended; the third ends the process at once."""
+    """Let the first Ctrl-C interrupt the run, which then notes how it ended, and the third end the process at once."""
     if signal.getsignal(signal.SIGINT) != signal.default_int_handler:
-        return  # a shell has it ignored for what it runs in the background
+        return  # a shell sets it to be ignored for background jobs
     times = 0
 
     def interrupted(number: int, frame: FrameType | None) -> None:
@@ -80,8 +80,8 @@ def _mind_ctrl_c(to_go_on: str) -> None:
         if times == 1:
             raise KeyboardInterrupt
         if times >= PATIENCE:
-            say(f"error: interrupted, and ended at once; {to_go_on}", sys.stderr)
+            say(f"error: interrupted and ended at once; {to_go_on}", sys.stderr)
             os._exit(INTERRUPTED)
-        say("ending: the run notes how far it came; once more ends it at once", sys.stderr)
+        say("ending: the run notes how far it came; press Ctrl-C once more to end it at once", sys.stderr)
 
     signal.signal(signal.SIGINT, interrupted)

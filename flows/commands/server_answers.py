@@ -1,4 +1,4 @@
-"""Whether a Prefect server answers: one that is named, one that is starting, one that stops during a run."""
+"""Checks whether a Prefect server answers: a named one, a starting one, or one that stops during a run."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from prefect.settings import Settings
 
 PATIENCE = 10.0
-"""Seconds that a named server has to answer."""
-WAY_OUT = "name another, or unset that: a run then brings a server of its own"
+"""Seconds in which a named server must answer."""
+WAY_OUT = "name another, or unset that: a run then starts its own server"
 TO_START = 180.0
-"""Seconds that a server that is started has to answer: the first start makes a database."""
+"""Seconds in which a starting server must answer; the first start creates a database."""
 
 
 def answers(url: str, is_running: Callable[[], bool]) -> bool:
-    """Whether a server that is starting answers at this address: waits until it does, ends, or has had its time.
+    """Wait until a starting server answers, its process ends or TO_START is over; return whether it answers.
 
     Args:
-        url: of its API.
-        is_running: tells whether its process is.
+        url: address of its API.
+        is_running: returns whether its process is running.
     """
     deadline = time.monotonic() + TO_START
     with httpx.Client(trust_env=False) as client:
@@ -41,21 +41,21 @@ def answers(url: str, is_running: Callable[[], bool]) -> bool:
 
 
 def require_answer(settings: Settings, way_out: str = WAY_OUT) -> None:
-    """Refuse a named server that does not answer as one.
+    """Refuse a named address at which no Prefect server answers.
 
     Args:
-        settings: Prefect's, which name it.
+        settings: Prefect's settings, which name the server.
         way_out: what to do besides starting it.
 
     Raises:
-        InputError: it is out of reach, wants another password, or is no Prefect server.
+        InputError: it can't be reached, requires another password, or is no Prefect server.
     """
     url = settings.api.url or ""
     shown = f"{without_credentials(url)}, which {_named_by(settings)} names"
     try:
         answer = httpx.get(f"{url.rstrip('/')}/admin/version", auth=_password(settings), timeout=PATIENCE)
         if answer.status_code == httpx.codes.UNAUTHORIZED:
-            raise InputError(f"{shown}, wants another password: set PREFECT_API_AUTH_STRING to the server's")
+            raise InputError(f"{shown}, requires another password: set PREFECT_API_AUTH_STRING to the server's")
         if answer.is_server_error or not isinstance(answer.json(), str):
             raise ValueError(f"status {answer.status_code}")
     except (httpx.TransportError, httpx.InvalidURL) as error:
@@ -64,7 +64,7 @@ def require_answer(settings: Settings, way_out: str = WAY_OUT) -> None:
         ) from None
     except ValueError:
         raise InputError(
-            f"what answers at {shown}, is no Prefect server (status {answer.status_code}): an address ends with /api"
+            f"{shown}, is no Prefect server (status {answer.status_code}): its address must end with /api"
         ) from None
 
 
@@ -82,10 +82,10 @@ def _named_by(settings: Settings) -> str:
 
 @contextmanager
 def explaining() -> Iterator[None]:
-    """One line in place of a page, where the Prefect server stops answering."""
+    """Turn a transport error into one line that says that the Prefect server stopped answering."""
     try:
         yield
     except httpx.TransportError as error:
         raise StoryboardError(
-            f"the Prefect server stopped answering ({type(error).__name__}): see what became of it, and run again"
+            f"the Prefect server stopped answering ({type(error).__name__}): check the server, and run again"
         ) from error

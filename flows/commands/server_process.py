@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     import uvicorn
 
 OWN = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
-"""What Prefect itself gives to a temporary server."""
+"""Settings that Prefect itself gives to a temporary server."""
 TO_END = 3.0
-"""Seconds to end by itself, once nobody is there that asks."""
+"""Seconds for a regular end after standard input is closed."""
 
 
 def main(folder: Path) -> None:
@@ -47,7 +47,7 @@ def main(folder: Path) -> None:
 
 
 def _serve(listener: socket.socket, guard: Guard) -> None:
-    import uvicorn  # noqa: PLC0415  (after the settings have been made)
+    import uvicorn  # noqa: PLC0415  (after the settings are in the environment)
 
     app = "prefect.server.api.server:create_app"
     server = uvicorn.Server(uvicorn.Config(app, factory=True, log_level="error", lifespan="on"))
@@ -56,14 +56,14 @@ def _serve(listener: socket.socket, guard: Guard) -> None:
 
 
 class Guard:
-    """Ends this process when standard input is closed, whatever it is doing then."""
+    """Ends this process when standard input is closed, whatever the process is doing."""
 
     def __init__(self) -> None:
         self.server: uvicorn.Server | None = None
         threading.Thread(target=self._wait, daemon=True).start()
 
     def watch(self, server: uvicorn.Server) -> None:
-        """Let this server end by itself first."""
+        """Let this server end regularly first."""
         self.server = server
 
     def _wait(self) -> None:
@@ -76,9 +76,10 @@ class Guard:
 
 
 def take_database(folder: Path) -> tuple[Path, FileLock]:
-    """The first database of this release of Prefect that nobody uses, and its lock.
+    """Return the first unused database of this Prefect release, and its lock.
 
-    A release has its own: one can't read what a later one made. What is there is kept, since making one takes seconds.
+    Each release has its own, because it can't read a later release's. Databases are kept, since creating one takes
+    seconds.
     """
     number = 0
     while True:
@@ -98,7 +99,7 @@ def _require_database(file: Path) -> None:
         with closing(sqlite3.connect(file)) as database:
             database.execute("PRAGMA schema_version")
     except sqlite3.Error as error:
-        stop(f"{file} is no database that can be used ({error}): remove it, and run again", FAILURE)
+        stop(f"{file} is not a usable database ({error}): remove it, and run again", FAILURE)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What Prefect needs before a run begins; where a machine can't give it, one line says so, with the way out."""
+"""Prepares Prefect for a run; each problem becomes one line with the way out."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from prefect.settings import Settings
 
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "PREFECT_API_SSL_CERT_FILE")
-"""Variables that name certificates which the clients of Prefect and OpenAI read."""
+"""Variables that name certificates for the clients of Prefect and OpenAI."""
 
 
 def start(check: Callable[[], None]) -> None:
-    """Make sure that a Prefect server answers: the one that is named, or a temporary one that ends with this process.
+    """Make sure that a Prefect server answers: a named one, or a temporary one that ends with this process.
 
     Args:
-        check: raises a StoryboardError where the run could not succeed; asked while a temporary server starts.
+        check: raises a StoryboardError if the run can't succeed; called while a temporary server starts.
 
     Raises:
-        StoryboardError: in one line, what `check` raised or why there is no server.
+        StoryboardError: from `check`, or because there is no server.
     """
     require_usable_network()
     settings = _settings()
@@ -45,7 +45,7 @@ def start(check: Callable[[], None]) -> None:
         return
     if not settings.server.ephemeral.enabled:
         raise InputError(
-            "no Prefect server is named, and PREFECT_SERVER_EPHEMERAL_ENABLED is off: set PREFECT_API_URL, or that on"
+            "no Prefect server is named, and PREFECT_SERVER_EPHEMERAL_ENABLED is off: set PREFECT_API_URL or turn it on"
         )
     from flows.commands.temporary_server import TemporaryServer  # noqa: PLC0415
 
@@ -56,10 +56,10 @@ def start(check: Callable[[], None]) -> None:
 
 
 def require_usable_network() -> None:
-    """Refuse certificates and proxies that no client can be made with, whichever is asked first.
+    """Refuse certificates and proxies with which no HTTP client can be made.
 
     Raises:
-        InputError: names the variable.
+        InputError: the message names the variable.
     """
     for name in CERTIFICATES:
         if (place := os.environ.get(name)) and not Path(place).exists():
@@ -75,9 +75,9 @@ def require_usable_network() -> None:
 
 
 def _settings() -> Settings:
-    """Prefect's settings: of the environment, `.env` and the active profile."""
+    """Return Prefect's settings from the environment, `.env` and the active profile."""
     try:
-        # What Prefect says of it while it is imported is told in one line below.
+        # Prefect's own output is suppressed, because the errors below report the same in one line.
         with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.filterwarnings("ignore", message="Failed to create the Prefect home")
             from prefect.settings import get_current_settings, load_profiles  # noqa: PLC0415
@@ -106,14 +106,14 @@ def _require_writable(home: Path) -> None:
     except OSError as error:
         reason = (error.strerror or "unknown").lower()
         raise InputError(
-            f"{home} can't be written, where Prefect keeps its results: {reason}; set PREFECT_HOME to a folder that can"
+            f"{home}, where Prefect keeps its results, is not writable: {reason}; set PREFECT_HOME to a writable folder"
         ) from None
 
 
 def _import_what_paints() -> None:
-    """Here and now, while the server starts: it takes 4 s on two cores."""
+    """Import the painting libraries while the server starts, since that takes 4 s on two cores."""
     from models.diffusion.loading import import_libraries  # noqa: PLC0415
 
-    with suppress(Exception):  # what can't be imported is told where it is needed
+    with suppress(Exception):  # an import that fails is reported where it is needed
         import_libraries()
-        import_module("models.diffusion.painter")  # which imports torch at once
+        import_module("models.diffusion.painter")  # imports torch

@@ -1,6 +1,6 @@
-"""The command line of a storyboard: a story, options; the directory as the last line.
+"""The command that makes a storyboard; its last line is the storyboard's folder.
 
-Prefect is imported after the arguments have been understood, so that --help and a wrong option are answered at once.
+Prefect is imported after the arguments are parsed, so that --help and errors appear at once.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ VALUES = {
     "writer_model": "NAME",
     "sketches": "N=FILE",
 }
-"""What stands for a value in the help, where it is no number and no choice."""
+"""Placeholders of values in the help."""
 
 CLOSING = """\
 Every option can also be set in the environment or in a file .env: STORYBOARD_FRAMES=4.
-The command line wins over the environment, that over .env, and that over the profile.
-OPENAI_API_KEY and AWS keys are read from there alone. All names are in .env.example.
+The command line overrides the environment, that .env, and that the profile.
+OPENAI_API_KEY and AWS keys are read only from there. All names are in .env.example.
 
 Logs go to stderr, the new storyboard's folder to stdout. Exit codes: 0 it was made,
-1 the run failed, 2 something that was given is wrong, 130 interrupted. What was
-finished is kept: the same command again goes on from there.
+1 the run failed, 2 wrong input, 130 interrupted. Finished work is kept: the same command
+again goes on from there.
 
 examples:
   python -m flows.storyboard "Aldar Köse tricks a greedy merchant in the bazaar"
@@ -53,7 +53,7 @@ COMMAND = Command(
         "story": f"The tale in one line, in quotes, in any language, 1 to {STORY_MAX_CHARACTERS} characters; put -- "
         "before one that starts with a dash"
     },
-    surplus="one story is needed, and {} is a second one: put the story in quotes",
+    surplus="only one story is expected, got {} too; put the story in quotes",
     values=VALUES,
     short_names=SHORT_NAMES,
     shortcuts={"ref_guided": Shortcut("pipeline", "reference_guided")},
@@ -61,7 +61,7 @@ COMMAND = Command(
 
 
 def parse(arguments: list[str] | None = None) -> tuple[str, StoryboardOptions]:
-    """Story and options, with what the environment adds; what was set nowhere stays unset."""
+    """Return the story and the options, including those from the environment; others stay unset."""
     return COMMAND.parse(arguments, _read)
 
 
@@ -74,7 +74,7 @@ def _read(values: dict[str, Any]) -> tuple[str, StoryboardOptions]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the storyboard flow; exit code 0 and the directory as the last line, or 1 and the error in one line."""
+    """Run the storyboard flow; exit with 0 and the directory as the last line, or with 1 and the error in one line."""
     story, options = parse(arguments)
 
     def check() -> None:

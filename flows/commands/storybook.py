@@ -1,6 +1,6 @@
-"""The command line of a book: a file of stories, options for all of them; the index's folder as the last line.
+"""The command that makes a book of stories; its last line is the index's folder.
 
-Prefect is imported after the arguments have been understood, so that --help and a wrong option are answered at once.
+Prefect is imported after the arguments are parsed, so that --help and errors appear at once.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from models.settings import StoryboardOptions, with_environment
 
 
 class BookOptions(BaseModel):
-    """What is made besides one storyboard's options."""
+    """Options of a book, besides those of its storyboards."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     story: list[str] = []
     """A story."""
     deployment: str | None = None
-    """Run them on its pool: storyboard/gpu. Unset: one by one, here."""
+    """Deployment that makes the storyboards: storyboard/gpu. Unset: one by one, here."""
     at_once: AtOnce = 1
-    """Runs of the deployment at a time."""
+    """Simultaneous runs of the deployment."""
 
 
 CLOSING = """\
-In FILE every line is a story, in UTF-8; blank lines and those that begin with # do not
-count. Storyboards that are there already, finished and whole, with the same story and
-options, are not made again: the same command again makes only what is missing.
+FILE is UTF-8 text with one story per line; blank lines and those that begin with # are
+skipped. Finished and intact storyboards with the same story and options are not made
+again: the same command again makes only what is missing.
 
 Options can also be set in the environment or in a file .env: STORYBOARD_FRAMES=4.
-A deployment's own options stand between the command line's and the environment's.
+A deployment's own options override the environment, and the command line overrides both.
 
 Logs go to stderr, the folder of index.html to stdout. Exit codes: 0 all were made,
-1 a story failed, 2 something that was given is wrong, 130 interrupted.
+1 a story failed, 2 wrong input, 130 interrupted.
 
 examples:
   python -m flows.storybook stories.txt --profile steppe
@@ -61,15 +61,15 @@ COMMAND = Command(
     ),
     closing=CLOSING,
     arguments={"file": "Text file with one story a line"},
-    surplus="one file of stories is needed, and {} is a second one: a story is --story TEXT",
+    surplus="only one file of stories is expected, got {} too; give a story with --story TEXT",
     values={**VALUES, "deployment": "NAME"},
     short_names=SHORT_NAMES,
-    without=("sketches",),  # which belong to one story's frames
+    without=("sketches",),  # they belong to the frames of one story
 )
 
 
 class Asked(NamedTuple):
-    """What the command line asks for."""
+    """The parsed command line."""
 
     stories: list[str]
     file: str | None
@@ -79,7 +79,7 @@ class Asked(NamedTuple):
 
 
 def parse(arguments: list[str] | None = None) -> Asked:
-    """Stories, options, and what makes them."""
+    """Return stories, options and deployment."""
     return COMMAND.parse(arguments, _read)
 
 
@@ -87,14 +87,14 @@ def _read(values: dict[str, Any]) -> Asked:
     book, file = record_of(BookOptions, values), values.get("file")
     read_stories(book.story, file)
     options = record_of(StoryboardOptions, values)
-    with_environment(options)  # so that what is wrong there is told at once; a deployment's own options win over it
+    with_environment(options)  # only to report errors there at once; a deployment's own options override it
     if book.at_once > 1 and book.deployment is None:
         raise InputError(f"--at-once {book.at_once} needs --deployment: within one run the stories share one GPU")
     return Asked(book.story, file, options, book.deployment, book.at_once)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the storybook flow; exit code 0 and the index's folder as the last line, or 1 and the error in one line."""
+    """Run the storybook flow; exit with 0 and the index's folder as the last line, or with 1 and the error."""
     asked = parse(arguments)
     chosen = with_environment(asked.options)
     is_local = asked.deployment is None and chosen.get_profile().is_local
@@ -105,5 +105,5 @@ def main(arguments: list[str] | None = None) -> None:
         if asked.deployment is None:
             require(chosen, Keys())
 
-    # Not quiet: a story that fails is told when it fails.
+    # Not quiet: each failed story is logged when it fails.
     run(Run("flows.storybook:storybook", asked, "run the same command again to go on", check, is_local, quiet=False))

@@ -1,8 +1,8 @@
-"""The server that a run from the terminal brings along where no other is named. It ends with the run, whatever happens.
+"""The temporary server of a run from the terminal, used if no other is named. It ends with the run in any case.
 
-Its process holds one end of a pipe, whose other end only the run's process holds: when that is gone, also by SIGTERM or
-kill -9, the pipe is closed, and the server ends itself. It has a database of its own: one that several processes
-write to would be locked at times. Ctrl-C does not reach it, so that the run can write down how it ended.
+Its process reads a pipe that only the run's process holds open. When that process ends, even by kill -9, the pipe
+closes and the server ends itself. It has its own database, since one shared by several processes would be locked at
+times. Ctrl-C does not reach it, so that the run can still store its final state.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from flows.terminal import last_words
 from models.errors import StoryboardError
 
 FOLDER = "temporary"
-"""Where the databases are, in PREFECT_HOME."""
+"""Folder of the databases in PREFECT_HOME."""
 TO_END = 5.0
-"""Seconds that it has to end by itself."""
+"""Seconds for a regular end before it is killed."""
 
 
 class TemporaryServer:
     """The process of a server, which may still be starting.
 
     Args:
-        settings: Prefect's, which say where databases belong.
+        settings: Prefect's settings, for its home folder and password.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -49,14 +49,14 @@ class TemporaryServer:
             stderr=self.log,
             env=os.environ | {"PYTHONPATH": _path()},
             start_new_session=True,
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # Windows' way to leave Ctrl-C alone
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # keeps Ctrl-C away on Windows
         )
         atexit.register(self.end)
 
     @classmethod
     @contextmanager
     def starting(cls, settings: Settings) -> Iterator[Self]:
-        """A server that is being started, and is ended at once where something fails meanwhile."""
+        """Start a server for the block; an error in the block ends it at once."""
         server = cls(settings)
         try:
             yield server
@@ -66,10 +66,10 @@ class TemporaryServer:
             raise
 
     def use(self) -> None:
-        """Wait until it answers, and let all of Prefect in this process ask it.
+        """Wait until the server answers, and make it Prefect's server in this process.
 
         Raises:
-            StoryboardError: it did not start, in its own last words.
+            StoryboardError: it did not start; the message quotes its log.
         """
         assert self.process.stdout is not None
         port = self.process.stdout.readline().strip().decode()
@@ -83,7 +83,7 @@ class TemporaryServer:
         logging.getLogger("prefect.flow_runs").addFilter(_names_no_page)
 
     def end(self) -> None:
-        """Close its pipe, and wait until it has ended."""
+        """Close the server's pipes, and wait until it has ended."""
         atexit.unregister(self.end)
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
@@ -103,10 +103,10 @@ class TemporaryServer:
 
 
 def _names_no_page(record: logging.LogRecord) -> bool:
-    """Leave out where a run is to be viewed: this server has no pages."""
+    """Drop the "View at" line, because this server has no pages."""
     return not record.getMessage().startswith("View at ")
 
 
 def _path() -> str:
-    """Where the server's process finds this project, whatever folder it is started in."""
+    """Return a PYTHONPATH with this project, so that the server's process can start in any folder."""
     return os.pathsep.join(filter(None, [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH")]))

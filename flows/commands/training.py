@@ -1,6 +1,6 @@
-"""The training's command line: a file, options that win over it, the published character's place as the last line.
+"""The command that trains a character; its last line is the place of publication.
 
-Prefect is imported after the arguments have been understood, so that --help and a wrong option are answered at once.
+Prefect is imported after the arguments are parsed, so that --help and errors appear at once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from models.secrets.keys import Keys
 
 
 class ConfigOption(BaseModel):
-    """The file that holds the other options."""
+    """The option that names the configuration file."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -48,22 +48,22 @@ VALUES = {
     "config": "FILE",
     "device": "NAME",
 }
-"""What stands for a value in the help, where it is no number and no choice."""
+"""Placeholders of values in the help."""
 
 CLOSING = """\
-The command line wins over the file of --config, and that over the defaults. In the file
+The command line overrides the file of --config, and that the defaults. In the file
 options are written with underscores: train_batch_size: 4. configs/training_config.yaml
-holds them in sections, with an explanation each.
+explains each option, in sections.
 
 none unsets an option: --max-train-steps none --num-train-epochs 20 makes 20 passes over
-the pictures. Target modules are written with commas, to_q,to_v; of prompts each one
-takes the option again.
+the pictures. Target modules are separated by commas: to_q,to_v; prompts are given by
+repeating the option.
 
-Logs go to stderr, where the published character lies to stdout: what --lora-path of
-python -m flows.storyboard takes. AWS keys are read from the environment or .env alone.
-Exit codes: 0 it was published, 1 the training failed, 2 something that was given is
-wrong, 130 interrupted. Checkpoints are kept: --resume-from-checkpoint latest goes on.
-A checkpoint that fails the comparison is not published, which is a failure.
+Logs go to stderr, the place of publication to stdout: python -m flows.storyboard takes
+it as --lora-path. AWS keys are read only from the environment or .env. Exit codes: 0 it
+was published, 1 the training failed, 2 wrong input, 130 interrupted. Checkpoints are
+kept: --resume-from-checkpoint latest goes on. A checkpoint that fails the comparison is
+not published, which counts as a failure.
 
 examples:
   python -m flows.training --config configs/training_steppe.yaml
@@ -79,7 +79,7 @@ COMMAND = Command(
     description="Train a character LoRA on captioned pictures; publish its best checkpoint.",
     forms=(Form(ConfigOption, (Group("the configuration", ("config",)),)), FORM),
     closing=CLOSING,
-    surplus="there are only options, and {} is none; a configuration file is --config FILE",
+    surplus="only options are expected, got {}; give a configuration file with --config FILE",
     values=VALUES,
     renamed=RENAMED,
     explain_foreign=foreign_option,
@@ -87,9 +87,9 @@ COMMAND = Command(
 
 
 def parse(arguments: list[str] | None = None) -> TrainingOptions:
-    """The options of the command line and of the file that it names; what was set nowhere stays unset.
+    """Return the options of the command line and of its configuration file; others stay unset.
 
-    accelerate's settings are read too, so that a fault in them is known at once.
+    accelerate's settings are read too, so that an error in them is reported at once.
     """
     return COMMAND.parse(arguments, _read)
 
@@ -102,7 +102,7 @@ def _read(values: dict[str, Any]) -> TrainingOptions:
 
 
 def _value(name: str, value: Any) -> Any:
-    """The text of an option as the record takes it."""
+    """Convert an option's text to the value that the record takes."""
     may_be_unset = {"type": "null"} in FORM.options[name].get("anyOf", [])
     if may_be_unset and value in (NOTHING, [NOTHING]):
         return None
@@ -112,7 +112,7 @@ def _value(name: str, value: Any) -> Any:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the training flow; exit code 0 and where the character lies as the last line, or 1 and the error in one."""
+    """Run the training flow; exit with 0 and the place of publication as the last line, or with 1 and the error."""
     options = parse(arguments)
     to_go_on = "--resume-from-checkpoint latest goes on from the last checkpoint"
     is_local = options.get_profile().is_local
@@ -120,7 +120,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def check(options: TrainingOptions) -> None:
-    """What the flow's first two stages look at, without a server."""
+    """Make the checks of the flow's first two stages, without a server."""
     from models.language.prompts import token_counter  # noqa: PLC0415
     from models.lora.data.dataset import read_set, require_enough  # noqa: PLC0415
     from models.lora.preflight import require  # noqa: PLC0415

@@ -1,1 +1,1 @@
-"""Base models: where their files come from, what their configurations say, and whether they fit together."""
+"""Base models: their files, their configurations, and whether they fit together."""

@@ -1,7 +1,7 @@
-"""Whether base, ControlNet, VAE and CLIP fit each other and what paints here, judged by their configurations alone.
+"""Checks that base, ControlNet, VAE and CLIP fit each other and this project's pipelines, by their configurations.
 
-So that what can't paint is known before the writer is paid and gigabytes are read. Each problem is one line that names
-what was found and what is needed.
+They run before the writer is paid and gigabytes are read. Each problem is one line with what was found and what is
+needed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 Config = Mapping[str, Any]
 Configs = Mapping[str, Config]
-"""Folder of a model ("unet", "" for the model itself) -> its config.json; "index" is model_index.json."""
+"""Subfolder of the base ("unet", …) -> its config.json; "index" -> model_index.json."""
 
 INDEX = "index"
 LATENT_CHANNELS = 4
@@ -25,7 +25,7 @@ _CLASSES = {
 }
 _EXTRA_CHANNELS = {9: "an inpainting UNet", 8: "a UNet that edits pictures", 5: "a depth or upscaling UNet"}
 _IDS = 6
-"""Numbers of SDXL's micro-conditioning."""
+"""Count of numbers in SDXL's micro-conditioning."""
 _TWINS = (
     "in_channels",
     "block_out_channels",
@@ -34,11 +34,11 @@ _TWINS = (
     "addition_embed_type",
     "projection_class_embeddings_input_dim",
 )
-"""What a ControlNet must have as its UNet has it."""
+"""Settings that must be equal in a ControlNet and its UNet."""
 
 
 def find_base_problems(name: str, configs: Configs) -> Iterator[str]:
-    """Why the base can't paint here, the first reason alone: others follow from it."""
+    """Yield the first reason why the base can't paint here; later ones usually follow from it."""
     reasons = (*_kind_problems(configs), *_unet_problems(configs), *_vae_problems(configs.get("vae", {})))
     for reason in reasons[:1]:
         yield f"base {name}: {reason}; name an SDXL base that paints from text"
@@ -59,7 +59,7 @@ def _kind_problems(configs: Configs) -> Iterator[str]:
 
 
 def classes_of(config: Config) -> list[str]:
-    """The classes that a configuration is of, by diffusers' or transformers' name for it."""
+    """Return a configuration's classes: diffusers' `_class_name`, or transformers' `architectures`."""
     return [config["_class_name"]] if "_class_name" in config else list(config.get("architectures") or [])
 
 
@@ -73,15 +73,16 @@ def _unet_problems(configs: Configs) -> Iterator[str]:
     widths = [text.get("hidden_size") for text in texts]
     cross = unet.get("cross_attention_dim")
     if cross is not None and None not in widths and cross != sum(width for width in widths if width):
-        yield f"its UNet reads texts {cross} wide, its text encoders write {widths[0]} + {widths[1]}"
+        yield f"its UNet has cross_attention_dim {cross}, its text encoders give {widths[0]} + {widths[1]}"
     wide, numbers = unet.get("projection_class_embeddings_input_dim"), unet.get("addition_time_embed_dim")
     pooled = texts[1].get("projection_dim")
     if wide and numbers and pooled and wide != _IDS * numbers + pooled:
-        yield f"its UNet takes {wide} added numbers, its second text encoder gives {_IDS} * {numbers} + {pooled}"
+        needed = f"{_IDS} * {numbers} + {pooled}"
+        yield f"its UNet has projection_class_embeddings_input_dim {wide}, its second text encoder needs {needed}"
 
 
 def find_vae_problems(name: str, config: Config) -> Iterator[str]:
-    """Why this VAE can't stand for an SDXL base's own, in one line."""
+    """Yield, one line each, why this VAE can't replace an SDXL base's own."""
     needed = _CLASSES["vae"]
     if needed not in classes_of(config):
         yield f"VAE {name}: holds {', '.join(classes_of(config)) or 'no class'}, needed {needed}; name another"
@@ -100,7 +101,7 @@ def _vae_problems(config: Config) -> Iterator[str]:
 
 
 def find_controlnet_problems(name: str, config: Config, unet: Config) -> Iterator[str]:
-    """Why this ControlNet can't guide that UNet, in one line."""
+    """Yield the first reason why this ControlNet can't guide that UNet."""
     if "ControlNetModel" not in classes_of(config):
         found = ", ".join(classes_of(config)) or "no class"
         yield f"ControlNet {name}: holds {found}, needed ControlNetModel; name another with --controlnet"
@@ -115,6 +116,6 @@ def find_controlnet_problems(name: str, config: Config, unet: Config) -> Iterato
 
 
 def find_clip_problems(name: str, config: Config) -> Iterator[str]:
-    """Why this is no CLIP that can score, in one line."""
+    """Yield why this model is no CLIP."""
     if "CLIPModel" not in classes_of(config):
         yield f"CLIP {name}: holds {', '.join(classes_of(config)) or 'no class'}, needed CLIPModel; name another"

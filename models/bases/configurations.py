@@ -1,4 +1,4 @@
-"""The configurations of a profile's models, wherever they lie, and what is wrong with them together."""
+"""Reads the configurations of a profile's models, and finds models that do not fit together."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ SCHEDULER = "scheduler"
 
 
 def find_misfits(profile: Profile, sampler: Sampler | Literal["training"], *, guided: bool) -> Iterator[str]:
-    """Models of the profile that can't paint together, one line each.
+    """Yield one line for each model of the profile that does not fit the others.
 
     Args:
-        profile: names them. Those of the hub that are not in its cache are asked for their configurations.
-        sampler: follows the base's noise schedule.
+        profile: names the models. Configurations missing from the hub's cache are downloaded.
+        sampler: must be able to follow the base's noise schedule.
         guided: whether the ControlNet is used.
     """
     try:
         found = list(_base_problems(profile, sampler))
-    except ConnectionFailed as error:  # the others would wait for the same hub
+    except ConnectionFailed as error:  # the other checks would wait for the same hub
         yield str(error)
         return
     yield from found
@@ -57,7 +57,7 @@ def _base_problems(profile: Profile, sampler: Sampler | Literal["training"]) -> 
     except StoryboardError as error:
         yield str(error)
         return
-    if profile.vae:  # the base's own does not matter
+    if profile.vae:  # it replaces the base's own
         configs.pop("vae", None)
         configs[INDEX] = {**configs.get(INDEX, {}), "vae": ["diffusers", "AutoencoderKL"]}
     yield from find_base_problems(name, configs)
@@ -79,11 +79,11 @@ def _part_problems(part: str, component: Component, profile: Profile, unet: Conf
 
 
 def read_configs(base: Component, layout: str) -> Configs:
-    """All configurations of a base: its own, or for a single file those of its kind, as far as the file bears them out.
+    """Return all configurations of a base; for a single file the layout's, corrected by the file's header.
 
     Raises:
         WeightsInvalid: a file is broken, or holds no base.
-        ConnectionFailed: the hub is out of reach.
+        ConnectionFailed: the hub can't be reached.
     """
     if base.is_file:
         return configs_of_base(Path(base.source), read_folder(Path(layout)))
@@ -91,16 +91,16 @@ def read_configs(base: Component, layout: str) -> Configs:
 
 
 def read_config(component: Component, part: str, layout: str) -> Config:
-    """The configuration of one model that is a component by itself.
+    """Return the configuration of a ControlNet, VAE or CLIP.
 
-    A single file has its config.json beside it, or is of the layout's kind.
+    For a single file it is the config.json beside the file, or else the layout's.
 
     Raises:
         WeightsInvalid, ConnectionFailed: as `read_configs`.
     """
     if not component.is_file:
         folder = fetch_part(component, CONFIGS)
-        own = folder / "config.json"  # none there: a whole pipeline, of which this part is meant
+        own = folder / "config.json"  # absent: the folder is a whole pipeline, and the part is a subfolder
         return read_json(own if own.is_file() else folder / part / "config.json")
     file = Path(component.source)
     if part == "clip":
@@ -113,7 +113,7 @@ def read_config(component: Component, part: str, layout: str) -> Config:
 
 
 def read_folder(folder: Path) -> Configs:
-    """Every configuration that there is in a base's folder."""
+    """Return all configurations found in a base's folder."""
     files = {
         INDEX: folder / MODEL_INDEX,
         SCHEDULER: folder / SCHEDULER / CONFIG_FILE,

@@ -13,17 +13,18 @@ from models.storage.files import check_file, fingerprint, sha256_of
 
 
 def with_vae(base: str, vae: str | None) -> str:
-    """Fingerprint of a base with this VAE in place of its own: sha256 of both fingerprints."""
+    """Return the fingerprint of a base with its VAE replaced: sha256 of both fingerprints."""
     return base if vae is None else hashlib.sha256(f"{base} {vae}".encode()).hexdigest()
 
 
 def component_fingerprint(component: Component, folder: Path) -> str:
-    """Fingerprint of a component: sha256 over the model's own files, or over a hub repository's name and commit.
+    """Return a component's fingerprint: sha256 of its local files, or of a hub repository's name and commit.
 
-    A hub's snapshot folder is named by its commit, and hashing 7 GB for every run would take longer than a frame.
+    The commit stands for the files, because hashing 7 GB in every run would take longer than a frame.
 
     Args:
-        folder: where the component lies, as `models.diffusion.weights.fetch` gives it.
+        folder: the component's folder or file, as `models.bases.hub.fetch` returns it; a hub snapshot's folder is
+            named by its commit.
 
     Raises:
         WeightsInvalid, StorageError: the files cannot be read.
@@ -33,18 +34,18 @@ def component_fingerprint(component: Component, folder: Path) -> str:
     if component.is_file:
         return sha256_of(folder)
     names = sorted(parts_of_pipeline(folder / MODEL_INDEX))
-    with ThreadPoolExecutor() as threads:  # so SDXL's 7 GB take as long as its UNet's 5
+    with ThreadPoolExecutor() as threads:  # parts are hashed in parallel; the largest one sets the time
         parts = list(threads.map(lambda name: fingerprint(folder / name), names))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def parts_of_pipeline(index: Path) -> list[str]:
-    """The sub-folders that `model_index.json` names (`"unet": ["diffusers", "UNet2DConditionModel"]`).
+    """Return the subfolders that `model_index.json` lists (`"unet": ["diffusers", "UNet2DConditionModel"]`).
 
-    A folder without that file is one model: its only part is the folder itself.
+    A folder without that file is a single model; its only part is the folder itself ("").
 
     Raises:
-        WeightsInvalid: the file is not what it should be.
+        WeightsInvalid: the file is no JSON object.
     """
     if not index.is_file():
         return [""]

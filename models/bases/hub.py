@@ -1,8 +1,7 @@
-"""The Hugging Face hub: a component's files in its cache, downloaded where they are missing.
+"""Fetches a component's files from the Hugging Face hub into its cache.
 
-What the hub answers is told in one line each: out of reach, an unknown repository or revision, terms that were not
-accepted, a token that is refused, a cache that holds a part. The libraries' settings hold: HF_HOME, HF_TOKEN,
-HF_ENDPOINT (a mirror) and HF_HUB_OFFLINE.
+Each failure becomes one line: no connection, an unknown repository or revision, terms not accepted, a refused token,
+an incomplete cache. The library's own settings apply: HF_HOME, HF_TOKEN, HF_ENDPOINT (a mirror), HF_HUB_OFFLINE.
 """
 
 from __future__ import annotations
@@ -19,22 +18,22 @@ from models.sources import Component
 from models.storage.files import way_out
 
 CONFIGS = (MODEL_INDEX, "config.json", *(f"{part}/config.json" for part in PARTS), "scheduler/scheduler_config.json")
-"""What tells whether a model is of the right kind: a few kilobytes."""
+"""Files, a few kilobytes together, that show whether a model is of the right kind."""
 TOKENIZER = tuple(
     f"tokenizer/{name}" for name in ("vocab.json", "merges.txt", "tokenizer.json", "*config.json", "spec*")
 )
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 REACH_SECONDS = 10.0
-"""How long the hub may take to answer whether it is there."""
+"""Timeout of the one request that asks whether the hub answers."""
 _TOO_MANY, _UNKNOWN_TOKEN, _FORBIDDEN, _SERVER = 429, 401, 403, 500
 
 
 def fetch(component: Component) -> Path:
-    """The local folder or file of a component; a hub repository is downloaded, or taken from the hub's cache.
+    """Return the local folder or file of a component; files missing from the hub's cache are downloaded.
 
     Raises:
-        WeightsInvalid: no such folder, file, repository or revision, or one that may not be read.
-        ConnectionFailed: the hub is out of reach and its cache does not hold all of it.
+        WeightsInvalid: no such folder, file, repository or revision, or no permission to read it.
+        ConnectionFailed: the hub can't be reached and its cache is incomplete.
     """
     if not component.is_local:
         return _download(component, component.files or tuple(_chosen(component)))
@@ -46,7 +45,7 @@ def fetch(component: Component) -> Path:
 
 
 def fetch_part(component: Component, names: tuple[str, ...]) -> Path:
-    """The same with these files alone; patterns may be given."""
+    """Return the component's folder with at least the files of these names or patterns."""
     return Path(component.source) if component.is_local else _download(component, names)
 
 
@@ -58,7 +57,7 @@ def is_offline() -> bool:
 
 
 def name_of(component: Component) -> str:
-    """How messages call it: owner/name@revision, where the revision was chosen by a person."""
+    """Return the name used in messages: the source, with @revision unless that is a commit hash."""
     revision = component.revision
     return component.source if revision is None or _COMMIT.fullmatch(revision) else f"{component.source}@{revision}"
 
@@ -66,13 +65,13 @@ def name_of(component: Component) -> str:
 def _download(component: Component, names: tuple[str, ...]) -> Path:
     with _one_line(component):
         if component.revision and _COMMIT.fullmatch(component.revision):
-            with suppress(OSError):  # a commit never changes: what is whole needs no hub
+            with suppress(OSError):  # a commit never changes, so a complete cache needs no request
                 return _snapshot(component, names, cached=True)
         return _snapshot(component, names, cached=not _is_in_reach())
 
 
 def _is_in_reach() -> bool:
-    """Whether the hub answers at all, by one request: the library repeats each of its own for 23 seconds."""
+    """Whether the hub answers one request. The library would retry each of its own for 23 seconds."""
     from huggingface_hub import constants, get_session
 
     if is_offline():
@@ -99,7 +98,7 @@ def _snapshot(component: Component, names: tuple[str, ...] | None, *, cached: bo
 
 
 def _chosen(component: Component) -> Iterator[str]:
-    """The files that are needed of a repository, by its list, or by its cache where the hub can't be asked."""
+    """Yield the files that loading needs, from the repository's file list, or from its cache without connection."""
     from huggingface_hub import HfApi
 
     with _one_line(component):
@@ -110,7 +109,7 @@ def _chosen(component: Component) -> Iterator[str]:
         except Exception as error:
             if not _is_out_of_reach(error):
                 raise
-            # Which files a cached snapshot lacks is known to whoever downloaded it; here only what is there can be.
+            # The cache does not record which files a snapshot lacks, so only the present ones can be listed.
             kept = _snapshot(component, (), cached=True)
             names = [path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file()]
     chosen = choose_files(names, component.variant, pickled=component.pickled)
@@ -130,11 +129,12 @@ def _is_out_of_reach(error: BaseException) -> bool:
 
 @contextmanager
 def _one_line(component: Component) -> Iterator[None]:
-    """Turn what the hub's library raises into the project's errors.
+    """Turn the hub library's exceptions into the project's errors.
 
     Raises:
-        WeightsInvalid: nothing that waiting helps.
-        ConnectionFailed: everything else.
+        WeightsInvalid: waiting does not help.
+        ConnectionFailed: waiting may help.
+        StorageError: the cache folder can't be read or written.
     """
     try:
         yield
@@ -145,7 +145,7 @@ def _one_line(component: Component) -> Iterator[None]:
 
 
 def _http_error() -> type[Exception]:
-    """What the library's HTTP client raises; which client it is depends on the library's version."""
+    """Return the HTTP client's exception class; the client depends on the library's version."""
     from huggingface_hub.errors import HfHubHTTPError
 
     base: type[Exception] = HfHubHTTPError.__bases__[0]
@@ -160,9 +160,9 @@ _REFUSALS = {
         "{what}: {hub} has no such repository, or it is private: check the name; for a private one set HF_TOKEN or run "
         "hf auth login"
     ),
-    "HFValidationError": "{what} is no name of a hub repository; it is written owner/name",
+    "HFValidationError": "{what} is not a hub repository's name; expected owner/name",
 }
-"""The library's error -> what is told; the first that fits holds."""
+"""The library's error -> the message; the first match is used."""
 
 
 def _told(error: BaseException, component: Component) -> StoryboardError:
@@ -171,9 +171,9 @@ def _told(error: BaseException, component: Component) -> StoryboardError:
     hub, what = _host(), name_of(component)
     if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, errors.HfHubHTTPError):
         error = error.__cause__
-    for name, told in _REFUSALS.items():
+    for name, text in _REFUSALS.items():
         if isinstance(error, getattr(errors, name)):
-            return WeightsInvalid(told.format(what=what, hub=hub, source=component.source, revision=component.revision))
+            return WeightsInvalid(text.format(what=what, hub=hub, source=component.source, revision=component.revision))
     if isinstance(error, errors.HfHubHTTPError):
         return _answered(error.response.status_code, what, hub)
     if _is_out_of_reach(error):
@@ -204,7 +204,7 @@ def _unreachable(what: str, hub: str) -> StoryboardError:
 
 
 def _host() -> str:
-    """The hub's address without what may stand beside it, such as a password."""
+    """Return the hub's host and port, without a user or password."""
     from huggingface_hub import constants
 
     parts = urlsplit(constants.ENDPOINT)

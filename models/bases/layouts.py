@@ -1,4 +1,4 @@
-"""How a model's files lie: which of a folder's or repository's files are needed, and its configurations."""
+"""The layout of a model's files: which ones loading needs, and how its JSON files are read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models.errors import WeightsInvalid
 
 MODEL_INDEX = "model_index.json"
 PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
-"""Folders of an SDXL base, in the diffusers layout."""
+"""Subfolders of an SDXL base in the diffusers layout."""
 PICKLE = "pytorch_model.bin"
 WEIGHTS = ".safetensors"
 _WORDS = (".json", ".txt")
@@ -19,12 +19,12 @@ _OTHER_ENGINES = ("openvino", "onnx", "flax", "non_ema")
 
 
 def choose_files(names: Iterable[str], variant: str | None, *, pickled: bool) -> list[str]:
-    """Those of a repository's files that loading reads.
+    """Return those of a repository's files that loading reads.
 
     Args:
-        names: all of its files, with forward slashes.
-        variant: of the weights that is taken where there is one.
-        pickled: whether a pickle is taken where there are no other weights.
+        names: all files of the repository, with forward slashes.
+        variant: the preferred variant of the weights, such as "fp16".
+        pickled: whether a pickle is accepted if there are no other weights.
     """
     all_names = sorted(names)
     folders = PARTS if MODEL_INDEX in all_names else ("",)
@@ -38,7 +38,7 @@ def choose_files(names: Iterable[str], variant: str | None, *, pickled: bool) ->
 
 
 def choose_weights(names: Iterable[str], variant: str | None, *, pickled: bool = False) -> list[str]:
-    """The weight files of one model's folder: of the variant where there is one, else plain ones, else any."""
+    """Return one folder's weight files: those of the variant, else those without a variant, else any."""
     all_names = sorted(names)
     weights = [name for name in all_names if name.endswith(WEIGHTS) and not any(o in name for o in _OTHER_ENGINES)]
     by_variant: dict[str | None, list[str]] = {}
@@ -51,7 +51,7 @@ def choose_weights(names: Iterable[str], variant: str | None, *, pickled: bool =
 
 
 def variant_of(name: str) -> str | None:
-    """ "fp16" of "model.fp16.safetensors" and of "model.fp16-00001-of-00002.safetensors"; None of a plain file."""
+    """Return "fp16" for "model.fp16.safetensors" and "model.fp16-00001-of-00002.safetensors"; None without variant."""
     pieces = name.removesuffix(WEIGHTS).split(".")
     if len(pieces) < 2:
         return None
@@ -63,12 +63,12 @@ def _folder(name: str) -> str:
 
 
 def _is_other_index(name: str, weights: list[str]) -> bool:
-    """Whether this lists the pieces of weights that are not taken."""
+    """Whether this is the index of sharded weights while the chosen weights are not sharded."""
     return ".index." in name and not any("-of-" in weight for weight in weights)
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object from a model's folder.
+    """Return a JSON object from a model's folder.
 
     Raises:
         WeightsInvalid: missing or not a JSON object.

@@ -1,8 +1,8 @@
-"""The noise schedule that a base was trained on, as its scheduler_config.json says it, for the samplers there are.
+"""Applies a base's noise schedule, read from scheduler_config.json, to the samplers of this project.
 
-A schedule belongs to the base and is kept; how the saved scheduler solves it (its order, its corrector) is replaced by
-the sampler's own way. What no sampler here can do, such as flow matching, is refused by name. Reads no weights and
-imports no torch, so that the preflight can ask.
+The base's schedule is kept. The saved scheduler's solver settings (order, corrector) are replaced by the sampler's
+own. A schedule that no sampler supports, such as flow matching, is refused by name. This module reads no weights and
+imports no torch, so that the preflight can use it.
 """
 
 from __future__ import annotations
@@ -38,8 +38,7 @@ _LINSPACE = (
     "SASolverScheduler",
     "UniPCMultistepScheduler",
 )
-"""Classes of one family, all on the schedule of Ho et al. 2020. They differ in how they solve it, and in the spacing
-that an absent `timestep_spacing` means."""
+"""_LEADING and _LINSPACE: classes on the schedule of Ho et al. 2020, by their default `timestep_spacing`."""
 
 _BETAS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
 _SPACING = (
@@ -109,27 +108,27 @@ _SOLVER_SETTINGS = frozenset(
         "variance_type",
     )
 )
-"""How the saved scheduler solves its schedule, which a sampler does in its own way."""
+"""Settings of the saved scheduler's solver; they are ignored, since a sampler has its own solver."""
 
 
 class Schedule(NamedTuple):
     """A sampler on a base's schedule."""
 
     class_name: str
-    """Of diffusers."""
+    """Name of diffusers' scheduler class."""
     settings: dict[str, Any]
-    """Its keyword arguments."""
+    """Keyword arguments of that class."""
 
 
 def schedule_for(config: Config, sampler: Sampler | Literal["training"], where: str) -> Schedule:
-    """The base's noise schedule for one sampler, or for a training.
+    """Return the base's noise schedule for a sampler or for training.
 
     Args:
-        config: what scheduler_config.json holds.
-        where: names it in messages.
+        config: the content of scheduler_config.json.
+        where: the base's name in messages.
 
     Raises:
-        WeightsInvalid: the schedule can't be followed; names the setting.
+        WeightsInvalid: the sampler can't follow the schedule; the message names the setting.
     """
     for problem in find_schedule_problems(config, sampler, where):
         raise WeightsInvalid(problem)
@@ -146,12 +145,12 @@ def schedule_for(config: Config, sampler: Sampler | Literal["training"], where: 
 
 
 def find_schedule_problems(config: Config, sampler: Sampler | Literal["training"], where: str) -> Iterator[str]:
-    """Why this sampler can't follow the schedule, one line each."""
+    """Yield, one line each, why this sampler can't follow the schedule."""
     name = str(config.get("_class_name", _DISCRETE_CLASSES["Euler"]))
     edm = name in _EDM_CLASSES.values()
     if not edm and name not in (*_LEADING, *_LINSPACE):
         kind = "flow matching" if "Flow" in name else f"the scheduler {name}"
-        yield f"{where}: {kind} is not what this paints with ({name}); use a base of SDXL's own kind"
+        yield f"{where}: {kind} is not supported ({name}); use a base of SDXL's own kind"
         return
     if edm and sampler == "training":
         yield f"{where}: a base on EDM's schedule ({name}) can be painted with, not trained on"
@@ -162,11 +161,11 @@ def find_schedule_problems(config: Config, sampler: Sampler | Literal["training"
             if value is not None and value not in _VALID.get(key, (value,)):
                 yield f"{where}: {key} {value!r} is not supported; valid: {', '.join(_VALID[key])}"
         elif _asks_for_more(key, value, sampler):
-            yield f"{where}: {key} {value!r} is nothing that the sampler {sampler} does; set it to {_off(value)}"
+            yield f"{where}: {key} {value!r} is not supported by the sampler {sampler}; set it to {_off(value)}"
 
 
 def _asks_for_more(key: str, value: object, sampler: str) -> bool:
-    """Whether a setting that the sampler does not have would change the picture."""
+    """Whether this setting, which the sampler does not have, would change the picture."""
     if key in _SOLVER_SETTINGS or value in (None, False, _DEFAULTS.get(key)):
         return False
     return not (sampler == "training" and key in _PAINTING_ONLY)

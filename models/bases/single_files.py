@@ -1,7 +1,7 @@
-"""Checkpoints that are one .safetensors file, judged by their header: what kind of model, and what it says of itself.
+"""Reads the header of a single-file checkpoint: the kind of model, and the settings that it shows.
 
-Names and shapes of the tensors tell a base from a LoRA, a ControlNet and a VAE, and SDXL from its relatives.
-Those of SDXL are Stability AI's generative-models'; `v_pred`, `ztsnr` and `edm_…` are what ComfyUI goes by.
+Tensor names and shapes distinguish a base from a LoRA, a ControlNet and a VAE, and SDXL from its relatives. SDXL's
+names are those of Stability AI's generative-models; the marks `v_pred`, `ztsnr` and `edm_…` are ComfyUI's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ VAE = "first_stage_model."
 FIRST_TEXTS = "conditioner.embedders.0.transformer."
 SECOND_TEXTS = "conditioner.embedders.1.model."
 PREFIXES = {"unet": UNET, "vae": VAE, "text_encoder": FIRST_TEXTS, "text_encoder_2": SECOND_TEXTS}
-"""Part of a base -> what its tensors' names begin with."""
+"""Part of a base -> prefix of its tensors' names."""
 
 _KINDS = (
     ("a LoRA (use --lora-path)", ("lora_", "lora.", ".lora_A.", ".hada_w1", ".lokr_w1")),
@@ -38,19 +38,19 @@ _ADDED = f"{UNET}label_emb.0.0.weight"
 _CROSS = "attn2.to_k.weight"
 _EDM = ("edm_mean", "edm_std", "edm_vpred.sigma_max")
 _SPOKEN_FOR = ("denoiser.", "model_ema.", "alphas", "betas", "sqrt_", "log_one", "posterior_", "logvar", "sigmas")
-"""Names of schedules and averages that older trainers keep beside the weights; the configurations say the same."""
+"""Prefixes of schedules and averages that older trainers save with the weights; loading does not need them."""
 _MARKS = ("v_pred", "ztsnr", "scale_factor", "global_step", "epoch")
 
 
 class Header(NamedTuple):
-    """What a safetensors file says before its numbers."""
+    """The header of a safetensors file."""
 
     shapes: Mapping[str, tuple[int, ...]]
     metadata: Mapping[str, str]
 
 
 def read_header(file: Path) -> Header:
-    """Names and shapes of a file's tensors, and its metadata.
+    """Return the names and shapes of a file's tensors, and its metadata.
 
     Raises:
         WeightsInvalid: broken, or of another format.
@@ -68,7 +68,7 @@ def read_header(file: Path) -> Header:
 
 
 def kind_of(header: Header) -> str | None:
-    """What the file holds: "base", "controlnet", "vae", another model in words, or None."""
+    """Return the kind of model: "base", "controlnet", "vae", another kind in words, or None if unknown."""
     for kind, marks in _KINDS:
         if any(mark in name for name in header.shapes for mark in marks):
             return kind
@@ -76,18 +76,17 @@ def kind_of(header: Header) -> str | None:
 
 
 def configs_of_base(file: Path, layout: Configs) -> Configs:
-    """The layout's configurations with what this file's header says otherwise.
+    """Return the layout's configurations, corrected by this file's header.
 
     Raises:
-        WeightsInvalid: it is no base, or of another size than the layout's.
+        WeightsInvalid: it is no base, or its size differs from the layout's.
     """
     header = read_header(file)
     kind = kind_of(header)
     if kind != "base":
         first = next(iter(header.shapes), "nothing")
         raise WeightsInvalid(
-            f"base {file}: holds {kind or 'no model that is known here'} (first tensor {first}); "
-            "name an SDXL checkpoint"
+            f"base {file}: holds {kind or 'no known kind of model'} (first tensor {first}); name an SDXL checkpoint"
         )
     unet = {**layout["unet"], **_seen(header, list(layout["unet"]["block_out_channels"]))}
     for key in ("block_out_channels", "projection_class_embeddings_input_dim", "cross_attention_dim"):
@@ -102,7 +101,7 @@ def configs_of_base(file: Path, layout: Configs) -> Configs:
 
 
 def _seen(header: Header, channels: list[int]) -> dict[str, Any]:
-    """Of the UNet's configuration, what its shapes show; `channels` are the layout's."""
+    """Return the UNet settings that the tensors' shapes show; `channels` are the layout's."""
     shapes = header.shapes
     seen: dict[str, Any] = {}
     if _FIRST_LAYER in shapes:
@@ -117,20 +116,20 @@ def _seen(header: Header, channels: list[int]) -> dict[str, Any]:
 
 
 def _schedule(file: Path, header: Header) -> dict[str, Any]:
-    """Of the scheduler's configuration, what the file's marks say."""
+    """Return the scheduler settings that the file's mark tensors and metadata show."""
     marks = [name for name in _EDM if name in header.shapes]
     if marks:
         raise WeightsInvalid(f"base {file}: {marks[0]} says that it is on EDM's schedule; use it as a diffusers folder")
     said = header.metadata.get("modelspec.prediction_type", "").lower()
     velocity = "v_pred" in header.shapes or said in ("v", "v_prediction")
     known: dict[str, Any] = {"prediction_type": "v_prediction"} if velocity else {}
-    if "ztsnr" in header.shapes:  # ends on pure noise, which only this spacing begins with
+    if "ztsnr" in header.shapes:  # zero terminal SNR: sampling must start at the last timestep, as only trailing does
         known |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
     return known
 
 
 def left_over(header: Header) -> Iterator[str]:
-    """Tensors of a base that belong to none of its parts, besides those that are known to be of no use."""
+    """Yield a base's tensors that belong to no part and are not known to be useless."""
     for name in header.shapes:
         if not name.startswith((*PREFIXES.values(), *_SPOKEN_FOR)) and name not in _MARKS:
             yield name

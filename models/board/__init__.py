@@ -1,1 +1,1 @@
-"""The storyboard on disk: its directory, the store of finished work, the report and the contact sheet."""
+"""A board, which is a storyboard on disk: its directory, report and contact sheet."""

@@ -1,4 +1,4 @@
-"""The contact sheet: all frames of a board on one page, laid out like a page of a printed storyboard."""
+"""The contact sheet: all frames of a board on one page, in the layout of a printed storyboard."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ GREY: Colour = (128, 118, 106)
 RULE: Colour = (206, 193, 170)
 CLAY: Colour = (176, 70, 40)
 
-_SMALLEST, _LARGEST = 384, 512  # side of a picture on the sheet: 256 px ones are enlarged, 1024 px ones reduced
-_SMOOTH = 4  # masks are drawn this much larger and reduced, because Pillow draws round corners without antialiasing
+_SMALLEST, _LARGEST = 384, 512  # limits of a picture's side on the sheet in px; pictures are scaled to fit
+_SMOOTH = 4  # masks are drawn 4 times larger and reduced, because Pillow draws round corners without antialiasing
 
 
 class Panel(NamedTuple):
@@ -26,23 +26,23 @@ class Panel(NamedTuple):
 
     picture: Path
     caption: str
-    """A sentence for the reader, in any script."""
+    """Sentence under the picture, in any script."""
     note: str
-    """Small print under it: image similarity and seed."""
+    """Small print under the caption: image similarity and seed."""
     accepted: bool
     """A frame that was not accepted is marked as weak."""
 
 
 class _Style(NamedTuple):
-    """How a run of text looks; sizes in units, of which a picture's side has 384."""
+    """Style of a text. Sizes are in units: 384 units are a picture's side."""
 
     weight: Weight
     size: int
     leading: int
-    """From baseline to baseline."""
+    """Distance between baselines."""
     colour: Colour
     most: int
-    """Lines at most."""
+    """Largest number of lines."""
 
 
 _TITLE = _Style("bold", 33, 42, INK, 3)
@@ -56,7 +56,7 @@ _TAG = _Style("bold", 14, 18, PAPER, 1)
 
 
 class _Page:
-    """The sheet while it is drawn, from top to bottom; `y` is where the next thing goes, in pixels."""
+    """The sheet while it is drawn from top to bottom; `y` is the next position in pixels."""
 
     def __init__(self, side: int, columns: int, frames: int) -> None:
         self.side, self.columns = side, columns
@@ -68,21 +68,21 @@ class _Page:
         self.y = self.margin
 
     def units(self, count: float) -> int:
-        """Units as pixels; a picture's side has 384."""
+        """Convert units to pixels; 384 units are a picture's side."""
         return _units(count, self.side)
 
     def write(self, text: str, style: _Style, edges: tuple[int, int], top: int, backwards: bool | None = None) -> int:
-        """Write wrapped text between a left and a right edge, from the side where its script begins.
+        """Write wrapped text between a left and a right edge, aligned to the side where its script begins.
 
         Args:
             text: any text.
-            style: how it looks.
-            edges: left and right, in pixels.
-            top: where its first line begins.
-            backwards: from the right edge, whatever the script.
+            style: its style.
+            edges: left and right edge in pixels.
+            top: top of the first line in pixels.
+            backwards: whether to align to the right edge; None: by the text's script.
 
         Returns:
-            where its last line ends.
+            The bottom of the last line in pixels.
         """
         left, right = edges
         font = get_font(style.weight, self.units(style.size))
@@ -95,20 +95,20 @@ class _Page:
 
 
 def contact_sheet(panels: Sequence[Panel], title: str, *, story: str = "", footer: str = "") -> Image.Image:
-    """All frames on one sheet.
+    """Draw all frames on one sheet.
 
     Args:
         panels: 1 to 24 frames in order.
         title: the tale's title.
-        story: the line it was made from, under the title; may be empty.
-        footer: small print at the foot of the page; may be empty.
+        story: the story, written under the title; may be empty.
+        footer: small print at the bottom of the page; may be empty.
 
     Returns:
-        an RGB picture, 3 columns of 384 to 512 px for 6 frames.
+        An RGB picture; pictures on it have a side of 384 to 512 px, and 6 frames take 3 columns.
 
     Raises:
         ObjectNotFound: a picture is missing.
-        CorruptFile: a picture cannot be read.
+        CorruptFile: a picture can't be read.
     """
     assert panels, "a sheet has at least one frame"
     side = min(max(_open(panels[0].picture).width, _SMALLEST), _LARGEST)
@@ -121,11 +121,11 @@ def contact_sheet(panels: Sequence[Panel], title: str, *, story: str = "", foote
 
 
 def most_bytes(frames: int, side: int) -> int:
-    """Bytes of a sheet of so many pictures, at most: a PNG is about as large as its raw pixels.
+    """Return an upper limit of a sheet's bytes: a PNG is at most about as large as its raw pixels.
 
     Args:
-        frames: how many.
-        side: of a picture, in pixels.
+        frames: number of frames.
+        side: a picture's side in pixels.
     """
     width, height = _extent(min(max(side, _SMALLEST), _LARGEST), frames)
     return 3 * width * height
@@ -136,7 +136,7 @@ def _units(count: float, side: int) -> int:
 
 
 def _extent(side: int, frames: int) -> tuple[int, int]:
-    """Width and height of a page in pixels; the height is more than is needed, and cut to what was used."""
+    """Return width and height of a page in pixels; unused height is cropped at the end."""
     columns = _columns(frames)
     width = 2 * _units(56, side) + columns * side + (columns - 1) * _units(34, side)
     return width, _units(560, side) + -(-frames // columns) * (side + _units(220, side))
@@ -160,7 +160,7 @@ def _draw_head(page: _Page, title: str, story: str) -> None:
 
 
 def _draw_rule(page: _Page, diamonds: int = 0) -> None:
-    """A thin line across the page, interrupted by a row of diamonds, as on the border of a felt carpet."""
+    """Draw a thin line across the page, with a row of diamonds in its middle."""
     middle, height, half = page.width // 2, page.units(7), page.units(diamonds * 11)
     thickness = max(1, page.units(1.5))
     for left, right in ((page.margin, middle - half), (middle + half, page.width - page.margin)):
@@ -193,7 +193,7 @@ def _draw_picture(page: _Page, panel: Panel, left: int) -> None:
 
 
 def _draw_tag(page: _Page, word: str, left: int) -> None:
-    """A label on the picture's upper right corner."""
+    """Draw a label on the picture's upper right corner."""
     width, height, inset = page.units(62), page.units(26), page.units(14)
     x, y = left + page.side - inset - width, page.y + inset
     label = Image.new("RGB", (width, height), CLAY)
@@ -203,7 +203,7 @@ def _draw_tag(page: _Page, word: str, left: int) -> None:
 
 
 def _draw_words(page: _Page, panel: Panel, number: int, left: int) -> int:
-    """Number, caption and note under a picture; returns where they end."""
+    """Write number, caption and note under a picture, and return their bottom in pixels."""
     top, right, indent = page.y + page.side + page.units(12), left + page.side, page.units(36 if number > 9 else 24)
     backwards = reads_right_to_left(panel.caption)
     edges = (left, right - indent) if backwards else (left + indent, right)
@@ -223,7 +223,7 @@ def _draw_foot(page: _Page, footer: str) -> None:
 
 
 def _rounded(width: int, height: int, radius: int) -> Image.Image:
-    """Mask of a rectangle with round corners, antialiased."""
+    """Return the antialiased mask of a rectangle with round corners."""
     mask = Image.new("L", (width * _SMOOTH, height * _SMOOTH))
     edges = (0, 0, width * _SMOOTH - 1, height * _SMOOTH - 1)
     ImageDraw.Draw(mask).rounded_rectangle(edges, radius * _SMOOTH, fill=255)
@@ -231,11 +231,11 @@ def _rounded(width: int, height: int, radius: int) -> Image.Image:
 
 
 def _open(path: Path) -> Image.Image:
-    """The picture in RGB.
+    """Return the picture in RGB.
 
     Raises:
-        ObjectNotFound: there is none.
-        CorruptFile: it cannot be read.
+        ObjectNotFound: the file is missing.
+        CorruptFile: it can't be read.
     """
     try:
         with Image.open(path) as image:

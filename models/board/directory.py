@@ -1,14 +1,14 @@
 """A storyboard's directory.
 
     outputs/terminal_generation_20251019_052851/
-        frame_001.png …          the chosen pictures, byte for byte as they lie in the store
+        frame_001.png …          the chosen pictures, exact copies from the store
         scene_breakdown.json     the scenes
         sdxl_prompts.json        the prompts
         report.json              written last
-        stopped.txt              instead of the report, where a run was cancelled or interrupted
+        stopped.txt              instead of the report, after a cancelled or interrupted run
 
-**report.json is the mark of a finished board.** It appears whole and after everything else, so a directory without it
-is one that is being made, was stopped or failed. `stopped.txt` says so to people; no program goes by it.
+**report.json marks a finished board.** It is written atomically and last, so a directory without it is unfinished:
+its run is at work, was stopped or has failed. `stopped.txt` is for people only; no program reads it.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ STOPPED_FILE = "stopped.txt"
 
 
 def frame_name(number: int) -> str:
-    """File name of a frame: frame_001.png."""
+    """Return a frame's file name: frame_001.png."""
     return f"frame_{number:03d}.png"
 
 
 def create_board(output_dir: str | Path, now: datetime | None = None) -> Path:
-    """Make a new, empty board directory that no other run shares.
+    """Create a new, empty board directory for one run, and return its path.
 
     Args:
-        output_dir: folder of all boards; made if it is not there.
-        now: the time in its name; the local time if None. Later runs of one second get _2, _3, …
+        output_dir: folder of all boards; created if missing.
+        now: the time in the name; None: the local time. Further runs in the same second get _2, _3, …
 
     Raises:
-        StorageError: the folder may not be written, or the disk is full.
+        StorageError: the folder is not writable, or the disk is full.
     """
     parent = Path(output_dir)
     name = f"{PREFIX}{now or datetime.now():%Y%m%d_%H%M%S}"
@@ -57,7 +57,7 @@ def create_board(output_dir: str | Path, now: datetime | None = None) -> Path:
 
 
 def _make_exclusively(folder: Path) -> bool:
-    """Make the folder; False if it was there. mkdir itself decides, so two runs cannot both get True."""
+    """Create the folder and return True, or False if it exists. mkdir is atomic, so only one run gets True."""
     try:
         folder.mkdir()
     except FileExistsError:
@@ -66,31 +66,33 @@ def _make_exclusively(folder: Path) -> bool:
 
 
 def place_frame(board: Path, result: FrameResult) -> Path:
-    """Copy a frame's chosen picture from the store into the board, byte for byte.
+    """Copy a frame's chosen picture from the store into the board, and return its path.
 
     Raises:
-        ObjectNotFound: the picture is gone from the store.
-        CorruptFile: its bytes are not those that were painted.
-        StorageError: it cannot be read, or the board cannot be written.
+        ObjectNotFound: the picture is missing from the store.
+        CorruptFile: its sha256 has changed.
+        StorageError: it can't be read, or the board can't be written.
     """
     source, target = Path(result.file), board / frame_name(result.number)
     try:
         with local_errors(source):
             data = source.read_bytes()
     except ObjectNotFound:
-        raise ObjectNotFound(f"frame {result.number}: {source} is gone from the store; run again to paint it") from None
+        raise ObjectNotFound(
+            f"frame {result.number}: {source} is missing from the store; run again to paint it"
+        ) from None
     found = hashlib.sha256(data).hexdigest()
     if found != result.sha256:
-        raise CorruptFile(f"frame {result.number}: {source} has sha256 {found}, painted was {result.sha256}")
+        raise CorruptFile(f"frame {result.number}: {source} has sha256 {found}, expected {result.sha256}")
     write_atomically(target, data)
     return target
 
 
 def write_json(board: Path, name: str, value: BaseModel | Sequence[BaseModel]) -> Path:
-    """Write a record, or a list of records, as JSON that people can read (UTF-8, indented).
+    """Write a record, or a list of records, as indented UTF-8 JSON, and return the file's path.
 
     Raises:
-        StorageError: the board cannot be written.
+        StorageError: the board can't be written.
     """
     records = (
         value.model_dump(mode="json") if isinstance(value, BaseModel) else [_.model_dump(mode="json") for _ in value]
@@ -100,36 +102,36 @@ def write_json(board: Path, name: str, value: BaseModel | Sequence[BaseModel]) -
 
 
 def is_finished(board: Path) -> bool:
-    """Whether this board is complete: its report, which is written last, is there."""
+    """Whether this board is finished: its report, which is written last, exists."""
     return (board / REPORT_FILE).is_file()
 
 
 def note_stop(board: Path, how: str, now: datetime | None = None) -> None:
-    """Tell people who find this unfinished board why it is unfinished.
+    """Write stopped.txt, which says why the board is unfinished; does nothing for a finished board.
 
     Args:
-        board: a board; one that is finished is left as it is.
-        how: what was done to its run: "cancelled", "interrupted".
-        now: when; the local time if None.
+        board: the board's directory.
+        how: what happened to its run: "cancelled" or "interrupted".
+        now: the time of the stop; None: the local time.
 
     Raises:
-        StorageError: the board cannot be written.
+        StorageError: the board can't be written.
     """
     if is_finished(board):
         return
     lines = (
         f"{how} at {now or datetime.now():%Y-%m-%d %H:%M:%S}, before the storyboard was finished",
-        "The frames that are here are finished. Run the same story with the same options again: only the others are",
-        "painted, and the whole storyboard gets a directory of its own.",
+        "The frames in this folder are finished. Run the same story with the same options again: only the other frames",
+        "are painted, and the whole storyboard gets a new directory.",
     )
     write_atomically(board / STOPPED_FILE, "\n".join((*lines, "")).encode())
 
 
 def forget_stop(board: Path) -> None:
-    """The board's run goes on.
+    """Delete stopped.txt, because the board's run continues.
 
     Raises:
-        StorageError: the board cannot be written.
+        StorageError: the board can't be written.
     """
     with local_errors(board):
         (board / STOPPED_FILE).unlink(missing_ok=True)

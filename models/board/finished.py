@@ -1,4 +1,4 @@
-"""A finished board read back: whole, or refused in one line; and changed as a whole or not at all."""
+"""Reads finished boards, refuses incomplete or changed ones, and replaces a board atomically."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PROMPTS = TypeAdapter(tuple[FramePrompt, ...])
 
 
 class Board(Record):
-    """A finished board whose pictures were just checked against its report."""
+    """A finished board whose files were just checked against its report."""
 
     folder: str
     """Absolute path."""
@@ -41,11 +41,11 @@ class Board(Record):
 
 
 def read_board(folder: str | Path) -> Board:
-    """The finished board in this folder, every frame's bytes checked against their sha256.
+    """Return the finished board in this folder after checking its files and the frames' sha256.
 
     Raises:
-        InputError: it is no board, not finished, or not as it was painted; the message names the file.
-        StorageError: a file cannot be read.
+        InputError: it is no board, unfinished, or was changed; the message names the file.
+        StorageError: a file can't be read.
     """
     folder = Path(folder).expanduser().resolve()
     put_back(folder)
@@ -75,7 +75,7 @@ def _read(path: Path, kind: TypeAdapter[T]) -> T:
 
 
 def _check(board: Board) -> None:
-    """Refuse a board of which something is missing or was changed."""
+    """Refuse a board with missing or changed files."""
     folder, frames = Path(board.folder), board.report.frames
     _refuse(folder / REPORT_FILE, find_report_faults(board.report))
     for name, there in ((PROMPTS_FILE, board.prompts), (SCENES_FILE, board.breakdown.scenes)):
@@ -97,27 +97,26 @@ def _refuse(file: Path, faults: Iterator[str]) -> None:
 
 
 def _check_takes(frame: FrameReport, folder: Path) -> None:
-    """A take that the report does not know would be written over by the next one; one that is gone is not missed."""
+    """Refuse takes that the report does not list, since the next redo would overwrite them; missing takes are fine."""
     known = {folder / take.file: take.sha256 for take in frame.takes}
     for file in sorted((folder / TAKES).glob(f"{Path(frame.file).stem}_take*.png")):
         if known.get(file) != sha256_of(file):
-            what = "changed after it was painted" if file in known else "is in no list of the report"
-            raise InputError(f"{file}: {what}; bring the files back, or move it away")
+            what = "changed after it was painted" if file in known else "is not listed in the report"
+            raise InputError(f"{file}: {what}; restore the files, or move it away")
 
 
 @contextmanager
 def changing(folder: Path) -> Iterator[Path]:
-    """A copy of the board to change, which takes its place at the end; after an error the board is as it was.
+    """Yield a copy of the board to change; it replaces the board at the end, unless an error occurs.
 
-    One at a time, also between processes; who has to wait is told for whom. Two folders cannot change places at once:
-    in the instant between the two renames there is none of that name, and who is killed there leaves the old board for
-    `put_back`.
+    A lock admits one change at a time, also between processes. The replacement takes two renames; after a kill between
+    them `put_back` restores the old board.
 
     Args:
         folder: the board's absolute path.
 
     Raises:
-        StorageError: the copy cannot be written, or not take the board's place.
+        StorageError: the copy can't be written or renamed.
     """
     new, old = _beside(folder, "new"), _beside(folder, "old")
     with local_errors(folder), _held(folder):
@@ -138,7 +137,7 @@ def changing(folder: Path) -> Iterator[Path]:
 
 
 def put_back(folder: Path) -> None:
-    """Bring back the board that was killed between the renames of `changing`; waits for one that is at it."""
+    """Restore the old board after a kill between the renames of `changing`; waits for a change in progress."""
     if _beside(folder, "old").is_dir():
         with local_errors(folder), _held(folder):
             _put_back(folder)
@@ -146,7 +145,7 @@ def put_back(folder: Path) -> None:
 
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    """Hold the board's lock; who holds it stands beside it, for those who wait."""
+    """Hold the board's lock, and name this process in a file beside it, for the log of those who wait."""
     lock, holder = FileLock(_beside(folder, "lock")), _beside(folder, "holder")
     try:
         lock.acquire(blocking=False)

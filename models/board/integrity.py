@@ -1,6 +1,6 @@
-"""Whether a board's files still say one thing: what an editor changed in one place contradicts another.
+"""Finds contradictions between and within a board's files, which show that a file was edited by hand.
 
-Each function yields what is wrong, in one line that names the frame and the values.
+Each function yields one line for each fault, with the frame and the values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TAKES = "takes"
 
 
 def find_report_faults(report: Report) -> Iterator[str]:
-    """What the report contradicts itself in."""
+    """Yield the contradictions within the report."""
     numbers = [frame.number for frame in report.frames]
     if not numbers or numbers != list(range(1, report.num_frames + 1)):
         yield f"its frames must be numbered 1 to {report.num_frames} in order, got {numbers}"
@@ -28,15 +28,15 @@ def find_report_faults(report: Report) -> Iterator[str]:
         yield from (f"frame {frame.number}: {fault}" for fault in _frame_faults(frame))
     for name, value in totals(report.frames).items():
         if not _same(getattr(report, name), value):
-            yield f"{name} is {getattr(report, name)}, its frames come to {value}"
-    asked = report.options
-    for name, told, given in (
-        ("base_seed", report.base_seed, asked.seed),
-        ("profile", report.profile, asked.profile),
-        ("pipeline", report.pipeline, asked.pipeline),
+            yield f"{name} is {getattr(report, name)}, its frames give {value}"
+    options = report.options
+    for name, reported, given in (
+        ("base_seed", report.base_seed, options.seed),
+        ("profile", report.profile, options.profile),
+        ("pipeline", report.pipeline, options.pipeline),
     ):
-        if told != given:
-            yield f"{name} is {told!r}, its options say {given!r}"
+        if reported != given:
+            yield f"{name} is {reported!r}, its options say {given!r}"
 
 
 def _frame_faults(frame: FrameReport) -> Iterator[str]:
@@ -47,7 +47,7 @@ def _frame_faults(frame: FrameReport) -> Iterator[str]:
         yield f"its file must be {frame_name(frame.number)}, got {frame.file!r}"
     chosen = next((candidate for candidate in frame.candidates if candidate.sha256 == frame.sha256), None)
     if chosen is None:
-        yield "its sha256 is that of none of its candidates"
+        yield "none of its candidates has its sha256"
         return
     about = {
         "seed": chosen.seed,
@@ -68,19 +68,19 @@ def _frame_faults(frame: FrameReport) -> Iterator[str]:
             yield f"its take {count} must be {take_name(frame, count)}, got {take.file!r}"
 
 
-def _same(told: object, value: object) -> bool:
-    if isinstance(told, float) and isinstance(value, float):
-        return math.isclose(told, value, rel_tol=1e-9, abs_tol=1e-9)
-    return told == value
+def _same(reported: object, value: object) -> bool:
+    if isinstance(reported, float) and isinstance(value, float):
+        return math.isclose(reported, value, rel_tol=1e-9, abs_tol=1e-9)
+    return reported == value
 
 
 def take_name(frame: FrameReport, count: int) -> str:
-    """Where the picture lies that was replaced as the frame's so-and-so-many-th, from 1 on."""
+    """Return the file name of the frame's `count`-th replaced picture, counted from 1."""
     return f"{TAKES}/{Path(frame_name(frame.number)).stem}_take{count}.png"
 
 
 def find_prompt_faults(prompts: Sequence[FramePrompt], report: Report) -> Iterator[str]:
-    """What the prompts' file contradicts the report in; both have as many frames."""
+    """Yield the contradictions between the prompts' file and the report; both must have as many frames."""
     for frame, prompt in zip(report.frames, prompts, strict=True):
         if prompt.number != frame.number:
             yield f"prompt {frame.number} is of scene {prompt.number}"
@@ -89,15 +89,15 @@ def find_prompt_faults(prompts: Sequence[FramePrompt], report: Report) -> Iterat
 
 
 def find_recipe_faults(frame: FrameReport, recipe: Recipe, settings: RenderSettings) -> Iterator[str]:
-    """What the recipe in a frame's picture contradicts the report in."""
-    told = {
+    """Yield the contradictions between the recipe in a frame's picture and the report."""
+    reported = {
         "frame": frame.number,
         "seed": frame.seed,
         "prompt": frame.prompt,
         "negative_prompt": frame.negative_prompt,
         **{name: getattr(settings, name) for name in ("size", "steps", "sampler", "guidance")},
     }
-    for name, value in told.items():
+    for name, value in reported.items():
         if getattr(recipe, name) != value:
             yield f"its {name} is {getattr(recipe, name)!r}, the report says {value!r}"
     lines = recipe.control

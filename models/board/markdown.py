@@ -1,6 +1,6 @@
-"""Text of people inside markdown: shown as it was written, and never read as markdown.
+"""Escapes user text for markdown, so that it is shown as written.
 
-A browser fetches what markdown or HTML names, so a title may not become an image of somebody's server.
+A browser loads images that markdown or HTML names, so a title must not become an image on somebody's server.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import re
 
 
 def escape(text: str) -> str:
-    """Text as markdown shows it: on one line, every sign as it is, in a table's cell too."""
+    """Return the text escaped for markdown, on one line; also valid in a table's cell."""
     return re.sub(r"([\\`*_\[\]<>|~#&$])", r"\\\1", " ".join(text.split()))
 
 
 def code(text: str) -> str:
-    """Text as a span of code, on one line; https://spec.commonmark.org/0.31.2/#code-spans."""
+    """Return the text as a code span on one line (https://spec.commonmark.org/0.31.2/#code-spans)."""
     line = " ".join(text.split(" ")).replace("\n", " ")
     longest = max(map(len, re.findall("`+", line)), default=0)
     pad = " " if longest else ""

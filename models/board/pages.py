@@ -1,4 +1,4 @@
-"""A report as people look at it: the contact sheet, and the dashboard's markdown and table."""
+"""Presents a report: the contact sheet, and the dashboard's markdown and table."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from models.storage.files import write_atomically
 
 CONTACT_SHEET = "contact_sheet.png"
 SHOWN_WIDTH = 1200
-"""Width in pixels of a sheet in the dashboard, which carries it in its text."""
+"""Width in pixels of the contact sheet in the dashboard, where it is embedded in the text."""
 
 
 def write_sheet(report: Report, board: Path) -> Image.Image:
-    """Draw the contact sheet of the frames in `board`, and write it there.
+    """Draw the contact sheet of the board's frames, write it into the board, and return it.
 
     Raises:
-        ObjectNotFound, CorruptFile: a frame's picture is gone or broken.
-        StorageError: the board cannot be written.
+        ObjectNotFound, CorruptFile: a frame's picture is missing or broken.
+        StorageError: the board can't be written.
     """
     panels = [
         Panel(board / frame_name(frame.number), frame.scene.caption, _note(frame), frame.accepted)
@@ -39,7 +39,7 @@ def write_sheet(report: Report, board: Path) -> Image.Image:
 
 
 def _story_beyond_title(report: Report) -> str:
-    """The story, unless the title has said it already."""
+    """Return the story, or "" if the title is the same."""
     return "" if report.story == report.title else report.story
 
 
@@ -49,12 +49,12 @@ def _note(frame: FrameReport) -> str:
 
 
 def sheet_markdown(sheet: Image.Image) -> str:
-    """The contact sheet as markdown that carries its picture."""
+    """Return the contact sheet embedded in markdown, because a dashboard can't show local files."""
     return f"{inline_picture(reduced(sheet), 'jpeg', 'contact sheet')}\n"
 
 
 def reduced(sheet: Image.Image) -> bytes:
-    """A sheet as a JPEG of `SHOWN_WIDTH` pixels at most."""
+    """Return a sheet as a JPEG of `SHOWN_WIDTH` pixels at most."""
     small = sheet.convert("RGB")
     small.thumbnail((SHOWN_WIDTH, sheet.height), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
@@ -63,7 +63,7 @@ def reduced(sheet: Image.Image) -> bytes:
 
 
 def score_rows(report: Report) -> list[dict[str, str | int]]:
-    """A row for every candidate: what was painted at each attempt, what became of it, and why it was refused."""
+    """Return a table row for every candidate: its seed, scores, verdict and reasons."""
     return [
         {
             "frame": frame.number,
@@ -86,7 +86,7 @@ def _verdict(candidate: CandidateReport, *, kept: bool) -> str:
 
 
 def report_markdown(report: Report, board: Path) -> str:
-    """What was asked for, what was made of it, how long it took, and where it lies."""
+    """Return the report as a page: facts, frames, scenes and prompts, and time by stage."""
     parts = (_facts(report, board), _frame_table(report), _scenes(report), _stage_table(report))
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
@@ -104,9 +104,9 @@ def _facts(report: Report, board: Path) -> Iterator[str]:
     yield from (f"- **Warning:** {escape(warning)}" for warning in report.warnings)
     yield f"- **Base seed:** {report.base_seed}"
     average, least = show_score(report.average_consistency), show_score(report.min_consistency)
-    yield f"- **Image similarity to frame 1:** {average} on average, {least} at least; asked for {report.threshold:.2f}"
+    yield f"- **Image similarity to frame 1:** {average} on average, {least} at least; threshold {report.threshold:.2f}"
     least = show_score(min(frame.prompt_score for frame in report.frames))
-    yield f"- **Text–image similarity to the prompts:** {least} at least; asked for {report.prompt_threshold:.2f}"
+    yield f"- **Text–image similarity to the prompts:** {least} at least; threshold {report.prompt_threshold:.2f}"
     if report.weak_frames:
         numbers = ", ".join(map(str, report.weak_frames))
         yield (
@@ -116,7 +116,7 @@ def _facts(report: Report, board: Path) -> Iterator[str]:
 
 
 def _frame_table(report: Report) -> Iterator[str]:
-    """Numbers and verdicts only: a dashboard cuts a table that is too wide."""
+    """Yield a table with only numbers and verdicts, because a dashboard cuts wide tables."""
     yield "## Frames\n"
     yield "| frame | verdict | image similarity | prompt score | seed | attempts |"
     yield "| ---: | --- | ---: | ---: | ---: | ---: |"

@@ -1,4 +1,4 @@
-"""The report: what was painted, how well, and out of what. Its file, report.json, also marks a board as finished."""
+"""The report: frames, scores, settings and weights of a board. Its file, report.json, marks a board as finished."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from models.records import Candidate, FrameResult, Record, Scene, SceneBreakdown
 from models.settings import Pipeline, StoryboardOptions
 
 PACKAGES = (DISTRIBUTION, "prefect", "torch", "diffusers", "transformers", "peft", "openai", "pillow")
-MOST_ATTEMPTS = 10  # what StoryboardOptions.attempts allows
+MOST_ATTEMPTS = 10  # the upper limit of StoryboardOptions.attempts
 
 
 class Run(Record):
-    """The circumstances of a run."""
+    """A run's render config, weights, device and times."""
 
     render_config: RenderConfig
     weights: Weights
@@ -40,7 +40,7 @@ class Run(Record):
 
 
 class CandidateReport(Record):
-    """One attempt at a frame. Its picture lies in the store, named by the sha256."""
+    """One candidate of a frame. Its picture is in the store under its sha256."""
 
     attempt: int
     seed: int
@@ -51,7 +51,7 @@ class CandidateReport(Record):
 
 
 class Take(Record):
-    """A picture that was on the board until its frame was redone."""
+    """A picture of the board that a redo replaced."""
 
     file: str
     """Name in the board's directory: takes/frame_004_take1.png."""
@@ -60,7 +60,7 @@ class Take(Record):
     seed: int
     accepted: bool
     candidates: tuple[CandidateReport, ...]
-    """All attempts it was chosen from, itself included."""
+    """All candidates it was chosen from, itself included."""
     replaced: datetime
 
 
@@ -72,14 +72,14 @@ class FrameReport(Record):
     """Name in the board's directory."""
     sha256: str
     reference: bool
-    """Whether this is frame 1, which the others are compared with."""
+    """Whether this is frame 1, with which the others are compared."""
     scene: Scene
     prompt: str
     negative_prompt: str
     seed: int
     attempts: int
     painted: int
-    """How many of the attempts this run painted; the others were taken from the store."""
+    """Number of candidates that this run painted; the others came from the store."""
     consistency_score: float | None
     """CLIP cosine of this frame and frame 1; null for the reference."""
     prompt_score: float
@@ -87,15 +87,15 @@ class FrameReport(Record):
     anomalies: tuple[str, ...]
     candidates: tuple[CandidateReport, ...]
     sketch: str | None = None
-    """The sketch that led it, if one did; of boards made before that was kept, only of frames that were redone."""
+    """File of the sketch that guided the frame, if any. Boards of earlier versions have it only for redone frames."""
     sketch_sha256: str | None = None
-    """Of that file when it was painted."""
+    """sha256 of the sketch at the time of painting."""
     takes: tuple[Take, ...] = ()
-    """The pictures before it, the oldest first."""
+    """The replaced pictures, oldest first."""
 
 
 class Report(Record):
-    """Everything about a board. A score that was not measured is null, never 0."""
+    """The content of report.json. A score that was not measured is null, never 0."""
 
     story: str
     title: str
@@ -105,43 +105,42 @@ class Report(Record):
     profile: str
     writer: str
     threshold: float = Field(ge=-1.0, le=1.0)
-    """Least consistency that was asked for."""
+    """Least required image similarity to frame 1."""
     prompt_threshold: float = Field(ge=-1.0, le=1.0)
     average_consistency: float | None
-    """Over frames 2 to n; null where there are none."""
+    """Mean over frames 2 to n; null for a single frame."""
     min_consistency: float | None
     weak_frames: tuple[int, ...]
     """Numbers of the frames that were not accepted."""
     frames: tuple[FrameReport, ...]
     options: StoryboardOptions
-    """As they were given; null means what the profile or the machine suggests."""
+    """The options as given; null means the default of the profile or the machine."""
     render_config: RenderConfig | None = Field(None, validation_alias=AliasChoices("render_config", "studio"))
-    """What was decided once for all frames, by which one is redone; null on boards made before it was kept. Earlier
-    versions called it studio."""
+    """The resolved settings, which a redo uses again. Earlier versions called it studio, or did not have it (null)."""
     weights: Weights
     versions: dict[str, str | None]
-    """Of python and the packages that matter; null for one that is not installed."""
+    """Versions of python and of PACKAGES; null for one that is not installed."""
     device: str
     precision: str
     seconds: dict[str, float]
     started: datetime
     finished: datetime
     warnings: tuple[str, ...] = ()
-    """What may have spoilt the pictures, and what the board cannot show or tell of its story; each a sentence."""
+    """Settings that may spoil the pictures, and parts of the story that the board can't show; each a sentence."""
     notes: tuple[str, ...] = ()
-    """What redone frames mean for the others, each a sentence."""
+    """Consequences of redone frames for the others, each a sentence."""
 
 
 def build_report(
     breakdown: SceneBreakdown, results: Sequence[FrameResult], options: StoryboardOptions, run: Run
 ) -> Report:
-    """The report of a board whose frames are all done.
+    """Return the report of a board whose frames are all done.
 
     Args:
         breakdown: the story and its scenes.
         results: one per frame, in order.
-        options: as the person gave them. Keys are no part of them.
-        run: the circumstances.
+        options: the options as given; they hold no keys.
+        run: the run's render config, weights, device and times.
     """
     profile = options.get_profile()
     frames = tuple(report_frame(result) for result in results)
@@ -165,12 +164,12 @@ def build_report(
 
 
 def with_frames(report: Report, frames: Sequence[FrameReport], *, notes: Sequence[str] = ()) -> Report:
-    """The report of the same board with these frames, their totals, and these notes besides those that it has."""
+    """Return a copy of the report with these frames, their totals, and additional notes."""
     return report.model_copy(update={"frames": tuple(frames), **totals(frames), "notes": (*report.notes, *notes)})
 
 
 def totals(frames: Sequence[FrameReport]) -> dict[str, Any]:
-    """What the report says of all frames together, by name."""
+    """Return the report's fields that summarize all frames."""
     similarity = [frame.consistency_score for frame in frames if frame.consistency_score is not None]
     return {
         "average_consistency": math.fsum(similarity) / len(similarity) if similarity else None,
@@ -180,7 +179,7 @@ def totals(frames: Sequence[FrameReport]) -> dict[str, Any]:
 
 
 def report_frame(result: FrameResult) -> FrameReport:
-    """A frame that is done, as the report tells it."""
+    """Return the report's entry of a finished frame."""
     scores = result.scores
     return FrameReport(
         number=result.number,
@@ -204,7 +203,7 @@ def report_frame(result: FrameResult) -> FrameReport:
 
 
 def _report_candidate(candidate: Candidate) -> CandidateReport:
-    """A candidate without its path, which means nothing on another machine."""
+    """Return a candidate without its path, which is valid only on this machine."""
     return CandidateReport(**candidate.model_dump(exclude={"file"}))
 
 
@@ -220,7 +219,7 @@ def _version(package: str) -> str | None:
 
 
 def outcome(report: Report) -> str:
-    """What became of the frames, in a few words: "6 frames, 1 weak: 2"."""
+    """Return a summary of the frames in a few words: "6 frames, 1 weak: 2"."""
     frames = f"{report.num_frames} frame{'s' if report.num_frames > 1 else ''}"
     weak, count = report.weak_frames, len(report.warnings)
     verdict = f"{len(weak)} weak: {', '.join(map(str, weak))}" if weak else "all accepted"
@@ -229,7 +228,7 @@ def outcome(report: Report) -> str:
 
 
 def summary_lines(report: Report, board: Path | None = None) -> list[str]:
-    """The report for a terminal: title, a line per frame, the averages, and what to do about weak frames."""
+    """Return the report for a terminal: title, a line per frame, averages, advice about weak frames, and warnings."""
     rows = [("frame", "", "image similarity", "prompt", "attempts", "seed"), *map(_row, report.frames)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join(_align(row, widths)).rstrip() for row in rows]
@@ -250,7 +249,7 @@ def _row(frame: FrameReport) -> tuple[str, ...]:
 
 
 def _align(row: tuple[str, ...], widths: list[int]) -> list[str]:
-    """The verdict to the left, numbers to the right."""
+    """Align the verdict to the left and numbers to the right."""
     return [
         cell.ljust(width) if i == 1 else cell.rjust(width)
         for i, (cell, width) in enumerate(zip(row, widths, strict=True))
@@ -258,7 +257,7 @@ def _align(row: tuple[str, ...], widths: list[int]) -> list[str]:
 
 
 def show_score(score: float | None, decimals: int = 2) -> str:
-    """A score as text, or a dash for one that was not measured."""
+    """Return a score as text, or a dash if it was not measured."""
     return "–" if score is None else f"{score:.{decimals}f}"
 
 
@@ -271,13 +270,13 @@ def _averages(report: Report) -> str:
     painted = sum(frame.painted for frame in report.frames)
     return (
         f"image similarity {show_score(report.average_consistency)} on average, "
-        f"{show_score(report.min_consistency)} at least (asked for: {show_score(report.threshold)}); "
+        f"{show_score(report.min_consistency)} at least (threshold: {show_score(report.threshold)}); "
         f"{painted} painted in {seconds:.1f} s"
     )
 
 
 def _advice(report: Report, board: Path | None) -> list[str]:
-    """What to do about the weak frames; nothing if there are none."""
+    """Return advice about the weak frames; empty if there are none."""
     weak = [frame for frame in report.frames if not frame.accepted]
     if not weak:
         return []
@@ -295,6 +294,6 @@ def _advice(report: Report, board: Path | None) -> list[str]:
 
 
 def _lower(option: str, scores: list[float], threshold: float) -> list[str]:
-    """The option with a value that all these scores reach; nothing if they reach the threshold as it is."""
+    """Return the option with a threshold that all scores reach; empty if they reach the current one."""
     least = min(scores, default=threshold)
     return [f"{option} {math.floor(least * 100) / 100:.2f}"] if least < threshold else []

@@ -1,4 +1,4 @@
-"""What a board cannot show or tell of its story, each a sentence for the log, the report and the run's state."""
+"""Warnings about parts of a story that a board can't show, each a sentence for the log and the report."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from models.language.lexicon import why_unread
 from models.records import SceneBreakdown
 
 SHOWN = 8
-"""Letters that a warning repeats."""
+"""Largest number of letters that a warning lists."""
 
 
 def find_warnings(breakdown: SceneBreakdown) -> tuple[str, ...]:
-    """What people should know before they look at the board; empty where all is well."""
+    """Return the warnings about a story's scenes and lettering."""
     return (*_writer_warnings(breakdown), *_lettering_warnings(breakdown))
 
 
 def _writer_warnings(breakdown: SceneBreakdown) -> Iterator[str]:
     why = why_unread(breakdown.story.text) if breakdown.writer.startswith("offline/") else None
     if why is not None:
-        yield (f"The tale is not the story's: {why}. Ask the openai writer, or tell it in one of these.")
+        yield (f"The scenes do not follow the story: {why}. Use the openai writer, or one of these languages.")
 
 
 def _lettering_warnings(breakdown: SceneBreakdown) -> Iterator[str]:

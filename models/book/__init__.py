@@ -1,1 +1,1 @@
-"""Many stories: which boards exist already, and one index of all of them."""
+"""A book: the storyboards of many stories, and an index of them."""

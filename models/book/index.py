@@ -1,12 +1,11 @@
-"""A book of stories: which boards there are already, and one index of all of them.
+"""A book: the storyboards of many stories, and an index of them.
 
     outputs/storybook_20251019_052851/
-        index.html       to look at: each story with its contact sheet
+        index.html       each story with its contact sheet
         index.json       the same for programs
 
-The index is written anew after every story, so that it always tells how far the book has come. What is finished is told
-by the boards themselves: a board belongs to a story if its report has the same story and the same options, and if it
-was painted with the very weights and settings that a new one would be painted with.
+The index is rewritten after every story, so that it shows the book's progress. A finished board is used again for a
+story if its report has the same story and options, and the same weights and settings as a new board would have.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ logger = logging.getLogger(__name__)
 BOOK_PREFIX = "storybook_"
 INDEX_PAGE, INDEX_DATA = "index.html", "index.json"
 NO_MATTER = {"output_dir", "refresh", "device", "batch_size", "low_memory", "review"}
-"""Options that do not decide what a storyboard is."""
+"""Options that do not change the storyboard."""
 
 State = Literal["waiting", "made", "found", "failed"]
 
@@ -49,7 +48,7 @@ class Chapter(Record):
 
     story: str
     state: State = "waiting"
-    """made: by this book. found: it was there, finished and whole."""
+    """made: by this book. found: it existed, finished and intact."""
     title: str | None = None
     directory: str | None = None
     """Absolute path of its board."""
@@ -59,12 +58,12 @@ class Chapter(Record):
 
     @property
     def is_done(self) -> bool:
-        """Whether its board is there."""
+        """Whether the story has a board."""
         return self.state in ("made", "found")
 
 
 class Book(Record):
-    """All stories, in the order in which they were given."""
+    """All stories in the given order."""
 
     folder: str
     """Absolute path of the index's folder."""
@@ -72,40 +71,40 @@ class Book(Record):
 
     @property
     def failed(self) -> tuple[Chapter, ...]:
-        """Those that have no board, after all were tried."""
+        """The chapters that failed."""
         return tuple(chapter for chapter in self.chapters if chapter.state == "failed")
 
     def progress(self) -> str:
-        """How many are done: "3 of 5 stories done, 1 failed"."""
+        """Return the progress in words: "3 of 5 stories done, 1 failed"."""
         done = sum(chapter.is_done for chapter in self.chapters)
         failed = f", {len(self.failed)} failed" if self.failed else ""
         return f"{done} of {len(self.chapters)} stories done{failed}"
 
     def percent(self) -> float:
-        """Share of the stories that were tried or found, 0..100."""
+        """Return the percentage of stories that are made, found or failed, 0..100."""
         return 100 * sum(chapter.state != "waiting" for chapter in self.chapters) / len(self.chapters)
 
     def with_chapter(self, new: Chapter) -> Book:
-        """The book with this chapter in place of the one of the same story."""
+        """Return the book with this chapter instead of the one of the same story."""
         chapters = tuple(new if chapter.story == new.story else chapter for chapter in self.chapters)
         return self.model_copy(update={"chapters": chapters})
 
 
 def story_key(story: str, options: StoryboardOptions) -> str:
-    """What makes two storyboards one, with the same weights: the story, and every option that decides the pictures."""
+    """Return a hash of the story and of all options that decide the pictures."""
     return content_key("storyboards", story=story, options=options.model_dump(mode="json", exclude=NO_MATTER))
 
 
 def find_boards(
     output_dir: str | Path, keys: Collection[str], weights: Callable[[], Weights | None]
 ) -> dict[str, Board]:
-    """Finished and whole boards of these keys, the newest of each; one that does not count is told of and left out.
+    """Return for each key its newest finished and intact board; other boards are logged and left out.
 
     Args:
         output_dir: folder of all boards.
-        keys: of the stories, by `story_key`.
-        weights: asked once, and only if there is a board: what would be painted with now, or None where that cannot
-            be told; then no board counts.
+        keys: the stories' keys, by `story_key`.
+        weights: returns the weights of a new board, or None if they are unknown; then no board is used. Called at most
+            once, and only if there are boards.
     """
     now = functools.cache(weights)
     found: dict[str, Board] = {}
@@ -119,7 +118,7 @@ def find_boards(
         try:
             found[key] = read_board(folder)
         except StoryboardError as error:
-            logger.warning("a finished storyboard does not count, and is made again: %s", error)
+            logger.warning("a finished storyboard is not used, and is made again: %s", error)
     return found
 
 
@@ -128,7 +127,7 @@ def _age(folder: Path) -> float:
 
 
 def _report_in(folder: Path) -> Report | None:
-    """The report of the board in this folder; None where there is none that can be read."""
+    """Return the report of the board in this folder; None if it is missing or unreadable."""
     try:
         return Report.model_validate_json((folder / REPORT_FILE).read_bytes())
     except (OSError, ValueError):
@@ -136,7 +135,7 @@ def _report_in(folder: Path) -> Report | None:
 
 
 def _painted_with(weights: Weights | None, report: Report, folder: Path) -> bool:
-    """Whether the board would come out the same now: an option that is unset means what the profile says today."""
+    """Whether a new board would have the same weights and settings; unset options take the profile's current values."""
     if weights is None:
         return False
     changed = report.weights.unlike(weights)
@@ -144,15 +143,15 @@ def _painted_with(weights: Weights | None, report: Report, folder: Path) -> bool
         before, now = report.render_config.settings(), render_settings(report.options).settings()
         changed = ", ".join(name for name, value in before.items() if value != now[name])
     if changed:
-        logger.info("%s does not count, for it was painted otherwise (%s changed since)", folder, changed)
+        logger.info("%s is not used: %s changed since it was painted", folder, changed)
     return not changed
 
 
 def create_book(output_dir: str | Path, now: datetime | None = None) -> Path:
-    """Make a new folder for an index, that no other book shares.
+    """Create a new folder for this book's index, and return its path.
 
     Raises:
-        StorageError: the folder may not be written, or the disk is full.
+        StorageError: the folder is not writable, or the disk is full.
     """
     name = f"{BOOK_PREFIX}{now or datetime.now():%Y%m%d_%H%M%S}"
     names = itertools.chain([name], (f"{name}_{count}" for count in itertools.count(2)))
@@ -169,10 +168,10 @@ def create_book(output_dir: str | Path, now: datetime | None = None) -> Path:
 
 
 def write_index(book: Book) -> None:
-    """Write the index of the book as it stands.
+    """Write the book's index.
 
     Raises:
-        StorageError: its folder cannot be written.
+        StorageError: its folder can't be written.
     """
     folder = Path(book.folder)
     write_json(folder, INDEX_DATA, book)
@@ -209,7 +208,7 @@ def _weak(chapter: Chapter) -> str:
 
 
 def book_markdown(book: Book) -> str:
-    """The index for a dashboard, which shows no files of this machine."""
+    """Return the index as markdown, because a dashboard can't show local files."""
     rows = (
         f"| {escape(chapter.title or chapter.story)} | {chapter.state}{_weak(chapter)} | "
         f"{code(chapter.directory) if chapter.directory else escape(chapter.error or '')} |"

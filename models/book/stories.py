@@ -1,4 +1,4 @@
-"""The stories of a book: from a list, a file, or both; and which of them still have to be told."""
+"""The stories of a book: read from a list, a file or both, and matched with finished boards."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from models.settings import StoryboardOptions, read_story
 from models.storage.files import local_errors
 
 AtOnce = Annotated[int, Field(ge=1, le=64)]
-"""How many runs of a deployment there may be at a time."""
+"""Largest number of simultaneous runs of a deployment."""
 SHOWN = 60
-"""Characters of a story in a message."""
+"""Largest number of a story's characters in a message."""
 FILE_MAX = 10 * 2**20
-"""Bytes of a file of stories; a larger one is something else."""
+"""Largest size of a file of stories in bytes; a larger file is probably no text."""
 
 
 def read_stories(stories: Sequence[str] | None, file: str | None) -> tuple[str, ...]:
-    """The stories of the list and then those of the file, each once, spaces tidied.
+    """Return the list's and then the file's stories, without duplicates and repeated spaces.
 
     Args:
-        stories: one text a story.
-        file: UTF-8 text with one story a line; blank lines and those that begin with # do not count.
+        stories: one text per story.
+        file: UTF-8 text with one story per line; blank lines and those that begin with # are skipped.
 
     Raises:
-        InputError: there is none, or the file is no UTF-8 text.
-        StorageError: it cannot be read.
+        InputError: there is no story, or the file is no UTF-8 text.
+        StorageError: the file can't be read.
     """
     texts = [*(stories or ()), *(_lines(Path(file).expanduser()) if file else ())]
     unique = tuple(dict.fromkeys(text for text in (" ".join(text.split()) for text in texts) if text))
@@ -56,15 +56,15 @@ def _lines(file: Path) -> Iterable[str]:
 
 
 def open_book(stories: Sequence[str], options: StoryboardOptions, weights: Callable[[], Weights | None]) -> Book:
-    """A new index, in which finished boards are found and stories that can't be told have failed.
+    """Create a book whose finished boards are marked as found and whose invalid stories as failed, and write its index.
 
     Args:
-        stories: each once.
-        options: of all storyboards.
-        weights: what they would be painted with now; see `models.book.index.find_boards`.
+        stories: without duplicates.
+        options: options of all storyboards.
+        weights: returns the weights of a new board; see `models.book.index.find_boards`.
 
     Raises:
-        StorageError: the output directory cannot be read or written.
+        StorageError: the output directory can't be read or written.
     """
     keys = {story: story_key(story, options) for story in stories}
     boards = {} if options.refresh else find_boards(options.output_dir, set(keys.values()), weights)
@@ -86,7 +86,7 @@ def _chapter(story: str, board: Board | None) -> Chapter:
 
 
 def made(chapter: Chapter, directory: str | Path) -> Chapter:
-    """The chapter with the board that was made for it; failed where that is not whole."""
+    """Return the chapter with its new board; failed if the board is not intact."""
     try:
         return _with_board(chapter, read_board(directory))
     except StoryboardError as error:
@@ -100,21 +100,21 @@ def _with_board(chapter: Chapter, board: Board) -> Chapter:
 
 
 def failed(chapter: Chapter, error: str) -> Chapter:
-    """The chapter without a board, and why, in one line."""
+    """Return the chapter as failed, with the error in one line."""
     return chapter.model_copy(update={"state": "failed", "error": " ".join(error.split())})
 
 
 def require_all(book: Book) -> None:
-    """Go on only if every story has its board.
+    """Refuse a book with failed stories.
 
     Raises:
-        StoryboardError: names those that have not.
+        StoryboardError: names the failed stories and their errors.
     """
     if book.failed:
-        told = "; ".join(f"“{short(chapter.story)}”: {chapter.error}" for chapter in book.failed)
-        raise StoryboardError(f"{len(book.failed)} of {len(book.chapters)} stories failed: {told}")
+        errors = "; ".join(f"“{short(chapter.story)}”: {chapter.error}" for chapter in book.failed)
+        raise StoryboardError(f"{len(book.failed)} of {len(book.chapters)} stories failed: {errors}")
 
 
 def short(story: str) -> str:
-    """A story as a message repeats it."""
+    """Return a story shortened for a message."""
     return story if len(story) <= SHOWN else f"{story[:SHOWN]}…"

@@ -1,1 +1,1 @@
-"""A record of options as a form: in the dashboard, and as the groups of --help."""
+"""Groups of options: the forms of the dashboard and the sections of --help."""

@@ -1,9 +1,8 @@
-"""A record of options as a form: what people set first, then the rest in groups; and what a form sends, as the record.
+"""Turns a record of options into a form with groups, and a form's values back into the record.
 
-A form of Prefect's dashboard is made from a JSON schema, and sends every default of that schema as if it had been
-chosen. So the schema has none: it tells defaults in words. What a form sends of a field that nobody touched, and `auto`
-and null, count as unset. The record itself stays flat: a group is only a place in the form, and an option may be given
-by its own name, outside its group, as well.
+Prefect's dashboard makes a form from a JSON schema, and sends every default of that schema as if it had been chosen.
+So this schema has no defaults; the descriptions name them. A field left untouched, `auto` and null count as unset. The
+record itself is flat: groups exist only in the form, and an option may also be given outside its group.
 """
 
 from __future__ import annotations
@@ -21,36 +20,36 @@ from pydantic_core import CoreSchema, core_schema
 from models.secrets.addresses import CREDENTIALS
 
 UNSET: Any = {}
-"""Default of a flow's options: nothing set. A record's own defaults would be sent by every form."""
+"""Default of a flow's options, with nothing set, because every form would send a record's own defaults."""
 NO_PASSWORD = f"^(?!.*{CREDENTIALS.pattern})"
-"""Of every text: Prefect stores what a run is given, and refuses what does not fit the schema before it does."""
+"""Pattern of every text, so that Prefect refuses a URL with a password before it stores a run's parameters."""
 OptionalText = Annotated[str | None, WithJsonSchema({"type": "string", "maxLength": 1024, "pattern": NO_PASSWORD})]
-"""Text that may be left empty. Its default is "", since a form has no good field for a null."""
+"""Optional text. Its default is "", because forms show a null badly."""
 OptionalTexts = Annotated[list[str] | None, WithJsonSchema({"type": "array", "items": {"type": "string"}})]
-"""Texts, of which there may be none; the default is as above."""
+"""Optional list of texts; its default is an empty list."""
 AUTO = "auto"
-"""In a form: nothing chosen."""
+"""A form's value for an unset option."""
 NOTHING = "none"
-"""Unsets an option that is set otherwise."""
+"""Sets an option to null although its default is not null."""
 YES_OR_NO = [AUTO, "yes", "no"]
-"""A switch in a form. One that is only on or off is sent as off by Prefect's first UI where nobody touched it."""
+"""Values of a switch in a form. For a boolean Prefect's first UI would send an untouched field as false."""
 PAIR = {"type": "string", "pattern": f"{NO_PASSWORD}[0-9]+=.+$"}
-"""An entry of a mapping, N=FILE, as the command line has it: a form has no field for a mapping."""
+"""An entry of a mapping as N=FILE, as on the command line, because forms have no field for a mapping."""
 
 
 class Group(NamedTuple):
-    """Options that stand together."""
+    """A group of options."""
 
     title: str
-    """Heading in --help, explanation in a form."""
+    """Heading in --help, description in a form."""
     options: tuple[str, ...]
     key: str = ""
-    """Name of the record that holds them in a form; empty for those at its top."""
+    """Name of the object that holds them in a form; empty for options at the top level."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """Annotation of a record that a flow takes: `Annotated[StoryboardOptions, Form(StoryboardOptions, GROUPS)]`."""
+    """Annotation of a flow's parameter: `Annotated[StoryboardOptions, Form(StoryboardOptions, GROUPS)]`."""
 
     record: type[BaseModel]
     groups: tuple[Group, ...]
@@ -62,7 +61,7 @@ class Form:
         return properties
 
     def schema(self) -> dict[str, Any]:
-        """The JSON schema of the form, which also takes every option by its own name; no field has a default."""
+        """Return the form's JSON schema, without defaults; it also accepts every option outside its group."""
         fields = {name: _field(schema) for name, schema in self.options.items()}
         properties: dict[str, Any] = {}
         plain: dict[str, Any] = {}
@@ -78,10 +77,10 @@ class Form:
         return {**shown, "patternProperties": plain, "propertyNames": {"enum": names}}
 
     def lift(self, value: Any) -> Any:
-        """What a form or a person sent, as the flat record takes it.
+        """Return a form's values as the flat record takes them, without unset ones.
 
         Raises:
-            ValueError: an option is given twice, inside and outside its group, and differently.
+            ValueError: an option has two different values, inside and outside its group.
         """
         if not isinstance(value, Mapping):
             return value
@@ -114,12 +113,12 @@ def _group(group: Group, fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def value_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """An option's schema without the null that it may be instead."""
+    """Return an option's schema without the alternative null."""
     return {**schema, **schema.get("anyOf", [{}])[0]}
 
 
 def _field(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """An option as a field of a form: one type, no default, no null."""
+    """Return an option's schema as a form field: one type, no default, no null."""
     field = {key: item for key, item in value_schema(schema).items() if key not in ("anyOf", "default")}
     field["description"] = explain_option(schema)
     if field["type"] == "string" and "enum" not in field:
@@ -138,7 +137,7 @@ def _field(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """What an option may be that is given by its own name, outside its group: also null, and true or false."""
+    """Return the schema of an option outside its group: null and `auto` are valid too, for switches also booleans."""
     words_only = ("anyOf", "default", "title", "description")
     limits = {key: item for key, item in value_schema(schema).items() if key not in words_only}
     words = [AUTO, *([NOTHING] if _is_unset_by_null(schema) else [])]
@@ -162,14 +161,14 @@ def _is_unset_by_null(schema: Mapping[str, Any]) -> bool:
 
 
 def _may_be(word: str, schema: Mapping[str, Any]) -> bool:
-    """Whether the word is a value of the option itself."""
+    """Whether the word is a valid value of the option itself."""
     value = value_schema(schema)
     is_text = value.get("type") == "string" and "enum" not in value
     return is_text and re.search(value.get("pattern", ""), word) is not None
 
 
 def explain_option(schema: Mapping[str, Any]) -> str:
-    """An option's explanation, its limits and its default, in words."""
+    """Return an option's explanation with its limits and its default."""
     text, _, unset = " ".join(schema["description"].split()).rstrip(".").partition(" Unset: ")
     facts = "; ".join(_facts(value_schema(schema), unset))
     return f"{text.rstrip('.')} ({facts})" if facts else text
@@ -191,7 +190,7 @@ def _facts(schema: Mapping[str, Any], unset: str) -> Iterator[str]:
 
 
 def _limits(schema: Mapping[str, Any]) -> str:
-    """The least and the greatest value in words: "1 to 24", "above 0 to 1", "0 to below 1", "1 or more"."""
+    """Return the limits in words: "1 to 24", "above 0 to 1", "0 to below 1", "1 or more"."""
     lowest = {"minimum": "{:.10g}", "exclusiveMinimum": "above {:.10g}"}
     highest = {"maximum": "to {:.10g}", "exclusiveMaximum": "to below {:.10g}"}
     low = [text.format(schema[key]) for key, text in lowest.items() if key in schema]
@@ -200,5 +199,5 @@ def _limits(schema: Mapping[str, Any]) -> str:
 
 
 def _as_given(default: Any) -> str:
-    """A default as one would write it on the command line."""
+    """Return a default as written on the command line."""
     return ",".join(default) if isinstance(default, list) else str(default)

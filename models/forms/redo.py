@@ -1,4 +1,4 @@
-"""Where people find what they may change about a frame that is redone: in a form, and in --help."""
+"""Groups of a redo's options, for its form and --help."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from models.forms.form import Form, Group
 from models.redo.plan import RedoOptions
 
 GROUPS = (
-    Group("what is to change", ("prompt", "seed", "sketch")),
+    Group("the changes", ("prompt", "seed", "sketch")),
     Group("how it is painted", ("attempts", "device"), "painting"),
 )
-"""Every option, in the order in which people look for them."""
+"""All options in display order."""
 
 FORM = Form(RedoOptions, GROUPS)
 RedoForm = Annotated[RedoOptions, FORM]
-"""What a flow takes: the options in groups, as forms send them, or by their own names."""
+"""A flow's parameter: the options in groups, as forms send them, or without groups."""

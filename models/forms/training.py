@@ -1,4 +1,4 @@
-"""Where people find each of a training's options: in a form, and in --help."""
+"""Groups of a training's options, for its form and --help."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ GROUPS = (
     ),
     Group("the machine", ("accelerate_config", "device", "speed"), "machine"),
 )
-"""Every option, in the order in which people look for them."""
+"""All options in display order."""
 
 FORM = Form(TrainingOptions, GROUPS)
 TrainingForm = Annotated[TrainingOptions, FORM]
-"""What a flow takes: the options in groups, as forms send them, or by their own names."""
+"""A flow's parameter: the options in groups, as forms send them, or without groups."""

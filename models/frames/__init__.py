@@ -1,1 +1,1 @@
-"""One frame: how it is painted, scored and retried, and what its PNG says of that."""
+"""One frame: painting, scoring, retries, and the recipe in its PNG."""

@@ -1,8 +1,8 @@
-"""One frame from its prompt to an accepted picture: paint a candidate, measure it, keep it, judge.
+"""Makes one frame from its prompt: paint a candidate, score it, store it, judge it.
 
-Nothing is remembered between attempts but the store. An attempt first looks at the candidates that are already there;
-only if none of them passes does it paint the next seed. So a retry, a restart after a crash and a second run of the
-same story all go on where the work stands, and no finished candidate is painted twice.
+The store is the only memory between attempts. An attempt first judges the stored candidates, and paints the next seed
+only if none of them passes. So a retry, a restart after a crash and a second run of the same story continue from the
+stored candidates, and none is painted twice.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from models.storage.content_store import PICTURES, Painted, Store, content_key
 from models.vision.gate import best, judge
 
 VERSION = 2
-"""Raise it when the same inputs would give another picture or other scores: stored candidates are then painted anew."""
+"""Raise it when the same inputs give another picture or other scores; stored candidates are then painted again."""
 
 
 class FrameJob(Record):
-    """Everything that one frame needs."""
+    """All inputs of one frame."""
 
     render_config: RenderConfig
     prompt: FramePrompt
     reference: FrameResult | None
-    """Frame 1, or None where this is frame 1."""
+    """Frame 1, or None if this is frame 1."""
     sketch: Sketch | None = None
     earlier: tuple[str, ...] = ()
-    """Pictures of the frames before it, of which it must not be a near copy."""
+    """Pictures of earlier frames; a near copy of one of them is refused."""
     repaint: bool = False
-    """Forget the candidates that are in the store, and paint anew."""
+    """Whether to delete the stored candidates first."""
 
     @property
     def number(self) -> int:
@@ -48,19 +48,19 @@ class FrameJob(Record):
 
 
 def seed_of(base_seed: int, number: int, attempt: int) -> int:
-    """base + number·1000 + attempt·10; the first frame leaves out its thousand, so that it starts on the base seed."""
+    """Return base + number·1000 + attempt·10; frame 1 skips its thousand, so that it starts at the base seed."""
     return base_seed + (number * 1000 if number > 1 else 0) + attempt * 10
 
 
 def generate(job: FrameJob, on_progress: Progress | None = None) -> FrameResult:
-    """The frame, if one of its candidates passes or all attempts are used up; else paints the next candidate.
+    """Return the frame once a candidate passes or no attempts are left; paints at most one candidate per call.
 
     Args:
         job: the frame.
-        on_progress: share of the painting done, 0..1.
+        on_progress: called with the share of the painting done, 0..1.
 
     Raises:
-        FrameRejected: retryable: what was painted now did not pass, and attempts are left. Call again.
+        FrameRejected: retryable; the new candidate did not pass, and attempts are left. Call again.
         PaintError, ScoreUnavailable, ModelError, StorageError: see `models.errors`.
     """
     store = Store(job.render_config.store)
@@ -77,14 +77,14 @@ def generate(job: FrameJob, on_progress: Progress | None = None) -> FrameResult:
 
 
 def forget(job: FrameJob) -> None:
-    """Drop the frame's stored candidates, so that all of them are painted anew."""
+    """Delete the frame's stored candidates, so that all are painted again."""
     store = Store(job.render_config.store)
     for attempt in range(job.render_config.attempts):
         store.forget(PICTURES, _key(job, attempt))
 
 
 def near_copies(results: Sequence[FrameResult]) -> dict[int, tuple[str, ...]]:
-    """Frames that are near copies of an earlier one: number -> pictures of all frames before it."""
+    """Return the accepted frames that are near copies of an earlier one: number -> pictures of all earlier frames."""
     from models.vision.anomalies import find_copies
 
     found: dict[int, tuple[str, ...]] = {}
@@ -96,14 +96,14 @@ def near_copies(results: Sequence[FrameResult]) -> dict[int, tuple[str, ...]]:
 
 
 class _PaintedCandidate(NamedTuple):
-    """A candidate, and the run that painted it."""
+    """A candidate and the run that painted it."""
 
     candidate: Candidate
     run: str
 
 
 def _stored_candidates(job: FrameJob, store: Store) -> Iterator[_PaintedCandidate]:
-    """The frame's candidates that are in the store, from the first attempt on, up to the first that passes."""
+    """Yield the frame's stored candidates by attempt, up to the first that passes or is missing."""
     for attempt in range(job.render_config.attempts):
         painted = store.get_picture(_key(job, attempt))
         if painted is None:
@@ -126,7 +126,7 @@ def _paint_candidate(job: FrameJob, attempt: int, store: Store, on_progress: Pro
 
 
 def _measure(job: FrameJob, image: Image.Image, finite: bool) -> Scores:
-    """Scores that depend on this frame, its prompt and frame 1 alone."""
+    """Return the scores that depend only on this frame, its prompt and frame 1."""
     from models.vision.anomalies import find_flaws
     from models.vision.clip import load_scorer
 
@@ -138,12 +138,12 @@ def _measure(job: FrameJob, image: Image.Image, finite: bool) -> Scores:
         consistency, prompt = scorer.scores(image, job.prompt.prompt, reference)
         return Scores(consistency=consistency, prompt=prompt, anomalies=find_flaws(image, finite))
 
-    # On a CPU all of it in one turn, between two frames' paintings; on a GPU only CLIP, while the next is decoded.
+    # On a CPU all scoring runs between two paintings. On a GPU only CLIP uses the device, in its second thread.
     return compute("cpu", measured) if setup.scoring_device == "cpu" else measured()
 
 
 def _verdict(job: FrameJob, attempt: int, painted: Painted) -> Candidate:
-    """A candidate's verdict, which also depends on the thresholds and on the frames before."""
+    """Judge a stored candidate by the thresholds, and compare it with the earlier frames."""
     from models.vision.anomalies import find_copies
 
     scores = painted.scores
@@ -179,7 +179,7 @@ def _result(job: FrameJob, tried: list[_PaintedCandidate]) -> FrameResult:
 
 
 def _key(job: FrameJob, attempt: int) -> str:
-    """The store's key of a candidate: everything that decides its pixels and scores, and nothing else."""
+    """Return a candidate's key in the store: a hash of exactly the inputs that decide its pixels and scores."""
     render_config = job.render_config
     return content_key(
         PICTURES,
@@ -211,7 +211,7 @@ def _request(job: FrameJob, attempt: int) -> PaintRequest:
 
 
 def _control(job: FrameJob) -> ControlPicture | None:
-    """A sketch at full strength; else frame 1's edges, weakly and in the first steps; else nothing."""
+    """Return the ControlNet's input: a sketch at full strength, else frame 1's edges at low strength, else None."""
     if job.render_config.pipeline == "simplified":
         return None
     if job.sketch is not None:

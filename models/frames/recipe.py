@@ -1,7 +1,7 @@
-"""A picture's recipe, carried in the PNG itself.
+"""A picture's recipe, stored in the PNG itself.
 
-Two text chunks: `parameters` in the form that AUTOMATIC1111's readers parse (most picture browsers and sharing sites
-do), and `aldar_storyboard`, the whole recipe as JSON, which is what this project reads back.
+There are two text chunks: `parameters` in AUTOMATIC1111's format, which most picture browsers and sharing sites read,
+and `aldar_storyboard`, the complete recipe as JSON, which this project reads back.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SHORT_HASH = 10  # hex digits of a hash in A1111's text
 
 
 def software_version() -> str:
-    """This project's version, or "unknown" where it runs without being installed."""
+    """Return this project's version, or "unknown" if it is not installed."""
     try:
         return metadata.version(DISTRIBUTION)
     except metadata.PackageNotFoundError:
@@ -34,26 +34,26 @@ def software_version() -> str:
 
 
 class Control(Record):
-    """What the ControlNet saw, and how strongly."""
+    """The ControlNet's input and strength."""
 
     kind: Literal["reference", "sketch"]
-    """Canny edges of frame 1, or of a sketch that a person gave."""
+    """Canny edges of frame 1, or of a given sketch."""
     scale: float
     end: float
-    """Share of the steps in which it acted."""
+    """Share of the steps in which the ControlNet acted."""
 
 
 class PaintedLora(Record):
-    """A LoRA that was on the base."""
+    """A LoRA with which the picture was painted."""
 
     name: str
-    """The last part of what a person named, without the folders before it."""
+    """The last part of its source, without folders and suffix."""
     fingerprint: str
     strength: float
 
 
 class Recipe(Record):
-    """Everything that is needed to paint a picture again."""
+    """All inputs that are needed to paint the picture again."""
 
     prompt: str
     negative_prompt: str
@@ -77,24 +77,24 @@ class Recipe(Record):
 
 
 def png_bytes(image: Image.Image, recipe: Recipe) -> bytes:
-    """The picture as a PNG that carries its recipe. The same pixels and recipe give the same bytes.
+    """Return the picture as a PNG with its recipe. The same pixels and recipe give the same bytes.
 
     Args:
-        image: the painted picture; converted to RGB. Nothing else that it carries (profile, date) is written.
+        image: the painted picture; converted to RGB, and written without its other metadata (profile, date).
         recipe: how it was painted.
     """
     rgb = image.convert("RGB")
-    bare = Image.frombytes("RGB", rgb.size, rgb.tobytes())  # Pillow would write what image.info holds
+    bare = Image.frombytes("RGB", rgb.size, rgb.tobytes())  # a copy without image.info, which Pillow would write too
     chunks = PngInfo()
     for name, text in ((_READABLE, parameters(recipe)), (_COMPLETE, recipe.model_dump_json())):
-        chunks.add_text(name, text)  # tEXt where Latin-1 holds it, else iTXt in UTF-8
+        chunks.add_text(name, text)  # as tEXt if Latin-1 suffices, else as iTXt in UTF-8
     buffer = io.BytesIO()
     bare.save(buffer, "PNG", pnginfo=chunks, compress_level=6)
     return buffer.getvalue()
 
 
 def parameters(recipe: Recipe) -> str:
-    """The recipe in A1111's form: prompt, negative prompt, and one line of `Name: value` pairs."""
+    """Return the recipe in A1111's format: prompt, negative prompt, and one line of `Name: value` pairs."""
     pairs: dict[str, object] = {
         "Steps": recipe.steps,
         "Sampler": recipe.sampler,
@@ -121,16 +121,16 @@ def parameters(recipe: Recipe) -> str:
 
 
 def _quoted(value: str) -> str:
-    """A value as A1111 writes it: in JSON's quotes where it holds a separator."""
+    """Return a value in A1111's format: in JSON quotes if it contains a separator."""
     return json.dumps(value, ensure_ascii=False) if any(mark in value for mark in ',:\n"') else value
 
 
 def read_recipe(path: str | Path) -> Recipe:
-    """The recipe that a PNG of this project carries.
+    """Return the recipe in a PNG of this project.
 
     Raises:
-        ObjectNotFound: there is no such file.
-        InputError: it is not a picture, or carries no recipe that this version understands.
+        ObjectNotFound: the file does not exist.
+        InputError: it is not a picture, or has no recipe that this version can read.
     """
     try:
         with Image.open(path) as image:
@@ -140,9 +140,9 @@ def read_recipe(path: str | Path) -> Recipe:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} is not a readable picture: {error}") from None
     if not isinstance(text, str):
-        raise InputError(f"{path} carries no recipe: it was not painted here, or was saved anew by another program")
+        raise InputError(f"{path} has no recipe: it was not painted here, or another program saved it again")
     try:
         return Recipe.model_validate_json(text)
     except ValidationError as error:
         fields = ", ".join(".".join(map(str, item["loc"])) for item in error.errors())
-        raise InputError(f"{path} carries a recipe that this version cannot read ({fields})") from None
+        raise InputError(f"{path} has a recipe that this version cannot read ({fields})") from None

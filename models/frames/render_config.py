@@ -1,4 +1,4 @@
-"""How a run paints: everything that its frames have in common, decided once."""
+"""The render config: all settings that a run's frames have in common."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from models.storage.files import sha256_of
 
 
 class RenderSettings(Record):
-    """The settings by which all frames of a board are painted and judged, whatever paints them."""
+    """The settings with which all frames of a board are painted and judged, independent of device and weights."""
 
     pipeline: Pipeline
     size: int
     steps: int
-    """Evaluations of the model: what `speed` leaves of the steps that were asked for."""
+    """Number of model evaluations: the requested steps, as reduced by `speed`."""
     sampler: Sampler = "Euler"
     guidance: float
     control_scale: float
@@ -30,36 +30,36 @@ class RenderSettings(Record):
 
     @property
     def thresholds(self) -> dict[str, float]:
-        """What the gate goes by."""
+        """The gate's thresholds, as keyword arguments of `models.vision.gate.judge`."""
         return {
             "consistency_threshold": self.consistency_threshold,
             "prompt_threshold": self.prompt_threshold,
         }
 
     def settings(self) -> dict[str, Any]:
-        """These settings alone, by name."""
+        """Return the fields of RenderSettings by name, without those of subclasses."""
         return {name: getattr(self, name) for name in RenderSettings.model_fields}
 
 
 class RenderConfig(RenderSettings):
-    """How all frames of a run are painted and judged; nothing in it is left to be decided.
+    """How all frames of a run are painted and judged, with all defaults resolved.
 
-    A board's report keeps it, and so what is added to it or to its parts needs a default.
+    A board's report contains it, so new fields here and in its parts need defaults for old reports.
     """
 
     setup: PainterSetup
     weights: Weights
     loras: tuple[LoraUse, ...] = ()
-    """What each LoRA changed."""
+    """The layers that each LoRA changed."""
     base_seed: int
     attempts: int
     store: str
     """Folder of the store."""
     run: str
-    """Name of this run, by which the report tells what it painted from what it found."""
+    """Id of this run; the report uses it to count the candidates that this run painted."""
 
     def for_one(self) -> RenderConfig:
-        """The same for a frame that is painted by itself: it does not wait for others to share its batch with."""
+        """Return the config with batch size 1, for a frame that must not wait for others to fill its batch."""
         return self.model_copy(update={"setup": self.setup.model_copy(update={"batch_size": 1})})
 
 
@@ -72,7 +72,7 @@ def make_render_config(
     store: Store,
     run: str,
 ) -> RenderConfig:
-    """The render config of these options, with the profile's value wherever an option is unset."""
+    """Return the render config of these options; unset options take the profile's values."""
     return RenderConfig(
         **render_settings(options).settings(),
         setup=setup,
@@ -86,7 +86,7 @@ def make_render_config(
 
 
 def render_settings(options: StoryboardOptions) -> RenderSettings:
-    """How these options paint now: the profile's value wherever one is unset."""
+    """Return the render settings of these options; unset options take the profile's current values."""
     profile = options.get_profile()
     chosen_sampling = sampling(options.speed, options.steps or profile.steps)
 
@@ -107,16 +107,16 @@ def render_settings(options: StoryboardOptions) -> RenderSettings:
 
 
 def loras_of(options: StoryboardOptions) -> list[WantedLora]:
-    """The LoRAs that these options paint with, the character's first: the profile's own where none is named."""
+    """Return the LoRAs of these options, the character's first; the profile's own if none is named."""
     character = options.lora_path or options.get_profile().adapter
     return wanted_loras(character, options.lora_scale, options.more_loras)
 
 
 def read_sketches(options: StoryboardOptions) -> dict[int, Sketch]:
-    """The sketches that a person gave, by frame.
+    """Return the given sketches by frame number.
 
     Raises:
-        ObjectNotFound, StorageError: a file is gone or cannot be read.
+        ObjectNotFound, StorageError: a file is missing or can't be read.
     """
     paths = {number: Path(file).expanduser().absolute() for number, file in options.sketches.items()}
     return {number: Sketch(file=str(path), sha256=sha256_of(path)) for number, path in paths.items()}

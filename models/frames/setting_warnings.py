@@ -1,4 +1,4 @@
-"""What may spoil the pictures though nothing forbids it: a warning in the log before painting, a note in the report."""
+"""Warnings about valid settings that may spoil the pictures, for the log and the report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from models.settings import StoryboardOptions
 
 
 def find_setting_warnings(options: StoryboardOptions) -> tuple[str, ...]:
-    """One sentence each."""
+    """Return the warnings, each a sentence."""
     profile = options.get_profile()
     size, known = options.size, profile.sizes
     if size is None or size in known:

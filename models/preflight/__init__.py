@@ -1,1 +1,1 @@
-"""What would stop a run, told at once and before any work."""
+"""Checks before any work: all problems that would stop a run, reported together."""

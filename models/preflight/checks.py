@@ -1,7 +1,7 @@
-"""The preflight: everything that would stop a storyboard, told at once and before any work.
+"""The preflight: finds all problems that would stop a storyboard, before any work.
 
-Each problem is one line that names the value and the way out. Nothing is fetched, and torch is imported only where
-the answer depends on which GPU there is.
+Each problem is one line with the value and the way out. No weights are downloaded, and torch is imported only for
+questions about the GPU.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ logger = logging.getLogger("models.preflight.checks")
 DISTRIBUTION = "aldar-kose-storyboard"
 INSTALL = "pip install -e ."
 BROKEN = {"prefect": "<3.9.1", "pydantic": "<2", "openai": "<1", "transformers": "<5"}
-"""Releases whose interfaces this project does not speak."""
+"""Releases with incompatible interfaces."""
 
 Check = Callable[[StoryboardOptions, Keys], Iterator[str]]
 
 
 def require(options: StoryboardOptions, keys: Keys) -> None:
-    """Go on only if nothing is wrong.
+    """Refuse options with which no storyboard can be made.
 
     Raises:
         ChecksFailed: holds every problem.
@@ -62,19 +62,19 @@ def require(options: StoryboardOptions, keys: Keys) -> None:
 
 
 def find_problems(options: StoryboardOptions, keys: Keys) -> tuple[str, ...]:
-    """All that is wrong, in the order in which to correct it; empty when a storyboard can be made."""
+    """Return all problems in the order in which to correct them; empty if a storyboard can be made."""
     return gather([functools.partial(check, options, keys) for check in _CHECKS])
 
 
 def gather(checks: list[Callable[[], Iterator[str]]]) -> tuple[str, ...]:
-    """What is wrong with the packages, and what each of the checks finds, whatever the others meet."""
+    """Return the packages' problems and those of all checks; an error in one check does not skip the others."""
     problems = list(find_package_problems())
     packages_are_there = not problems
     for check in checks:
         try:
             problems.extend(check())
         except ImportError as error:
-            # A missing package has been named above; one that is there and can't be imported has not.
+            # Missing packages are reported above; an installed package that can't be imported is not.
             if packages_are_there:
                 problems.append(f"{_one_line(error)}: pip install --force-reinstall -e .")
         except OSError as error:
@@ -87,7 +87,7 @@ def _one_line(error: Exception) -> str:
 
 
 def find_package_problems() -> Iterator[str]:
-    """Packages that are missing or known not to work, one line each; of other versions the log warns, once."""
+    """Yield one line for each missing or incompatible package; an untested version only logs one warning."""
     try:
         from packaging.requirements import Requirement
         from packaging.specifiers import SpecifierSet
@@ -106,7 +106,7 @@ def find_package_problems() -> Iterator[str]:
         elif SpecifierSet(BROKEN.get(wanted.name, "<0")).contains(version, prereleases=True):
             yield f"{wanted.name} {version} does not work here, {needed} is needed: {INSTALL}"
         elif not wanted.specifier.contains(version, prereleases=True):
-            _warn(f"{wanted.name} {version} is installed, and was never tried here: if something fails, take {needed}")
+            _warn(f"{wanted.name} {version} is installed but untested: if something fails, install {needed}")
 
 
 @functools.cache
@@ -115,7 +115,7 @@ def _warn(line: str) -> None:
 
 
 def _declared() -> tuple[str, list[str]]:
-    """The Python and the packages this project asks for: what was installed says so, or else pyproject.toml."""
+    """Return the required Python and packages, from the installed metadata or else from pyproject.toml."""
     try:
         about = metadata.metadata(DISTRIBUTION)
         return about["Requires-Python"], metadata.requires(DISTRIBUTION) or []
@@ -136,7 +136,7 @@ def _output_problems(options: StoryboardOptions, _: Keys) -> Iterator[str]:
 
 
 def find_output_problems(directory: str) -> Iterator[str]:
-    """Why nothing can be written there, in one line."""
+    """Yield one line if the directory is not writable."""
     reason = why_not_writable(Path(directory))
     if reason:
         yield f"{directory}/ directory writable? {reason}; correct that, or choose another with --output-dir"
@@ -149,7 +149,7 @@ def _writer_problems(options: StoryboardOptions, keys: Keys) -> Iterator[str]:
 
 
 def _adapter_problems(options: StoryboardOptions, keys: Keys) -> Iterator[str]:
-    from models.diffusion.adapter_fit import judge  # what reads headers takes a moment to import
+    from models.diffusion.adapter_fit import judge  # here, because it imports slowly
 
     for lora in loras_of(options):
         try:
@@ -162,7 +162,7 @@ def _adapter_problems(options: StoryboardOptions, keys: Keys) -> Iterator[str]:
 
 
 def _s3_problems(source: str, keys: Keys) -> Iterator[str]:
-    from models.s3.bucket import parse_location  # boto3 takes a moment to import, and local weights do without
+    from models.s3.bucket import parse_location  # here, because boto3 imports slowly and local weights do not need it
     from models.s3.client import find_credentials_problem
 
     location = parse_location(source)

@@ -1,4 +1,4 @@
-"""Which of a profile's base models are on this machine, and whether the rest and the pictures fit on its disks."""
+"""Checks that a profile's base models are on this machine or can be downloaded, and that the disks have room."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from models.sources import SINGLE, Component
 from models.storage.files import check_file
 
 NEARLY_ALL = 0.98
-"""Share of a component's bytes from which on it counts as cached: its size is given in round numbers."""
+"""Least cached share of a component's bytes to count as complete; below 1 because profiles give rounded sizes."""
 
 
 class Need(NamedTuple):
-    """Bytes that will be written below a folder."""
+    """Bytes that a run will write below a folder."""
 
     what: str
     size: int
@@ -34,14 +34,14 @@ class Need(NamedTuple):
 
 
 def needed_components(options: StoryboardOptions) -> list[Component]:
-    """The profile's models that these options use; without guidance there is no ControlNet."""
+    """Return the profile's models that these options use: a ControlNet only in the reference_guided pipeline."""
     profile = options.get_profile()
     guided = [profile.controlnet] if options.pipeline == "reference_guided" else []
     return [profile.base, *([profile.vae] if profile.vae else []), *guided, profile.clip]
 
 
 def find_component_problems(options: StoryboardOptions) -> Iterator[str]:
-    """Models that are not here and won't come by themselves, one line each."""
+    """Yield one line for each model that is missing and can't be downloaded, or that does not fit the others."""
     profile = options.get_profile()
     absent = list(find_absent(needed_components(options)))
     yield from absent
@@ -54,7 +54,7 @@ def find_component_problems(options: StoryboardOptions) -> Iterator[str]:
 
 
 def find_absent(components: list[Component]) -> Iterator[str]:
-    """Those of the models that are not here and won't come by themselves, one line each."""
+    """Yield one line for each model that is missing and can't be downloaded."""
     yield from _local_problems([component for component in components if component.is_local])
     for component in components:
         if not component.is_local and is_offline() and bytes_to_fetch(component):
@@ -69,7 +69,7 @@ def _local_problems(components: list[Component]) -> Iterator[str]:
     for component in components:
         folder = Path(component.source)
         if any(parent in absent for parent in folder.parents):
-            continue  # told already
+            continue  # reported already
         if not folder.exists():
             absent.append(folder)
             kind = "file" if folder.suffix == SINGLE else "folder"
@@ -88,7 +88,7 @@ def _incomplete(folder: Path, lacks: list[str]) -> str:
 
 
 def _missing_parts(folder: Path, *, pickled: bool) -> Iterator[str]:
-    """What a model in the diffusers or transformers layout lacks, or which of its files is broken."""
+    """Yield the missing and broken files of a model in the diffusers or transformers layout."""
     try:
         parts = parts_of_pipeline(folder / MODEL_INDEX)
     except StoryboardError as error:
@@ -118,7 +118,7 @@ def _missing_files(place: Path, name: str, *, is_model: bool) -> Iterator[str]:
 
 
 def bytes_to_fetch(component: Component) -> int:
-    """Bytes of a hub repository that are not in the local cache yet; 0 for a local folder."""
+    """Return the bytes of a hub repository that are missing from the cache; 0 for a local component."""
     if component.is_local:
         return 0
     present = _cached_bytes(component)
@@ -134,7 +134,7 @@ def _cached_bytes(component: Component) -> int:
 
 
 def _cached_snapshot(component: Component) -> Path | None:
-    """The folder of a hub repository's files in the local cache, whole or not."""
+    """Return the folder of a hub repository in the local cache, complete or not."""
     from huggingface_hub import try_to_load_from_cache
 
     for name in (MODEL_INDEX, "config.json"):
@@ -149,18 +149,18 @@ def _is_wanted(path: Path, component: Component) -> bool:
 
 
 def find_room_problems(options: StoryboardOptions) -> Iterator[str]:
-    """Disks that are too full for what a storyboard writes on them, one line each."""
-    from models.board.contact_sheet import most_bytes  # Pillow, which nothing else here needs
+    """Yield one line for each disk with too little room for a storyboard."""
+    from models.board.contact_sheet import most_bytes  # here, because only this function needs Pillow
 
     side = render_settings(options).size
-    # A PNG is at most about as large as its raw pixels; every attempt is kept, and the chosen one once more.
+    # A PNG is at most about as large as its raw pixels. Every attempt is kept, and the chosen one is copied.
     pictures = Need("pictures", options.frames * (options.attempts + 1) * side * side * 3, Path(options.output_dir))
     sheet = Need("contact sheet", most_bytes(options.frames, side), Path(options.output_dir))
     yield from find_full_disks([*needs_of(needed_components(options)), pictures, sheet])
 
 
 def find_full_disks(all_needs: list[Need]) -> Iterator[str]:
-    """Disks that are too full for these needs, one line each."""
+    """Yield one line for each disk with too little room for these needs."""
     by_disk: dict[int, list[Need]] = defaultdict(list)
     for need in all_needs:
         by_disk[_existing(need.folder).stat().st_dev].append(need)
@@ -176,7 +176,7 @@ def find_full_disks(all_needs: list[Need]) -> Iterator[str]:
 
 
 def needs_of(components: list[Component]) -> Iterator[Need]:
-    """What downloading those of the models takes that are not here."""
+    """Yield the disk space that the missing models' downloads need."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     for component in components:
@@ -191,17 +191,17 @@ def _existing(path: Path) -> Path:
 
 
 def _amount(size: int) -> str:
-    """The bytes in megabytes, or in gigabytes from one on."""
+    """Return the size in GB, or in MB below 1 GB."""
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def fingerprints_here(options: StoryboardOptions) -> dict[str, str | None] | None:
-    """What tells the options' base, ControlNet and CLIP from any others; None where one is not on this machine.
+    """Return the fingerprints of the options' base, ControlNet and CLIP; None if one is not on this machine.
 
-    Nothing is fetched. `models.diffusion.weights.fingerprints` says the same of what is loaded.
+    Nothing is downloaded. The values equal those of `models.diffusion.weights.fingerprints` after loading.
 
     Raises:
-        WeightsInvalid, StorageError: a file cannot be read.
+        WeightsInvalid, StorageError: a file can't be read.
     """
     profile = options.get_profile()
     parts = {"base": profile.base, "controlnet": profile.controlnet, "clip": profile.clip, "vae": profile.vae}
@@ -210,6 +210,6 @@ def fingerprints_here(options: StoryboardOptions) -> dict[str, str | None] | Non
     here = {name: place for name, place in places.items() if place is not None and place.exists()}
     if len(here) < len(used):
         return None
-    told = {name: component_fingerprint(used[name], place) for name, place in here.items()}
-    base = with_vae(told["base"], told.get("vae"))
-    return {"base": base, "controlnet": told.get("controlnet"), "clip": told["clip"]}
+    found = {name: component_fingerprint(used[name], place) for name, place in here.items()}
+    base = with_vae(found["base"], found.get("vae"))
+    return {"base": base, "controlnet": found.get("controlnet"), "clip": found["clip"]}

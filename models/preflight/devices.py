@@ -1,4 +1,4 @@
-"""Which device paints, in which precision, how many frames at once, and whether it can."""
+"""Chooses device, precision and batch size, and checks that the device exists and has enough memory."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from models.profiles import GIB, STEPPE, Precision, Profile
 from models.settings import StoryboardOptions
 
 LOW_MEMORY_BATCH = 2
-"""Frames that are painted at once, at most, where memory is low."""
+"""Largest batch size in low-memory mode."""
 HEAVY = 4 * GIB
-"""A profile that takes more device memory than this is not run on a CPU unless the CPU is asked for by name."""
+"""A profile that needs more memory than this runs on a CPU only if --device cpu is given."""
 
 
 class NamesDevice(Protocol):
-    """Options in which a person may name the device."""
+    """Options that may name the device."""
 
     @property
     def device(self) -> str | None:
-        """cpu, cuda, cuda:N or mps, or None."""
+        """cpu, cuda, cuda:N, mps, or None for automatic choice."""
 
 
 def choose_device(options: NamesDevice) -> str:
-    """The device asked for, else a CUDA GPU, else Apple's, else the CPU.
+    """Return the requested device, else a CUDA GPU, else Apple's, else the CPU.
 
     Raises:
-        ImportError: torch is needed to look for a GPU and is not installed.
+        ImportError: torch, needed to look for a GPU, is not installed.
     """
     if options.device:
         return options.device
@@ -38,17 +38,17 @@ def choose_device(options: NamesDevice) -> str:
 
 
 def choose_precision(options: StoryboardOptions, device: str) -> Precision:
-    """The precision asked for, else the profile's on a GPU and fp32 on a CPU."""
+    """Return the requested precision, else the profile's on a GPU and fp32 on a CPU."""
     return options.precision or precision_on(device, options.get_profile())
 
 
 def precision_on(device: str, profile: Profile) -> Precision:
-    """The one precision in which a profile is painted on this device, also where checkpoints are compared."""
+    """Return the profile's default precision on this device; the comparison of checkpoints uses it too."""
     return "fp32" if _is_cpu(device) else profile.precision_on_gpu
 
 
 def choose_batch_size(options: StoryboardOptions, device: str) -> int:
-    """How many frames are painted at once: what was asked for, else the profile's for this kind of device."""
+    """Return the requested batch size, else the profile's for this kind of device."""
     profile = options.get_profile()
     if options.batch_size or _is_cpu(device):
         return options.batch_size or profile.batch_size_on_cpu
@@ -57,7 +57,7 @@ def choose_batch_size(options: StoryboardOptions, device: str) -> int:
 
 
 def choose_low_memory(options: StoryboardOptions, device: str) -> bool:
-    """Whether to keep in the device's memory only what paints: if asked for, else where there is no room for all."""
+    """Whether to use low-memory mode: as requested, else if the GPU's memory is smaller than the profile needs."""
     if options.low_memory is not None or not device.startswith("cuda"):
         return bool(options.low_memory) and not _is_cpu(device)
     import torch
@@ -66,7 +66,7 @@ def choose_low_memory(options: StoryboardOptions, device: str) -> bool:
 
 
 def device_name(device: str) -> str:
-    """What a report calls the device: "cpu", or the GPU's name."""
+    """Return the device's name in reports: "cpu", "mps", or the GPU's name."""
     if not device.startswith("cuda"):
         return device
     import torch
@@ -79,7 +79,7 @@ def _is_cpu(device: str) -> bool:
 
 
 def find_device_problems(options: StoryboardOptions) -> Iterator[str]:
-    """Why the profile can't be painted on the chosen device, one line each.
+    """Yield, one line each, why the profile can't run on the chosen device.
 
     Raises:
         ImportError, OSError: torch can't be imported.
@@ -102,7 +102,7 @@ def find_device_problems(options: StoryboardOptions) -> Iterator[str]:
 
 
 def why_absent(device: str) -> str | None:
-    """Why this machine has no such device, in one line; None where it has.
+    """Return in one line why the device is not available; None if it is.
 
     Raises:
         ImportError, OSError: torch can't be imported.
@@ -134,11 +134,11 @@ def _cpu_problems(options: StoryboardOptions) -> Iterator[str]:
 def find_memory_problems(
     device: str, memory: int, what: str, remedy: str = "close what else uses it, or wait"
 ) -> Iterator[str]:
-    """Whether a CUDA device has this many bytes free for what is to run on it, one line if not."""
+    """Yield one line if a CUDA device has fewer bytes free than `memory`; `what` names the need in it."""
     import torch
 
     free, total = torch.cuda.mem_get_info(device)
-    # What this process holds is the models of an earlier run: they are used again or make room.
+    # Memory reserved by this process holds an earlier run's models; they are reused or unloaded.
     usable = free + torch.cuda.memory_reserved(device)
     needed = f"{what} needs {memory / GIB:.1f} GiB of memory on {device}"
     if total < memory:

@@ -1,1 +1,1 @@
-"""One frame of a finished board painted again."""
+"""Redoing one frame of a finished board."""

@@ -1,10 +1,10 @@
-"""One frame of a finished board painted again, as it would have been painted in the storyboard's own run.
+"""Plans redoing one frame of a finished board with the settings of the board's own run.
 
-    Board + RedoOptions -> Redo -> FrameJob -> FrameResult -> the board with another report
+    Board + RedoOptions -> Redo -> FrameJob -> FrameResult -> the board with a new report
 
-What was left to the profile or the machine when the board was made was decided once, and is kept in the report. A board
-of an earlier version is redone from what its pictures' recipes say, or refused. So a frame is redone as its neighbours
-were painted, whatever has become of the defaults meanwhile. The models must be the same, to the byte.
+The settings come from the report, where all defaults of the profile and the machine are resolved; for a board of an
+earlier version they come from its pictures' recipes. So the frame matches the others even if defaults have changed
+since. The models must be identical to the board's.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ NO_SKETCH = "none"
 
 
 class RedoOptions(Options):
-    """How a frame is redone. With neither prompt, seed nor sketch it is painted from the next seed not used yet."""
+    """Options of a redo. Without prompt, seed and sketch the next unused seed is taken."""
 
     prompt: str | None = Field(None, min_length=1, max_length=2000)
-    """The whole prompt, with the word that the character was trained on. Unset: as it is."""
+    """The whole prompt, with the character's trigger word. Unset: the old prompt."""
     seed: int | None = Field(None, ge=0, le=2**32)
-    """Seed of this frame, as the report names it; each retry adds 10. Unset: with another prompt or sketch that of the
-    picture on the board, else the next that was not used."""
+    """Seed of this frame, as in the report; each retry adds 10. Unset: with another prompt or sketch the old seed,
+    else the next unused one."""
     sketch: str | None = Field(None, min_length=1, max_length=1024)
-    """Picture file whose lines lead the frame at full strength; "none" for frame 1's edges. Unset: as it is."""
+    """Picture file whose lines guide the frame at full strength; "none" for frame 1's edges. Unset: as before."""
     attempts: int | None = Field(None, ge=1, le=10)
-    """How many seeds may be tried before the best is kept. Unset: as many as the board's frames had."""
+    """How many seeds may be tried before the best is kept. Unset: as for the board."""
     device: str | None = Field(None, pattern=DEVICES)
-    """cpu, cuda, cuda:N or mps. Unset: as the board was made."""
+    """cpu, cuda, cuda:N or mps. Unset: the board's kind of device."""
 
     @field_validator("prompt", mode="before")
     @classmethod
@@ -51,35 +51,35 @@ class RedoOptions(Options):
 
 
 class Redo(Record):
-    """A frame that is to be redone; nothing in it is left to be decided."""
+    """A planned redo, with all defaults resolved."""
 
     board: Board
     number: int
     words: str | None
     """The new prompt, or None for the old one."""
     seed: int
-    """Of the first attempt."""
+    """Seed of the first attempt."""
     painting: StoryboardOptions
-    """Options under which the board's models are found again."""
+    """Options that lead to the board's models."""
     settings: RenderSettings
     """How the board's frames were painted."""
     sketch_sha256: str | None = None
-    """What the sketch must be that led the frame, where no other is asked for."""
+    """Expected sha256 of the old sketch; None if a new one is given or it is unknown."""
     warnings: tuple[str, ...] = ()
-    """What cannot be told of the board, each a sentence."""
+    """Facts that the board does not record, each a sentence."""
 
     @property
     def frame(self) -> FrameReport:
-        """The frame as it is on the board."""
+        """The frame's entry in the board's report."""
         return self.board.report.frames[self.number - 1]
 
 
 def plan_redo(folder: str | Path, number: int, wanted: RedoOptions) -> Redo:
-    """What redoing this frame takes.
+    """Return the plan for redoing this frame.
 
     Raises:
-        InputError: no finished board, one that was changed, or no such frame.
-        StorageError: a file cannot be read.
+        InputError: the board is unfinished or was changed, or has no such frame.
+        StorageError: a file can't be read.
     """
     board = read_board(folder)
     count = board.report.num_frames
@@ -113,7 +113,7 @@ def _first_seed(frame: FrameReport, wanted: RedoOptions) -> int:
 
 
 def _painting(board: Board, frame: FrameReport, recipe: Recipe, wanted: RedoOptions) -> StoryboardOptions:
-    """Options under which the board's models are found again; its writer is not asked again, and needs no key."""
+    """Return options that lead to the board's models; the writer is set to offline, so that no key is needed."""
     report, given = board.report, board.report.options
     changes = {
         "writer": "offline",
@@ -130,14 +130,14 @@ def _painting(board: Board, frame: FrameReport, recipe: Recipe, wanted: RedoOpti
 
 
 def _device(report: Report) -> str:
-    """The kind of device that painted the board: pictures of another kind differ by rounding."""
+    """Return the kind of device that painted the board, since other kinds round differently."""
     if report.render_config is not None:
         return report.render_config.setup.device.partition(":")[0]
     return report.device if report.device in ("cpu", "mps") else "cuda"
 
 
 def _loras(report: Report) -> dict[str, Any]:
-    """Where the LoRAs lie that were named by a path: a relative one means nothing in another folder."""
+    """Return the LoRA options with absolute paths, since this process may run in another folder."""
     if report.render_config is None:
         return {}
     found, given = report.render_config.setup.adapters, report.options
@@ -149,7 +149,7 @@ def _loras(report: Report) -> dict[str, Any]:
 
 
 def _models(report: Report) -> dict[str, str]:
-    """Where the models lie that were named by a path in place of the profile's own."""
+    """Return the options of local models that replaced the profile's, with absolute paths."""
     if report.render_config is None:
         return {}
     profile, given = report.render_config.setup.profile, report.options
@@ -166,19 +166,19 @@ def _place(adapter: Adapter) -> str:
 
 
 def _sketches(frame: FrameReport, recipe: Recipe, given: StoryboardOptions, wanted: str | None) -> dict[int, str]:
-    """The sketch that shall lead the frame: another one, none, or that which led it."""
+    """Return the frame's sketch: the requested one, none, or the old one."""
     led = recipe.control is not None and recipe.control.kind == "sketch"
     sketch = wanted or ((frame.sketch or given.sketches.get(frame.number)) if led else NO_SKETCH)
     if sketch is None:
         raise InputError(
-            f"frame {frame.number} was painted from a sketch that its report does not name: give it one with --sketch, "
-            f"or --sketch {NO_SKETCH}"
+            f"frame {frame.number} was painted from a sketch that its report does not name: name it with --sketch, "
+            f"or use --sketch {NO_SKETCH}"
         )
     return {} if sketch == NO_SKETCH else {frame.number: sketch}
 
 
 def _settings(board: Board, frame: FrameReport, recipe: Recipe, has_sketch: bool) -> RenderSettings:
-    """How the board's frames were painted: as its report says, or where it is older, as the pictures themselves say."""
+    """Return the board's render settings, from its report, or for an older board from its pictures' recipes."""
     report, given = board.report, board.report.options
     if report.render_config is not None:
         return RenderSettings(**report.render_config.settings())
@@ -189,8 +189,8 @@ def _settings(board: Board, frame: FrameReport, recipe: Recipe, has_sketch: bool
     end = edges.end if edges else given.control_end
     if guided and (scale is None or end is None):
         raise InputError(
-            f"frame {frame.number}: the board is of an earlier version and no picture of it says how strongly "
-            "frame 1's edges act; give the frame a sketch, or make the storyboard again"
+            f"frame {frame.number}: the board is of an earlier version and none of its pictures records the strength "
+            "of frame 1's edges; give the frame a sketch, or make the storyboard again"
         )
     return RenderSettings(
         pipeline=report.pipeline,
@@ -210,24 +210,24 @@ def _known_sampler(recipe: Recipe) -> Sampler:
         return TypeAdapter[Sampler](Sampler).validate_python(recipe.sampler)
     except ValidationError:
         raise InputError(
-            f"frame {recipe.frame} was painted with the sampler {recipe.sampler!r}, which this version has not"
+            f"frame {recipe.frame} was painted with the sampler {recipe.sampler!r}, which this version does not have"
         ) from None
 
 
 def _warnings(frame: FrameReport, painting: StoryboardOptions, wanted: RedoOptions) -> tuple[str, ...]:
-    """What cannot be told of a board that an earlier version made."""
+    """Return warnings about facts that boards of earlier versions do not record."""
     sketch = painting.sketches.get(frame.number)
     if sketch is None or wanted.sketch is not None or frame.sketch_sha256 is not None:
         return ()
-    return (f"Frame {frame.number} is led by {sketch} as it is now: the board does not say what it was before.",)
+    return (f"Frame {frame.number} uses {sketch} as it is now: the board does not record whether it has changed.",)
 
 
 def prepare_frame(redo: Redo, render_config: RenderConfig) -> FrameJob:
-    """The frame as a job of this run.
+    """Return the frame's job for this run.
 
     Raises:
-        InputError: the models are not those of the board, or the prompt is too long.
-        ObjectNotFound, StorageError: the sketch is gone or cannot be read.
+        InputError: the models differ from the board's, or the prompt is too long.
+        ObjectNotFound, StorageError: the sketch is missing or can't be read.
     """
     _refuse_other_weights(redo.board.report.weights, render_config.weights)
     folder, number = Path(redo.board.folder), redo.number
@@ -248,15 +248,15 @@ def _refuse_other_weights(made_with: Weights, loaded: Weights) -> None:
     if changed:
         raise InputError(
             f"the board was painted with other weights ({changed} changed since), so a new frame would not "
-            "be like the others: bring the old weights back, or make the storyboard again"
+            "match the others: restore the old weights, or make the storyboard again"
         )
 
 
 def _refuse_other_sketch(redo: Redo, sketch: Sketch | None) -> None:
-    """A sketch that was drawn over since would lead the frame elsewhere without a word."""
+    """Refuse a sketch that changed since, because it would change the frame without notice."""
     if sketch is not None and redo.sketch_sha256 not in (None, sketch.sha256):
         raise InputError(
-            f"frame {redo.number}: {sketch.file} changed since it led the frame: bring it back, or name it with "
+            f"frame {redo.number}: {sketch.file} changed since the frame was painted: restore it, or name it with "
             "--sketch to paint from it as it is now"
         )
 
@@ -267,12 +267,12 @@ def _prompt(redo: Redo) -> FramePrompt:
         return old
     tokens = token_counter(redo.painting.get_profile())(redo.words)
     if tokens > MAX_TOKENS:
-        raise InputError(f"prompt: {tokens} tokens long, {MAX_TOKENS} are read; shorten it, got {redo.words!r}")
+        raise InputError(f"prompt: at most {MAX_TOKENS} tokens, got {tokens}; shorten {redo.words!r}")
     return old.model_copy(update={"prompt": redo.words, "tokens": tokens, "cut": ()})
 
 
 def _reference(board: Board) -> FrameResult:
-    """Frame 1 as it is on the board."""
+    """Return the board's frame 1."""
     frame, file = board.report.frames[0], str(Path(board.folder) / board.report.frames[0].file)
     kept = next(candidate for candidate in frame.candidates if candidate.sha256 == frame.sha256)
     return FrameResult(

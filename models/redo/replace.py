@@ -1,4 +1,4 @@
-"""A redone frame takes its place on the board: the picture before it is kept, and the report is made anew."""
+"""Puts a redone frame on its board: keeps the old picture as a take, and writes a new report."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from models.vision.gate import judge
 
 
 def replace_frame(redo: Redo, job: FrameJob, result: FrameResult) -> Report:
-    """Put the frame on the board, and keep the picture that was there; prompts, contact sheet and report are new.
+    """Put the frame on the board, keep the old picture, update prompts and contact sheet, and return the new report.
 
-    The board stays as it was until all is written, and after any error.
+    The board changes only at the end, and stays unchanged after an error.
 
     Raises:
-        InputError: the picture is the one that is there, or frame 1 was redone meanwhile.
-        StorageError: the board cannot be written.
+        InputError: the picture is already on the board, or frame 1 was redone meanwhile.
+        StorageError: the board can't be written.
     """
     with changing(Path(redo.board.folder)) as folder:
-        board = read_board(folder)  # with what others have redone meanwhile
+        board = read_board(folder)  # read again, because another redo may have changed it
         _refuse_futile(redo, board, job, result)
         take = _keep_take(board, result.number)
         place_frame(folder, result)
@@ -50,18 +50,18 @@ def _refuse_futile(redo: Redo, board: Board, job: FrameJob, result: FrameResult)
     now = board.report.frames[result.number - 1].sha256
     if result.sha256 == now != redo.frame.sha256:
         raise InputError(
-            f"frame {result.number}: another redo gave it this very picture meanwhile, of seed {result.seed}; "
-            "redo it again to get the next seed's"
+            f"frame {result.number}: another redo painted the same picture meanwhile, seed {result.seed}; "
+            "redo it again to get the next seed"
         )
     if result.sha256 == now:
         raise InputError(
-            f"frame {result.number}: seed {result.seed} gives the picture that is there; "
+            f"frame {result.number}: seed {result.seed} gives the present picture again; "
             "choose another seed, prompt or sketch, or leave the seed out"
         )
 
 
 def _keep_take(board: Board, number: int) -> Take:
-    """Copy the frame's picture to where it stays."""
+    """Copy the frame's picture into the folder of takes, and return its entry."""
     folder, frame = Path(board.folder), board.report.frames[number - 1]
     name = take_name(frame, len(frame.takes) + 1)
     copy_atomically(folder / frame.file, folder / name)
@@ -77,23 +77,23 @@ def _keep_take(board: Board, number: int) -> Take:
 
 
 def _redone(board: Board, job: FrameJob, result: FrameResult, take: Take, warnings: tuple[str, ...]) -> Report:
-    """The report with the new frame, and with what that means for the frames after it."""
+    """Return the report with the new frame, and with new verdicts on the later frames."""
     old, number = board.report.frames, result.number
     new = report_frame(result).model_copy(update={"takes": (*old[number - 1].takes, take)})
     later = tuple(_judge_again(frame, board, job) for frame in old[number:])
     notes = [*warnings]
     if number == 1 and later:
         notes.append(
-            f"Frame 1 was redone. Frames 2 to {len(old)} are still those painted from the earlier frame 1 "
-            f"({take.file}); only their image similarity was measured anew."
+            f"Frame 1 was redone. Frames 2 to {len(old)} were painted from the earlier frame 1 ({take.file}) and are "
+            "kept; only their image similarity was measured again."
         )
     return with_frames(board.report, (*old[: number - 1], new, *later), notes=notes)
 
 
 def _judge_again(frame: FrameReport, board: Board, job: FrameJob) -> FrameReport:
-    """The verdict on a frame that stays as it is, now that an earlier one is another picture.
+    """Return an unchanged frame with a new verdict, after an earlier frame's picture was replaced.
 
-    Of its attempts only the one that was kept is measured again: the others are not on the board.
+    Only its chosen candidate is measured again; the others are not on the board.
     """
     from models.vision.anomalies import find_copies, find_flaws
 
@@ -120,13 +120,13 @@ def _image_similarity(image: Image.Image, reference: Image.Image, render_config:
 
 
 def redo_lines(report: Report, number: int) -> Iterator[str]:
-    """What was redone, and what it means for the others, for a terminal."""
+    """Yield the redo's result for a terminal: the new frame, weak frames, and the note after redoing frame 1."""
     frame = report.frames[number - 1]
     take = frame.takes[-1]
     similarity = "reference" if frame.reference else f"image similarity {show_score(frame.consistency_score)}"
     yield (
         f"frame {number}: seed {take.seed} -> {frame.seed}, {'accepted' if frame.accepted else 'weak'}, {similarity}, "
-        f"prompt {show_score(frame.prompt_score)}; the picture before it is {take.file}"
+        f"prompt {show_score(frame.prompt_score)}; the old picture is {take.file}"
     )
     if report.weak_frames:
         yield f"weak frames now: {', '.join(map(str, report.weak_frames))}"

@@ -1,1 +1,1 @@
-"""What people approve or change in the middle of a run."""
+"""Review: approving or changing scenes and frames during a run."""

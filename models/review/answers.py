@@ -1,8 +1,7 @@
-"""What people change when a run asks them about its scenes and frames, and what the run remembers of it.
+"""The answers of a review: changes to scenes and frames, and the run's memory of them.
 
-A run that waits for an answer may end meanwhile and be started again, on its worker, from its first line. Its memory
-lies in the store under the run's id: the directory it had, its scenes, and what it was told. So nobody is asked twice
-and nothing is paid for twice.
+A run that waits for an answer may end, and its worker starts it again from the beginning. So its memory is kept in the
+store under the run's id: its directory, its scenes and the answers. No question is asked and no work paid for twice.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ Subject = Literal["scenes", "frames"]
 
 
 class FrameWish(Record):
-    """A frame that a person wants to see painted anew."""
+    """A request to paint a frame again."""
 
     frame: int = Field(ge=1, le=MAX_FRAMES)
-    """Number of the frame. Frame 1 is the reference: with it all others are painted anew."""
+    """Number of the frame. Frame 1 is the reference: if it is painted again, all others are too."""
     seed: int | None = Field(None, ge=0, le=MAX_SEED)
-    """Seed to start from. Empty: with another prompt that of the picture, else the next that was not used."""
+    """Seed to start from. Empty: with another prompt the old seed, else the next unused one."""
     prompt: str | None = Field(None, max_length=2000)
-    """The whole prompt, in other words. Empty: as it is."""
+    """The whole new prompt. Empty: the old prompt."""
 
     @field_validator("prompt", mode="after")
     @classmethod
@@ -46,55 +45,55 @@ class FrameWish(Record):
 
 
 class FrameChange(Record):
-    """How a frame is painted otherwise than its scene and the base seed would have it."""
+    """A frame's seed and prompt that replace those from the base seed and its scene."""
 
     seed: int
-    """Of its first attempt."""
+    """Seed of the first attempt."""
     prompt: str | None = None
     """The whole prompt, or None for the scene's."""
 
 
 Changes = dict[int, FrameChange]
-"""What people wanted otherwise, by frame."""
+"""Requested changes by frame number."""
 
 
 class Memory(Record):
-    """What a reviewed run remembers."""
+    """The memory of a reviewed run."""
 
     board: str
-    """Name of its directory."""
+    """Name of the run's directory."""
     started: datetime
     scenes: SceneBreakdown | None = None
-    """As they were written, and then as they were approved."""
+    """The written scenes; after approval the approved ones."""
     shown: SceneBreakdown | None = None
-    """What the form with the scenes held at first, which an answer without values means."""
+    """The scenes as first shown in the form; an empty answer accepts them."""
     changes: Changes = Field({})
     painted: bool = False
     """Whether all frames were painted once."""
     approved: tuple[Subject, ...] = ()
     answers: int = 0
-    """How many answers are in this memory."""
+    """Number of questions already answered."""
 
 
 def recall(store: Store, run: str) -> Memory | None:
-    """What this run remembers; None on its first start."""
+    """Return the run's memory; None on its first start."""
     return store.get(RUNS, content_key(RUNS, run=run), Memory)
 
 
 def keep(store: Store, run: str, memory: Memory) -> None:
-    """Let the run remember this.
+    """Store the run's memory.
 
     Raises:
-        StorageError: the store cannot be written.
+        StorageError: the store can't be written.
     """
     store.put(RUNS, content_key(RUNS, run=run), memory)
 
 
 def open_board(output_dir: str, memory: Memory | None) -> Path:
-    """The directory that the run had, or a new one where it had none or it is gone.
+    """Return the run's earlier directory, or a new one if there is none.
 
     Raises:
-        StorageError: the folder may not be written, or the disk is full.
+        StorageError: the folder is not writable, or the disk is full.
     """
     board = Path(output_dir) / memory.board if memory else None
     if board is None or not board.is_dir():
@@ -107,21 +106,21 @@ def open_board(output_dir: str, memory: Memory | None) -> Path:
 
 
 def last_approved(store: Store, written: SceneBreakdown) -> SceneBreakdown | None:
-    """What a person made of these very scenes in an earlier run; None if nobody was asked about them."""
+    """Return the version of these scenes that was approved in an earlier run; None if there is none."""
     return store.get(APPROVED, content_key(APPROVED, written=written), SceneBreakdown)
 
 
 def remember_approved(store: Store, written: SceneBreakdown, approved: SceneBreakdown) -> None:
-    """Keep what a person made of these scenes, so that another run can show it again.
+    """Store the approved version of these scenes, so that a later run can show it.
 
     Raises:
-        StorageError: the store cannot be written.
+        StorageError: the store can't be written.
     """
     store.put(APPROVED, content_key(APPROVED, written=written), approved)
 
 
 def edits(written: SceneBreakdown, approved: SceneBreakdown) -> Iterator[str]:
-    """What a person changed, in a few words each: "title", "cast", "scene 2 (action, place)"."""
+    """Yield the names of the changed parts: "title", "cast", "scene 2 (action, place)"."""
     yield from (name for name in ("title", "cast") if getattr(written, name) != getattr(approved, name))
     for before, after in zip(written.scenes, approved.scenes, strict=True):
         changed = [name for name, value in before if getattr(after, name) != value]
@@ -138,16 +137,16 @@ def change_frames(
     changes: Changes,
     count_tokens: Callable[[str], int],
 ) -> Changes:
-    """All changes, these wishes and the earlier ones.
+    """Return the earlier changes together with those of the new wishes.
 
     Args:
-        wishes: what is to be painted anew.
-        results: the frames as they are.
-        changes: what was wanted before.
-        count_tokens: length of a text in the profile's tokens.
+        wishes: the frames to paint again.
+        results: the present frames.
+        changes: the earlier changes.
+        count_tokens: returns a text's length in the profile's tokens.
 
     Raises:
-        InputError: a wish that can't be met; the message says why.
+        InputError: a wish is invalid; the message gives the reason.
     """
     found = dict(changes)
     for wish in wishes:
@@ -157,7 +156,7 @@ def change_frames(
             raise InputError(f"frame {wish.frame} is named more than once; keep one")
         if wish.prompt is not None and (tokens := count_tokens(wish.prompt)) > MAX_TOKENS:
             raise InputError(
-                f"frame {wish.frame}: the prompt is {tokens} tokens long, {MAX_TOKENS} are read; shorten it"
+                f"frame {wish.frame}: the prompt has {tokens} tokens, at most {MAX_TOKENS} are allowed; shorten it"
             )
         found[wish.frame] = _change(wish, results[wish.frame - 1], changes.get(wish.frame))
     return found
@@ -171,14 +170,14 @@ def _change(wish: FrameWish, result: FrameResult, earlier: FrameChange | None) -
         seed = result.seed if reworded else max(used) + seed_of(0, 1, 1)
     if not reworded and seed == used[0]:
         raise InputError(
-            f"frame {wish.frame}: seed {seed} gives the picture that is there; "
-            "choose another seed or other words, or leave the seed empty"
+            f"frame {wish.frame}: seed {seed} gives the present picture again; "
+            "choose another seed or prompt, or leave the seed empty"
         )
     return FrameChange(seed=seed, prompt=wish.prompt or (earlier.prompt if earlier else None))
 
 
 def reword(prompts: Sequence[FramePrompt], changes: Changes, count_tokens: Callable[[str], int]) -> list[FramePrompt]:
-    """The prompts, in a person's words where there are such."""
+    """Return the prompts with the changed ones replaced."""
 
     def words(old: FramePrompt) -> FramePrompt:
         change = changes.get(old.number)
@@ -190,12 +189,12 @@ def reword(prompts: Sequence[FramePrompt], changes: Changes, count_tokens: Calla
 
 
 def seeds_of(changes: Changes) -> dict[int, int]:
-    """First seeds that people chose, by frame."""
+    """Return the chosen first seeds by frame number."""
     return {number: change.seed for number, change in changes.items()}
 
 
 def starting_from(render_config: RenderConfig, number: int, seed: int | None) -> RenderConfig:
-    """The render config, in which the first attempt at this frame has this seed."""
+    """Return a render config in which this frame's first attempt has this seed."""
     if seed is None:
         return render_config
     return render_config.model_copy(update={"base_seed": seed - seed_of(0, number, 0)})
@@ -205,40 +204,40 @@ def starting_from(render_config: RenderConfig, number: int, seed: int | None) ->
 
 
 def scenes_page(shown: SceneBreakdown, hours: int, *, again: bool) -> str:
-    """Says what is asked, in markdown, with the scenes.
+    """Return the question about the scenes, as a page of markdown.
 
     Args:
         shown: the scenes.
-        hours: how long an answer is waited for.
-        again: whether they are those that were approved in an earlier run.
+        hours: hours until the run gives up waiting.
+        again: whether the scenes were approved in an earlier run.
     """
     before = "These are the scenes as they were approved before. " if again else ""
     return (
-        f"# The scenes\n\n{before}Send the form as it is to accept them: frames are painted from them. Or write what "
-        "should be otherwise, a change a line:\n\n"
+        f"# The scenes\n\n{before}Submit the form unchanged to accept the scenes: frames are painted from them. Or "
+        "write changes, one per line:\n\n"
         "    2 caption: He sleeps.\n    2 cast: the merchant, the khan\n    cast the khan: a khan in a white robe\n"
-        f"    title: The price of a nap\n\nWhom a scene names must be in the cast. {_deadline(hours)}\n\n"
+        f"    title: The price of a nap\n\nEvery person in a scene must be in the cast. {_deadline(hours)}\n\n"
         f"{scenes_markdown(shown)}"
     )
 
 
 def frames_page(page: str, hours: int) -> str:
-    """Says what is asked, in markdown, with the frames and what is known of them.
+    """Return the question about the frames, as a page of markdown.
 
     Args:
         page: contact sheet and report, in markdown.
-        hours: how long an answer is waited for.
+        hours: hours until the run gives up waiting.
     """
     return (
-        "# The frames\n\nSend the form with an empty list to accept all frames, or add those to be painted anew; "
-        "the others stay as they are.\n\n" + _deadline(hours) + "\n\n" + page
+        "# The frames\n\nSubmit the form with an empty list to accept all frames, or add the frames to paint again; "
+        "the others stay unchanged.\n\n" + _deadline(hours) + "\n\n" + page
     )
 
 
 def _deadline(hours: int) -> str:
-    return f"The run waits {hours} hours for an answer, and fails after that. What was finished is kept."
+    return f"The run waits {hours} hours for an answer, and then fails. Finished work is kept."
 
 
 def with_problem(page: str, problem: str) -> str:
-    """The page, which first says what was wrong with the last answer."""
+    """Return the page, preceded by the problem with the last answer, if any."""
     return f"**Not accepted:** {escape(problem)}\n\n{page}" if problem else page

@@ -1,4 +1,4 @@
-"""What a person wants otherwise about the scenes, as a few lines of text; and the scenes as a page to read.
+"""Parses and applies changes to the scenes, one per line, and shows the scenes as markdown.
 
 2 caption: He sleeps.
 3 cast: the merchant, the khan
@@ -29,14 +29,14 @@ _MEMBER = re.compile(r"cast\s+([^:]+?)\s*:\s*(.*)", re.IGNORECASE)
 
 
 def edit_scenes(shown: SceneBreakdown, changes: str) -> SceneBreakdown:
-    """The scenes as a person left them.
+    """Return the scenes with the changes applied.
 
     Args:
-        shown: as they were shown.
-        changes: a change a line; nothing, or the word accept, leaves all as it is.
+        shown: the scenes as shown.
+        changes: one change per line; nothing, or the word accept, changes nothing.
 
     Raises:
-        InputError: a line that is no change, or scenes that don't fit together; the message says why.
+        InputError: a line is no valid change, or the changed scenes are invalid; the message gives the reason.
     """
     lines = [line.strip() for line in changes.splitlines() if line.strip()]
     if [line.lower() for line in lines] == [ACCEPT]:
@@ -54,7 +54,7 @@ def _apply(parts: dict[str, Any], line: str) -> None:
     if found := _SCENE.fullmatch(line):
         number, name, value = int(found[1]), found[2].lower(), found[3]
         if not 1 <= number <= len(parts["scenes"]):
-            raise InputError(f"scene {number}: there are scenes 1 to {len(parts['scenes'])}")
+            raise InputError(f"scene {number}: the storyboard has scenes 1 to {len(parts['scenes'])}")
         parts["scenes"][number - 1][name] = _listed(value) if name in LISTS else value
     elif found := _TITLE.fullmatch(line):
         parts["title"] = found[1]
@@ -63,7 +63,7 @@ def _apply(parts: dict[str, Any], line: str) -> None:
         parts["cast"] = others + ([{"name": found[1], "description": found[2]}] if found[2] else [])
     else:
         raise InputError(
-            f"{line!r} is no change: write a scene's number, one of {', '.join(FIELDS)}, a colon and the new words, "
+            f"{line!r} is no change: write a scene's number, one of {', '.join(FIELDS)}, a colon and the new text, "
             "such as 2 caption: He sleeps."
         )
 
@@ -73,7 +73,7 @@ def _listed(text: str) -> list[str]:
 
 
 def scenes_markdown(breakdown: SceneBreakdown) -> str:
-    """Title, cast and scenes, each with the names that changes have for them."""
+    """Return title, cast and scenes as markdown, labelled with the names that changes use."""
     return "\n\n".join("\n".join(part) for part in (_cast(breakdown), *_scenes(breakdown))) + "\n"
 
 
@@ -86,5 +86,5 @@ def _scenes(breakdown: SceneBreakdown) -> Iterator[list[str]]:
     for scene in breakdown.scenes:
         values = {name: getattr(scene, name) for name in FIELDS[1:]}
         texts = {name: value if isinstance(value, str) else ", ".join(value) for name, value in values.items()}
-        told = [f"- **{name}:** {escape(text)}" for name, text in texts.items() if text]
-        yield [f"### {scene.number}. {escape(scene.caption)}\n", *told]
+        lines = [f"- **{name}:** {escape(text)}" for name, text in texts.items() if text]
+        yield [f"### {scene.number}. {escape(scene.caption)}\n", *lines]

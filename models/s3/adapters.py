@@ -1,4 +1,4 @@
-"""A LoRA onto this machine, from S3 or from local disk."""
+"""Fetches a LoRA from S3 or local disk."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from models.storage.files import fingerprint
 
 
 def fetch_adapter(source: str, *, cache_dir: Path, keys: Keys, progress: ByteProgress | None = None) -> Adapter:
-    """The character LoRA as files on this machine.
+    """Return a LoRA as local files, downloaded if its source is in S3.
 
     Args:
         source: `s3://bucket/prefix`, a folder, or a .safetensors file; a local one is used in place.
-        cache_dir: where what comes from S3 is kept; it is not fetched again while unchanged.
-        keys: credentials and endpoint; where they are unset, boto3's own chain finds them.
+        cache_dir: folder of downloads from S3; they are downloaded again only after they changed.
+        keys: credentials and endpoint; unset ones are looked up by boto3's own chain.
         progress: called while bytes arrive, from several threads but never from two at once.
 
     Raises:
-        InputError: the source is no such name.
-        ObjectNotFound: nothing is there, or a piece is missing.
+        InputError: the source is malformed.
+        ObjectNotFound: there is no LoRA, or one of its files is missing.
         WeightsInvalid: a file is broken, or the source is ambiguous.
-        StorageError: the download failed; its subclasses say how.
+        StorageError: the download failed; the subclasses tell the cases apart.
     """
     if is_s3(source):
-        from models.s3 import download  # boto3 takes a moment to import, and local weights do without
+        from models.s3 import download  # here, because boto3 imports slowly and local weights do not need it
 
         root = download.fetch(source, cache_dir=cache_dir, keys=keys, choose=adapter_files, progress=progress)
     else:

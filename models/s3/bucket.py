@@ -1,4 +1,4 @@
-"""One place in S3: what is listed there, its bytes, and whether the bytes that came are those that were sent."""
+"""Requests about one S3 location: listing, downloading and comparing checksums."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ KNOWN = (
     SINGLE_FILE,
     MANIFEST,
 )
-"""Names that a LoRA's files have where they are not listed."""
+"""Names of a LoRA's files, tried one by one where listing is denied."""
 NOT_IMPLEMENTED = 501
-# Two attempts a range, without waiting in between: what is beyond that is the caller's to retry.
+# Two attempts for each range, without a pause; further retries are the caller's.
 PARALLEL = TransferConfig(
     multipart_threshold=8 * MIB,
     multipart_chunksize=8 * MIB,
@@ -46,7 +46,7 @@ PARALLEL = TransferConfig(
     preferred_transfer_client="classic",
 )
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
-"""Any bucket's name, also those of before 2018 with capitals; which ones there are is the server's to say."""
+"""Any valid bucket name, including names with capitals from before 2018."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class RemoteFile:
 
 
 class ManifestEntry(BaseModel):
-    """What a publisher promises about one file."""
+    """The publisher's checksum and size of one file."""
 
     sha256: str
     size: int
@@ -85,7 +85,7 @@ class Manifest(BaseModel):
 
 
 def parse_location(source: str) -> Location:
-    """The bucket and prefix of an S3 URL; white space before it and a line's end behind it are none of it.
+    """Return the bucket and prefix of an S3 URL; leading white space and a trailing line end are ignored.
 
     Raises:
         InputError: it is malformed, or names a whole bucket.
@@ -99,7 +99,7 @@ def parse_location(source: str) -> Location:
 
 
 class Counter:
-    """Adds up what several download threads report."""
+    """Sums the bytes that several threads report."""
 
     def __init__(self, total: int, progress: ByteProgress | None) -> None:
         self._total = total
@@ -108,7 +108,7 @@ class Counter:
         self._lock = threading.Lock()
 
     def add(self, count: int) -> None:
-        """Take in more bytes; fewer than none when a range is fetched again."""
+        """Add this many bytes; the count is negative when a range is fetched again."""
         with self._lock:
             self._done += count
             if self._progress:
@@ -123,7 +123,7 @@ class Bucket:
         self.location = location
 
     def list_files(self) -> list[RemoteFile]:
-        """What lies under the prefix, or the object whose key it is."""
+        """Return the objects under the prefix, or the object whose key it is."""
         key, refused = self.location.prefix, None
         if key.rstrip().endswith(".safetensors"):
             try:
@@ -131,7 +131,7 @@ class Bucket:
             except ClientError as error:
                 if status_of(error) >= 500:
                     raise
-                refused = error  # the answer to a HEAD has no body to say why; that to a listing has
+                refused = error  # an answer to HEAD has no body; listing gives the reason
         found = self._list_or_look_for(key + "/")
         if not found and refused and status_of(refused) != 404:
             found = [self._describe(key)] if any(file.key == key for file in self._list_folder(key)) else []
@@ -143,9 +143,9 @@ class Bucket:
         return found
 
     def _list_or_look_for(self, folder: str) -> list[RemoteFile]:
-        """What lies in the folder; where listing is denied, what of a LoRA's own names is there.
+        """Return the folder's objects; where listing is denied, those of KNOWN that exist.
 
-        Public buckets often let everybody read and nobody list; an absent object is then denied too.
+        Public buckets often allow everybody to read but nobody to list; they then also deny absent objects.
         """
         try:
             return _distinct(self._list_folder(folder))
@@ -173,12 +173,12 @@ class Bucket:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.location.bucket, Prefix=folder)
         for page in pages:
             for item in page.get("Contents", []):
-                if not item["Key"].endswith("/"):  # what consoles leave to show an empty folder
+                if not item["Key"].endswith("/"):  # consoles create such keys to show an empty folder
                     name = item["Key"].removeprefix(folder)
                     yield RemoteFile(name, item["Key"], item["ETag"].strip('"'), item["Size"])
 
     def read_manifest(self, file: RemoteFile) -> Manifest:
-        """The publisher's checksums."""
+        """Return the publisher's checksums."""
         if file.size > MIB:
             raise WeightsInvalid(f"{self.location}: {MANIFEST} has {file.size} bytes, at most {MIB} are expected")
         body = self._client.get_object(Bucket=self.location.bucket, Key=file.key)["Body"].read()
@@ -189,18 +189,18 @@ class Bucket:
             raise WeightsInvalid(f"{self.location}: {MANIFEST}: {where}: {error.errors()[0]['msg']}") from None
 
     def download(self, file: RemoteFile, path: Path, counter: Counter) -> None:
-        """Fetch the object's bytes in parallel ranges, or by one request where the server refuses its own ETag.
+        """Download the object in parallel ranges, or with one request if the server refuses its own ETag.
 
-        Each range is asked for under the condition that the ETag is still the same. One answer needs no condition: it
-        is of one object, and `matches` compares it with the one that was listed.
+        Each range requires an unchanged ETag, so that all ranges are of the same object. A single request needs no
+        such condition; `matches` compares its bytes with the listed object.
         """
         bucket = self.location.bucket
         with path.open("wb") as output:
             try:
                 self._client.download_fileobj(bucket, file.key, output, Config=PARALLEL, Callback=counter.add)
             except S3DownloadFailedError:
-                told = "is fetched anew in one piece: its ETag changed or is refused"
-                log.warning("%s: %s %s", self.location, file.name, told)
+                reason = "is fetched again in one request: its ETag changed or is refused"
+                log.warning("%s: %s %s", self.location, file.name, reason)
                 output.seek(0)
                 output.truncate()
                 for chunk in self._client.get_object(Bucket=bucket, Key=file.key)["Body"].iter_chunks(MIB):
@@ -208,7 +208,7 @@ class Bucket:
             flush_to_disk(output)
 
     def matches(self, file: RemoteFile, path: Path, promised: ManifestEntry | None) -> bool:
-        """Whether the local bytes are the object's, by the manifest, its ETag or the checksum stored with it."""
+        """Whether the local bytes match the object's manifest entry, ETag or stored checksum."""
         if path.stat().st_size != file.size:
             return False
         if promised:
@@ -219,17 +219,17 @@ class Bucket:
                 return True
             answers.append(answer)
         if not answers:
-            log.warning("%s: %s has no checksum to compare with; only its size was", self.location, file.name)
+            log.warning("%s: %s has no checksum; only its size was compared", self.location, file.name)
         return not answers
 
     def _compare(self, file: RemoteFile, path: Path) -> Iterator[bool]:
-        """One answer a checksum that can be computed here, those that cost no request first."""
+        """Yield for each computable checksum whether it matches, starting with those that need no request."""
         is_whole = re.fullmatch("[0-9a-f]{32}", file.etag) is not None
         if is_whole and etag_of(path) == file.etag:
             yield True
         head = self._client.head_object(Bucket=self.location.bucket, Key=file.key, ChecksumMode="ENABLED")
         if head["ETag"].strip('"') != file.etag:
-            yield False  # it was replaced since it was listed
+            yield False  # the object was replaced since the listing
             return
         etag_is_md5 = not head.get("ServerSideEncryption", "").startswith("aws:kms")
         if is_whole and etag_is_md5:
@@ -244,9 +244,9 @@ class Bucket:
                 yield stored_checksum_of(path, algorithm, parts) == stored
 
     def _part_layouts(self, file: RemoteFile) -> Iterator[tuple[int, ...]]:
-        """Sizes of the parts the object was sent in: the usual guess first, then what the server says of each.
+        """Yield possible sizes of the object's upload parts: first all equal, then as the server reports each.
 
-        None where the server does not say: not all of those that speak S3's protocol know of parts.
+        Yields nothing where the server does not report parts, as some S3-compatible servers don't.
         """
         count = _parts_in(file.etag)
         first = self._part_size(file, 1) if count else None
@@ -257,11 +257,11 @@ class Bucket:
         if 0 < last <= first:
             yield guess
         exact = (first, *(self._part_size(file, number) or 0 for number in range(2, count + 1)))
-        if exact != guess and sum(exact) == file.size:  # some servers do not know parts and name the whole size
+        if exact != guess and sum(exact) == file.size:  # servers without parts report the whole size for each
             yield exact
 
     def _part_size(self, file: RemoteFile, number: int) -> int | None:
-        """In bytes; None where the server does not answer such a question."""
+        """Return the part's size in bytes; None if the server does not support the question."""
         try:
             head = self._client.head_object(Bucket=self.location.bucket, Key=file.key, PartNumber=number)
         except ClientError as error:
@@ -272,19 +272,19 @@ class Bucket:
 
 
 def _parts_in(etag: str) -> int:
-    """How many parts an object with this ETag was sent in; 0 where it was sent whole, or the ETag does not tell."""
+    """Return the number of upload parts by the ETag; 0 for a single upload or another form of ETag."""
     match = re.fullmatch("[0-9a-f]{32}-([0-9]{1,5})", etag)
     return int(match[1]) if match else 0
 
 
 def _has_usual_parts(file: RemoteFile, path: Path) -> bool:
-    """Whether the file in parts of a usual size has the object's ETag. That it has not tells nothing."""
+    """Whether the file, split into parts of a usual size, has the object's ETag. False proves nothing."""
     count = _parts_in(file.etag)
     return count > 0 and any(etag_of(path, parts) == file.etag for parts in usual_layouts(file.size, count))
 
 
 def _distinct(files: Iterable[RemoteFile]) -> list[RemoteFile]:
-    """The files by names without white space around; of two that become one, the one that has none."""
+    """Return the files with spaces stripped from their names; of two equal names the unstripped one wins."""
     named: dict[str, RemoteFile] = {}
     for file in files:
         name = "/".join(part.strip(" ") for part in file.name.split("/"))

@@ -1,8 +1,7 @@
-"""What a file's bytes hash to in S3's terms: ETags and stored checksums, of the whole or by parts.
+"""Computes S3's checksums of a file: ETags and stored checksums, of the whole file or of its parts.
 
-An object sent in parts has a checksum of its parts' checksums, so that the sizes of the parts are needed to compute
-it. CRC64NVME is what the AWS command line and S3 itself store by default, and, for objects encrypted with a KMS key,
-often the only checksum there is.
+The checksum of a multipart object is made of its parts' checksums, so the part sizes are needed. CRC64NVME is the
+default of the AWS command line and of S3, and often the only checksum of objects encrypted with a KMS key.
 """
 
 from __future__ import annotations
@@ -20,25 +19,25 @@ from awscrt import checksums
 CHUNK = 8 * 2**20
 _MIB = 2**20
 _USUAL_MIB = (5, 6, 8, 10, 12, 15, 16, 20, 24, 25, 32, 50, 64, 100, 128, 200, 256, 500, 512, 1000, 1024)
-"""Sizes of parts that programs are set to: 5 is the least that S3 takes, 8 what AWS's own send."""
+"""Common part sizes: 5 is S3's minimum, 8 is the default of AWS's own tools."""
 
 
 class Digest(Protocol):
-    """What hashlib's objects do, as far as it is used here."""
+    """The part of hashlib's interface that is used here."""
 
     def update(self, data: bytes, /) -> None:
-        """Take in more bytes."""
+        """Add bytes."""
 
     def digest(self) -> bytes:
-        """The checksum of all bytes so far."""
+        """Return the checksum of all bytes so far."""
 
 
 class _Crc:
-    """A CRC as hashlib's objects are.
+    """A CRC with hashlib's interface.
 
     Args:
-        update: makes the CRC of bytes and all before them from the bytes and the CRC before them.
-        size: of the checksum, in bytes.
+        update: (bytes, CRC so far) -> CRC with these bytes.
+        size: bytes of the checksum.
     """
 
     def __init__(self, update: Callable[[bytes, int], int], size: int) -> None:
@@ -62,15 +61,15 @@ ALGORITHMS: dict[str, Callable[[], Digest]] = {
     "CRC32C": lambda: _Crc(checksums.crc32c, 4),
     "CRC32": lambda: _Crc(zlib.crc32, 4),
 }
-"""S3's names of the checksums it stores; the strongest first."""
+"""S3's names of the checksums that it stores, strongest first."""
 
 
 def usual_layouts(size: int, count: int) -> list[tuple[int, ...]]:
-    """Sizes of `count` parts that programs send an object of this size in: multiples of 1 MiB, the last one the rest.
+    """Return likely part sizes of an object: equal multiples of 1 MiB, and the rest as the last part.
 
     Args:
-        size: of the object, in bytes.
-        count: of its parts, as its ETag tells.
+        size: bytes of the object.
+        count: number of its parts, by its ETag.
     """
     if count == 1:
         return [(size,)]
@@ -81,18 +80,18 @@ def usual_layouts(size: int, count: int) -> list[tuple[int, ...]]:
 
 
 def etag_of(path: Path, parts: Sequence[int] = ()) -> str:
-    """The ETag that S3 gives the file, unless it is encrypted with a KMS key.
+    """Return the ETag that S3 gives the file, unless it is encrypted with a KMS key.
 
     Args:
         path: the file.
-        parts: sizes in bytes of the parts in which it was sent; none when it was sent whole.
+        parts: bytes of each upload part; empty for a single upload.
     """
     digest = _digest(path, _md5, parts).hex()
     return f"{digest}-{len(parts)}" if parts else digest
 
 
 def stored_checksum_of(path: Path, algorithm: str, parts: Sequence[int] = ()) -> str:
-    """The checksum as S3 stores it: base64, with the number of parts where it is one of the parts' checksums."""
+    """Return the checksum as S3 stores it: base64, followed by "-" and the number of parts if there are parts."""
     digest = base64.b64encode(_digest(path, ALGORITHMS[algorithm], parts)).decode()
     return f"{digest}-{len(parts)}" if parts else digest
 

@@ -1,4 +1,4 @@
-"""How S3 is reached, and what its errors mean to a person: one line each, without a key or a password in it."""
+"""Makes S3 clients, and turns their errors into one line each, without keys or passwords."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from models.secrets.keys import AWS_KEYS, Keys, find_key_problem
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# boto3's own retries are off: Prefect's retries show in the dashboard, and two layers would multiply.
+# boto3's own retries are off: Prefect's are visible in the dashboard, and two layers of retries would multiply.
 _CONFIG = Config(
     connect_timeout=10,
     read_timeout=30,
@@ -62,7 +62,7 @@ _BUSY = (ConnectionFailed, "the server is busy or failing; try again")
 _ALTERED = (CorruptFile, "an object changed while it was being fetched; try again")
 _DAMAGED = (CorruptFile, "the bytes that arrived do not match their checksum; try again")
 _ELSEWHERE = (StorageError, "the bucket is in another region; set AWS_REGION{region}")
-_UNKNOWN = (StorageError, "no way out is known for this answer")
+_UNKNOWN = (StorageError, "this answer has no known remedy")
 _ANSWERS: dict[str, tuple[type[StorageError], str]] = {
     "InvalidAccessKeyId": _REFUSED,
     "SignatureDoesNotMatch": _REFUSED,
@@ -71,7 +71,7 @@ _ANSWERS: dict[str, tuple[type[StorageError], str]] = {
     "TokenRefreshRequired": _REFUSED,
     "InvalidSecurity": _REFUSED,
     "NoSuchBucket": (BucketNotFound, "check the bucket's name and AWS_ENDPOINT_URL"),
-    "InvalidBucketName": (BucketNotFound, "the server takes no bucket of this name; check it"),
+    "InvalidBucketName": (BucketNotFound, "the server does not accept this bucket name; check it"),
     "NoSuchKey": _ABSENT,
     "404": _ABSENT,
     "AccessDenied": _DENIED,
@@ -84,7 +84,7 @@ _ANSWERS: dict[str, tuple[type[StorageError], str]] = {
     "BadDigest": _DAMAGED,
     "XAmzContentChecksumMismatch": _DAMAGED,
     "XAmzContentSHA256Mismatch": _DAMAGED,
-    "NoSuchUpload": (ConnectionFailed, "the server gave the upload up; try again"),
+    "NoSuchUpload": (ConnectionFailed, "the server dropped the upload; try again"),
     "PermanentRedirect": _ELSEWHERE,
     "AuthorizationHeaderMalformed": _ELSEWHERE,
     "InvalidObjectState": (StorageError, "the object is archived; restore it first"),
@@ -93,10 +93,10 @@ _ANSWERS: dict[str, tuple[type[StorageError], str]] = {
 
 
 def make_session(keys: Keys) -> boto3.Session:
-    """A boto3 session: credentials of the keys where they are set, else boto3's own chain.
+    """Return a boto3 session with the keys' credentials; unset ones are looked up by boto3's own chain.
 
     Raises:
-        CredentialsMissing: one half of the pair is set and not the other, or a key can't be sent.
+        CredentialsMissing: only half of the key pair is set, or a key can't be sent.
         botocore.exceptions.BotoCoreError: the profile does not exist.
     """
     if problem := find_key_problem(keys, AWS_KEYS):
@@ -104,7 +104,7 @@ def make_session(keys: Keys) -> boto3.Session:
     key, secret, token = map(keys.reveal, AWS_KEYS)
     if bool(key) != bool(secret):
         absent = "AWS_SECRET_ACCESS_KEY" if key else "AWS_ACCESS_KEY_ID"
-        raise CredentialsMissing(f"{absent} is not set and its other half is. {CREDENTIALS_WAY_OUT}")
+        raise CredentialsMissing(f"{absent} is not set, but the other half of the pair is. {CREDENTIALS_WAY_OUT}")
     return boto3.Session(
         aws_access_key_id=key,
         aws_secret_access_key=secret,
@@ -115,32 +115,32 @@ def make_session(keys: Keys) -> boto3.Session:
 
 
 def make_client(keys: Keys, *, unsigned: bool = False) -> S3Client:
-    """A client of S3 or of the endpoint the keys name. Sends nothing yet.
+    """Return a client for S3, or for the keys' endpoint. Sends nothing.
 
     Args:
         keys: credentials and endpoint.
-        unsigned: ask as anybody, which public buckets answer.
+        unsigned: send requests without credentials, for public buckets.
 
     Raises:
-        InputError: the endpoint is no URL, or the region no region.
+        InputError: the endpoint or the region is invalid.
         CredentialsMissing, botocore.exceptions.BotoCoreError: as `make_session`.
     """
     config = _CONFIG.merge(Config(signature_version=UNSIGNED)) if unsigned else _CONFIG
     try:
         return make_session(keys).client("s3", endpoint_url=keys.aws_endpoint_url or None, config=config)
     except boto.InvalidRegionError:
-        raise InputError("AWS_REGION is no region's name; expected one like eu-central-1") from None
+        raise InputError("AWS_REGION is not a region's name; expected one like eu-central-1") from None
     except ValueError:
         endpoint = without_credentials(keys.aws_endpoint_url or "")
         raise InputError(f"AWS_ENDPOINT_URL: {endpoint!r} is no URL; expected https://host[:port]") from None
 
 
 def find_credentials_problem(keys: Keys, *, needed: bool = True) -> str | None:
-    """Why no request could be signed, in one line, or None where credentials are found. Does not ask S3.
+    """Return in one line why no request can be signed; None if credentials are found. Sends nothing.
 
     Args:
         keys: credentials.
-        needed: having none is a problem; else only having half of them, or a profile that does not exist.
+        needed: whether missing credentials are a problem, besides incomplete ones and an unknown profile.
     """
     try:
         with errors_told_apart("AWS credentials", keys):
@@ -152,14 +152,14 @@ def find_credentials_problem(keys: Keys, *, needed: bool = True) -> str | None:
 
 @contextmanager
 def errors_told_apart(what: str, keys: Keys, permissions: str = TO_READ) -> Iterator[None]:
-    """Turn what boto3 raises into this project's errors.
+    """Turn boto3's exceptions into this project's errors.
 
     The original is not chained: its text may hold the endpoint's URL with a password, or a key's id.
 
     Args:
-        what: begins every message, such as the address.
-        keys: name the endpoint.
-        permissions: what is needed where access is denied.
+        what: the start of every message, such as the address.
+        keys: credentials and endpoint.
+        permissions: the permissions to name if access is denied.
 
     Raises:
         StorageError: a subclass, each with its own way out.
@@ -176,7 +176,7 @@ def errors_told_apart(what: str, keys: Keys, permissions: str = TO_READ) -> Iter
 
 
 def _explain_failure(error: BaseException, what: str, host: str) -> StorageError:
-    """An error raised on this side of the connection."""
+    """Return the error for an exception raised by boto3 itself."""
     if isinstance(error, _NO_CREDENTIALS):
         return CredentialsMissing(f"{what}: no AWS credentials ({type(error).__name__}). {CREDENTIALS_WAY_OUT}")
     if isinstance(error, _CONNECTION):
@@ -188,7 +188,7 @@ def _explain_failure(error: BaseException, what: str, host: str) -> StorageError
 
 
 def _explain_answer(error: boto.ClientError, who: str, permissions: str) -> StorageError:
-    """An error that the server answered with."""
+    """Return the error for a server's error answer."""
     code = error_code(error)
     status = status_of(error)
     by_status = _DENIED if status == 403 else _BUSY if status >= 500 else _UNKNOWN
@@ -197,7 +197,7 @@ def _explain_answer(error: boto.ClientError, who: str, permissions: str) -> Stor
 
 
 def _region_in(error: boto.ClientError) -> str:
-    """The region that an answer names, as the end of "set AWS_REGION"; nothing where it names none."""
+    """Return " to REGION", if the answer names the region, for the message "set AWS_REGION"; else ""."""
     response: dict[str, Any] = dict(error.response)
     headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     region = str(response.get("Error", {}).get("Region") or headers.get("x-amz-bucket-region") or "")
@@ -205,12 +205,12 @@ def _region_in(error: boto.ClientError) -> str:
 
 
 def status_of(error: boto.ClientError) -> int:
-    """The HTTP status of the answer, 0 if there is none."""
+    """Return the answer's HTTP status, 0 if there is none."""
     return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
 
 
 def error_code(error: boto.ClientError) -> str:
-    """S3's name of the error, or the HTTP status where the answer had no body."""
+    """Return S3's error code, or the HTTP status if the answer had no body."""
     return error.response.get("Error", {}).get("Code", "unknown")
 
 

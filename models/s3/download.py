@@ -1,11 +1,11 @@
-"""Weights from S3, or a server that speaks its protocol: fetched once, checked, kept, not fetched again unchanged.
+"""Downloads weights from S3 or a compatible server into a cache, and checks them.
 
-    cache_dir/<name>-<hash of endpoint, bucket, prefix>/     .lock: one process at a time fetches the same thing
-        <hash of names, ETags and sizes>/                    one folder a version, so that a run which still reads
-            the files                                        the last one is not disturbed
-            .fetched.json                                    sha256 of each file, written when all are there
+    cache_dir/<name>-<hash of endpoint, bucket, prefix>/     .lock: one process at a time downloads a location
+        <hash of names, ETags and sizes>/                    one folder per version, because another run may still
+            the files                                        read the previous one
+            .fetched.json                                    sha256 of each file, written after all downloads
 
-A fetch that was killed leaves whole files or hidden temporary ones, and the next one goes on from the whole ones.
+A killed download leaves complete files and hidden temporary ones; the next one keeps the complete files.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ log = logging.getLogger(__name__)
 RECORD = ".fetched.json"
 
 Choose = Callable[[Iterable[str], str], tuple[str, ...]]
-"""Given the names under a prefix and what to call it, those that are wanted; raises when they are not there."""
+"""(names under the prefix, its name for messages) -> names to download; raises if some are missing."""
 
 
 def fetch(source: str, *, cache_dir: Path, keys: Keys, choose: Choose, progress: ByteProgress | None = None) -> Path:
-    """Bring what lies under the address into the cache, unless it is there already, and return its path.
+    """Download the files under the address into the cache, unless they are there, and return their path.
 
     Args:
         source: `s3://bucket/prefix`: a folder of files, or one key.
-        cache_dir: where it is kept.
+        cache_dir: the cache folder.
         keys: credentials and endpoint.
-        choose: picks the wanted names before anything is fetched.
-        progress: see `storage.fetch_adapter`.
+        choose: selects the names before any download.
+        progress: see `models.s3.adapters.fetch_adapter`.
 
     Returns:
-        The folder that holds the wanted files, or the file if the address is one key.
+        The folder of the chosen files, or the file if the address is one key.
 
     Raises:
         InputError: the address or the endpoint is malformed.
         WeightsInvalid: the manifest can't be read.
-        CorruptFile: the bytes that came do not match their checksum; they are removed.
-        StorageError: the other ways to fail, each a subclass: see models/errors.py.
+        CorruptFile: the downloaded bytes do not match their checksum; they are removed.
+        StorageError: other failures, each a subclass: see models/errors.py.
     """
     location = parse_location(source)
 
@@ -73,7 +73,7 @@ def fetch(source: str, *, cache_dir: Path, keys: Keys, choose: Choose, progress:
             path = bring(make_client(keys, unsigned=True))
         except (AccessDenied, CredentialsMissing):
             raise refused from None
-    log.warning("%s: read without credentials, as a public bucket: there are none, or they are refused here", location)
+    log.warning("%s: read without credentials, as a public bucket: none are set, or they are refused here", location)
     return path
 
 
@@ -91,18 +91,18 @@ def _bring(bucket: Bucket, home: Path, choose: Choose, progress: ByteProgress | 
 
 
 def _usable(files: Iterable[RemoteFile], location: Location) -> list[RemoteFile]:
-    """The files whose names can stay in the cache folder; what else lies there is no part of a LoRA."""
+    """Return the files whose names are safe below the cache folder; no LoRA file has another name."""
     files = list(files)
     leaving = [file.name for file in files if _leaves(file.name)]
     if leaving:
         log.warning(
-            "%s: %d keys are ignored that no file here may be called, such as %r", location, len(leaving), leaving[0]
+            "%s: %d keys are ignored that are no safe file names, such as %r", location, len(leaving), leaving[0]
         )
     return [file for file in files if not _leaves(file.name)]
 
 
 def _leaves(name: str) -> bool:
-    """Whether a file of this name would lie outside of its folder, on this system or on another."""
+    """Whether the name would lead outside its folder, on this or another operating system."""
     hostile = {"", ".", ".."} & set(name.split("/"))
     return bool(hostile) or re.search(r"^[A-Za-z]:|[\\\x00-\x1f]", name) is not None  # a drive, or Windows' separator
 
@@ -127,7 +127,7 @@ def _short_hash(parts: list[Any]) -> str:
 def _complete(
     folder: Path, files: list[RemoteFile], manifest: RemoteFile | None, bucket: Bucket, progress: ByteProgress | None
 ) -> None:
-    """Fetch those of the files that are not in the folder with the bytes they were fetched with."""
+    """Download the files that are missing from the folder or changed since their download."""
     recorded = _read_record(folder)
     missing = [file for file in files if not _is_intact(folder / file.name, recorded.get(file.name))]
     if not missing:
@@ -155,9 +155,9 @@ def _is_intact(path: Path, sha256: str | None) -> bool:
 def _fetch_file(
     file: RemoteFile, target: Path, promised: ManifestEntry | None, bucket: Bucket, counter: Counter
 ) -> None:
-    """Download one file beside its place, check it, and only then put it there."""
+    """Download one file under a temporary name, check it, and only then rename it."""
     if target.is_file() and bucket.matches(file, target, promised):
-        counter.add(file.size)  # left by a fetch that was killed later on
+        counter.add(file.size)  # complete, from a download that was killed later
         return
     temporary = target.with_name(f".{target.name}.tmp")
     with local_errors(target):
@@ -165,7 +165,7 @@ def _fetch_file(
         try:
             bucket.download(file, temporary, counter)
             if not bucket.matches(file, temporary, promised):
-                raise CorruptFile(f"{bucket.location}: {file.name} arrived with another checksum; removed it")
+                raise CorruptFile(f"{bucket.location}: {file.name} arrived with a wrong checksum and was removed")
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)

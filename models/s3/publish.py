@@ -1,16 +1,16 @@
-"""Files to S3, in an order that never lets a reader take half of them for the whole.
+"""Uploads a LoRA to S3 in an order in which no reader takes an incomplete upload for a complete one.
 
-A reader (`models/s3/download.py`) wants every piece of the LoRA, and each to match `manifest.json` where there is one.
-Where not even a piece is there it takes a single file. So one piece goes first, then what is no piece, then the other
-pieces, `unet_lora/adapter_config.json` as the last of them, and `manifest.json` at the end:
+A reader (`models/s3/download.py`) requires every piece (the files of the three adapter folders) and that each matches
+`manifest.json`, if that exists. Without any piece it takes a single file. So the order is: one piece, the files that
+are no pieces, the other pieces with `unet_lora/adapter_config.json` last, and `manifest.json` at the end.
 
-- A first publication that stops half-way lacks a piece.
-- One that replaces another stops with the old manifest in place, whose checksums the new pieces do not match. Before
-  their turn the old one can still be used: the first piece is a small config, mostly the same in both.
-- Where pieces lie without a manifest (put there by hand), or these credentials may not look, nothing would contradict
-  a mixture. There the new manifest goes first: the old pieces do not match it.
+- If a first publication stops half-way, a piece is missing.
+- If a replacement stops half-way, the old manifest does not match the new pieces. Until these are sent the old
+  publication still works, because the first piece is a small config that is mostly equal in both.
+- If pieces exist without a manifest (uploaded by hand), or these credentials may not look, no old manifest would
+  reveal a mixture. Then the new manifest is sent first, which the old pieces do not match.
 
-Nothing is removed: a file of an older publication that the new one lacks stays, unlisted and unread.
+Nothing is deleted: a file of an older publication that the new one lacks stays, unlisted and unread.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ ALGORITHM = "SHA256"
 def upload(
     files: Mapping[str, Path], address: str, *, keys: Keys, progress: ByteProgress | None = None, replace: bool = True
 ) -> None:
-    """Send the files of a publication; one that is there already with the same sha256 is not sent again.
+    """Upload the files of a publication, except those that are there with the same sha256.
 
-    Large files go in parts, several at once; parts of an upload that failed are removed.
+    Large files are sent in parts, several at once; the parts of a failed upload are removed.
 
     Args:
-        files: name below the address -> file here; `manifest.json` is one of them.
+        files: name below the address -> local file; includes `manifest.json`.
         address: `s3://bucket/prefix`.
         keys: credentials and endpoint.
-        progress: called while bytes leave, from several threads but never from two at once.
-        replace: whether other weights that lie there may be overwritten.
+        progress: called while bytes are sent, from several threads but never from two at once.
+        replace: whether other weights at the address may be overwritten.
 
     Raises:
-        InputError: the address or the endpoint is malformed, or other weights lie there, or may.
-        ObjectNotFound: a file is not here.
-        StorageError: the upload failed; its subclasses say how. A `retryable` one can simply be called again.
+        InputError: the address or the endpoint is malformed, or other weights are there or can't be ruled out.
+        ObjectNotFound: a local file does not exist.
+        StorageError: the upload failed; the subclasses tell the cases apart. After a `retryable` one call again.
     """
     location = parse_location(address)
     with errors_told_apart(str(location), keys, TO_WRITE), closing(make_client(keys)) as client:
@@ -72,7 +72,7 @@ def upload(
 
 
 def holds_weights(address: str, keys: Keys) -> bool:
-    """Whether weights lie under this address, as far as these credentials may look.
+    """Whether weights are under this address; False if these credentials may not look.
 
     Raises:
         InputError, StorageError: see `upload`.
@@ -91,7 +91,7 @@ def _refuse_other_weights(
             continue
         if not found:
             raise InputError(
-                f"{location}: these credentials may not look whether a publication is there; --replace writes unseen"
+                f"{location}: these credentials may not check for an earlier publication; --replace writes anyway"
             )
         raise InputError(
             f"{location}: an earlier publication is there; choose another --name, or let this one take its place with "
@@ -100,7 +100,7 @@ def _refuse_other_weights(
 
 
 def in_order(names: Iterable[str], *, manifest_first: bool) -> list[str]:
-    """The names as they are to be sent; see the module's docstring."""
+    """Return the names in upload order; see the module's docstring."""
 
     def place(name: str) -> int:
         if name == MANIFEST:
@@ -117,7 +117,7 @@ def _is_piece(name: str) -> bool:
 
 
 def _lie_without_manifest(seen: Mapping[str, Mapping[str, Any] | None]) -> bool:
-    """Whether pieces of a LoRA lie there, or may, and no manifest was seen."""
+    """Whether pieces exist or may exist while no manifest was seen."""
     return not seen[MANIFEST] and any(found is not None for name, found in seen.items() if _is_piece(name))
 
 
@@ -127,17 +127,17 @@ def _size(path: Path) -> int:
 
 
 def _is_same(found: Mapping[str, Any] | None, path: Path) -> bool:
-    """Whether S3 stores the sha256 that this file has, sent whole or in parts of the size used here."""
+    """Whether the object's stored sha256 is this file's, whole or in parts of this module's size."""
     stored = str(found.get(f"Checksum{ALGORITHM}", "")) if found else ""
     if not found or not stored or found["ContentLength"] != _size(path):
         return False
-    in_parts = "-" in stored or "-" in found["ETag"]  # not every server says the number of parts in both
+    in_parts = "-" in stored or "-" in found["ETag"]  # some servers show the number of parts in only one of them
     ours = stored_checksum_of(path, ALGORITHM, _parts(_size(path)) if in_parts else ())
     return ours.partition("-")[0] == stored.partition("-")[0]
 
 
 def _parts(size: int) -> list[int]:
-    """Sizes in bytes of the parts that a file of this size is sent in."""
+    """Return the bytes of each part in which a file of this size is sent."""
     part = PARALLEL.multipart_chunksize
     return [min(part, size - start) for start in range(0, size, part)]
 
@@ -153,9 +153,9 @@ class _Prefix:
         return f"{self._location.prefix}/{name}"
 
     def look(self, name: str) -> Mapping[str, Any] | None:
-        """What S3 says of an object: None where there is none, nothing where these credentials may not look.
+        """Return S3's answer to HEAD: None if the object does not exist, {} if these credentials may not look.
 
-        The answer to a HEAD has no body to say why it was refused, so that is left to the PUT that follows.
+        A refused HEAD has no body with a reason; the PUT that follows gives it.
         """
         try:
             return self._client.head_object(Bucket=self._location.bucket, Key=self._key(name), ChecksumMode="ENABLED")
@@ -165,7 +165,7 @@ class _Prefix:
             return None if status_of(error) == 404 else {}
 
     def send(self, name: str, path: Path, counter: Counter) -> None:
-        """Send one file with its sha256, which S3 compares and keeps."""
+        """Send one file with its sha256, which S3 verifies and stores."""
         with local_errors(path):
             file = path.open("rb")
         with file:

@@ -1,1 +1,1 @@
-"""Files on this machine: atomic writes, checksums, LoRAs on local disk, and the store of finished work."""
+"""Local files: atomic writes, checksums, LoRAs on disk, and the store of finished work."""

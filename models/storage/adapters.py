@@ -1,12 +1,12 @@
-"""LoRAs on local disk: which files make one up, and whether they are whole.
+"""LoRAs on local disk: their layouts, and checks that their files are complete and intact.
 
-A LoRA is named as `s3://bucket/prefix`, as a folder or as one .safetensors file. What is local is used in place;
-`models/s3/adapters.py` brings the rest into a cache folder. Either way the same layouts are accepted:
+A LoRA's source is `s3://bucket/prefix`, a folder or a .safetensors file. Local ones are used in place;
+`models/s3/adapters.py` downloads the others into a cache folder. The accepted layouts are:
 
     unet_lora/  text_encoder_one_lora/  text_encoder_two_lora/     adapter_config.json and adapter_model.safetensors
                                                                    (or adapter_model.bin) in each
     adapter_config.json, adapter_model.safetensors                 a PEFT adapter of the UNet alone
-    pytorch_lora_weights.safetensors                               or whatever the only .safetensors file is called
+    pytorch_lora_weights.safetensors                               or a single .safetensors file of any name
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ EXPECTED = (
 
 
 def is_s3(source: str) -> bool:
-    """Whether it is an address in S3, or was meant to be."""
+    """Whether the source is an S3 address, valid or not."""
     return source.lstrip().startswith("s3:")
 
 
 def local_path(source: str) -> Path:
-    """The absolute path of a LoRA that is named by a path.
+    """Return the absolute path of a local source.
 
     Raises:
-        InputError: it is an address of another kind.
+        InputError: the source is a URL.
     """
     scheme, separator, _ = source.partition("://")
     if separator:
@@ -47,11 +47,11 @@ def local_path(source: str) -> Path:
 
 
 def locate_adapter(root: Path) -> Path:
-    """The LoRA at this path, checked: the folder of three adapter folders, or the single file.
+    """Return the path of the LoRA below `root`, after checks: its folder, or its single file.
 
     Raises:
-        ObjectNotFound: nothing is there, or a piece is missing.
-        WeightsInvalid: a file is broken, or there are several to choose from.
+        ObjectNotFound: the path or one of the LoRA's files does not exist.
+        WeightsInvalid: a file is broken, or there are several candidates.
     """
     if root.is_file():
         if root.suffix.lower() != ".safetensors":
@@ -67,11 +67,11 @@ def locate_adapter(root: Path) -> Path:
 
 
 def adapter_files(names: Iterable[str], where: str) -> tuple[str, ...]:
-    """Those of the names that make up the LoRA.
+    """Return those of the names that make up the LoRA.
 
     Raises:
-        ObjectNotFound: there is none, or a piece is missing; the message says what is expected.
-        WeightsInvalid: several single files, none of which is called as the one that diffusers writes.
+        ObjectNotFound: there is no LoRA, or one of its files is missing; the message lists what is expected.
+        WeightsInvalid: several .safetensors files, and none has diffusers' default name.
     """
     present = set(names)
     if any(name.split("/")[0] in ADAPTER_FOLDERS for name in present):
@@ -91,7 +91,7 @@ def adapter_files(names: Iterable[str], where: str) -> tuple[str, ...]:
 
 
 def _below(present: Iterable[str], most: int = 8) -> str:
-    """Which subfolders hold a LoRA, such as a training's checkpoints, as a part of a message; empty where none does."""
+    """Return a part of a message that names the subfolders with a LoRA, such as checkpoints; "" if there are none."""
     parts = [name.split("/") for name in present]
     pieces = {"/".join(path[:-2]) for path in parts if len(path) > 2 and path[-2] in ADAPTER_FOLDERS}
     singles = {"/".join(path[:-1]) for path in parts if len(path) > 1 and path[-1].endswith(".safetensors")}

@@ -1,13 +1,13 @@
-"""The store of finished work: nothing is paid for twice.
+"""The store of finished work, so that no work is done or paid for twice.
 
     <output_dir>/.store/
-        scenes/3f/3f8a….json        a record, under the key of everything that went into it
+        scenes/3f/3f8a….json        a record; its name is the key, a hash of all inputs
         pictures/91/91c0….json      a picture's entry: its sha256, seed and scores
         png/5d/5d11….png            the picture itself, named by the sha256 of its bytes
 
-An entry is written after what it points to, and each file appears under its name whole or not at all. So a kill at any
-moment, or several processes at once, leave nothing that reads as finished and is not. Two that finish the same key
-both leave a good picture; the later entry wins. Deleting the folder only costs the work again.
+Files are written atomically, and an entry after the picture that it names. So neither a kill nor concurrent processes
+leave an unfinished entry that reads as finished. If two processes finish the same key, the later entry wins. After the
+folder is deleted, the work is done again.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ logger = logging.getLogger(__name__)
 
 FOLDER = ".store"
 PICTURES = "pictures"
-_VERSION = 1  # raise it when the meaning of a key or an entry changes: everything stored before is then absent
+_VERSION = 1  # raise it when the meaning of a key or an entry changes; all older entries then count as absent
 
 R = TypeVar("R", bound=BaseModel)
 
 
 class Painted(Record):
-    """A picture in the store whose bytes were just checked."""
+    """A picture in the store whose sha256 was just checked."""
 
     file: str
     """Absolute path of its PNG."""
@@ -47,7 +47,7 @@ class Painted(Record):
 
 
 class _PictureEntry(Record):
-    """What is written of a picture; not its path, so that an output directory can be moved."""
+    """A picture's entry on disk. It has no path, so that an output directory can be moved."""
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     seed: int
@@ -56,11 +56,11 @@ class _PictureEntry(Record):
 
 
 def content_key(kind: str, **parts: Any) -> str:
-    """The key of a piece of work: sha256 (64 hex digits) of everything that decides its result.
+    """Return the key of a piece of work: sha256 (64 hex digits) of all its inputs.
 
     Args:
-        kind: what is made ("scenes", "pictures"), so that equal parts of different kinds never meet.
-        parts: names and values that JSON can hold; records are taken by their fields.
+        kind: what is made ("scenes", "pictures"); equal parts of different kinds get different keys.
+        parts: names and JSON values; a record counts as the dictionary of its fields.
 
     Raises:
         TypeError: a part is neither JSON nor a record.
@@ -78,10 +78,10 @@ def _fields_of(value: object) -> object:
 
 
 class Store:
-    """Finished work under one folder. Safe for several threads and processes at once; holds no state of its own.
+    """Finished work under one folder. Stateless, and safe for several threads and processes at once.
 
     Args:
-        root: the store's folder; it is made with the first thing that is put.
+        root: the store's folder; the first `put` creates it.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -89,14 +89,13 @@ class Store:
 
     @classmethod
     def within(cls, output_dir: str | Path) -> Self:
-        """The store of this output directory."""
+        """Return the store of this output directory."""
         return cls(Path(output_dir) / FOLDER)
 
     def get(self, kind: str, key: str, model: type[R]) -> R | None:
-        """The record that was put under this key, or None.
+        """Return the record of this key, or None.
 
-        What cannot be read, is not JSON, belongs to another key or does not fit `model` counts as absent; one warning
-        says so.
+        An entry that can't be read, belongs to another key or does not fit `model` counts as absent, with a warning.
         """
         path = self._entry(kind, key)
         try:
@@ -107,30 +106,30 @@ class Store:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-            logger.warning("%s does not count, and its work is done again: %s", path, _reason(error))
+            logger.warning("%s is ignored, and its work is done again: %s", path, _reason(error))
             return None
 
     def put(self, kind: str, key: str, record: BaseModel) -> None:
-        """Keep a finished record; what was under the key is replaced.
+        """Write a finished record; an earlier one of the same key is replaced.
 
         Raises:
-            StorageError: the disk is full, or the folder may not be written.
+            StorageError: the disk is full, or the folder is not writable.
         """
         content = {"version": _VERSION, "kind": kind, "key": key, "record": record.model_dump(mode="json")}
         write_atomically(self._entry(kind, key), json.dumps(content, ensure_ascii=False, indent=1).encode())
 
     def forget(self, kind: str, key: str) -> None:
-        """Drop what is under the key, if anything is. A picture's PNG stays: others may point to it.
+        """Delete the key's entry, if it exists. A picture's PNG stays, since other entries may name it.
 
         Raises:
-            StorageError: the folder may not be written.
+            StorageError: the folder is not writable.
         """
         path = self._entry(kind, key)
         with local_errors(path):
             path.unlink(missing_ok=True)
 
     def get_picture(self, key: str) -> Painted | None:
-        """The picture under this key, its bytes checked against their sha256; None if absent, changed or missing."""
+        """Return the picture of this key after checking its sha256; None if it is absent or was changed."""
         entry = self.get(PICTURES, key, _PictureEntry)
         if entry is None:
             return None
@@ -138,7 +137,7 @@ class Store:
         try:
             found = sha256_of(path)
         except StorageError as error:
-            logger.warning("picture %s does not count, and is painted again: %s", path, _reason(error))
+            logger.warning("picture %s is ignored, and is painted again: %s", path, _reason(error))
             return None
         if found != entry.sha256:
             logger.warning("picture %s was changed after it was painted (sha256 %s), and is painted again", path, found)
@@ -146,10 +145,10 @@ class Store:
         return Painted(file=str(path), **dict(entry))
 
     def put_picture(self, key: str, png: bytes, *, seed: int, scores: Scores, run: str = "") -> Painted:
-        """Keep a finished picture with its seed, its scores and the name of the run that painted it.
+        """Write a finished picture with its seed, its scores and the name of the run that painted it.
 
         Raises:
-            StorageError: the disk is full, or the folder may not be written.
+            StorageError: the disk is full, or the folder is not writable.
         """
         entry = _PictureEntry(sha256=hashlib.sha256(png).hexdigest(), seed=seed, scores=scores, run=run)
         path = self._png(entry.sha256)
@@ -167,7 +166,7 @@ class Store:
 
 
 def _reason(error: Exception) -> str:
-    """One line on why something stored does not count."""
+    """Return in one line why a stored entry is ignored."""
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -1,4 +1,4 @@
-"""Files on this machine: checksums, atomic writes, and whether a file is what its name says."""
+"""Local files: checksums, atomic writes, and checks of their content."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ MAX_HEADER = 100 * 2**20
 
 
 def sha256_of(path: Path) -> str:
-    """The file's sha256 in hexadecimal.
+    """Return the file's sha256 in hexadecimal.
 
     Raises:
-        ObjectNotFound, StorageError: there is no such file, or it can't be read.
+        ObjectNotFound, StorageError: the file does not exist or can't be read.
     """
     with local_errors(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fingerprint(path: Path) -> str:
-    """sha256 over names and contents of a folder's files, or the sha256 of one file.
+    """Return the sha256 over the names and contents of a folder's files, or of one file's content.
 
-    Names that begin with a dot do not count: they are bookkeeping (ours, the file manager's), not weights.
+    Names that begin with a dot are left out: they are bookkeeping, not weights.
 
     Raises:
-        ObjectNotFound, StorageError: there is no such path, the folder holds no files, or one can't be read.
+        ObjectNotFound, StorageError: the path does not exist, the folder is empty, or a file can't be read.
     """
     names = list_names(path) if path.is_dir() else []
     if path.is_dir() and not names:
@@ -50,27 +50,27 @@ def fingerprint(path: Path) -> str:
 
 
 def list_names(folder: Path) -> list[str]:
-    """Names of all files below the folder, relative to it and with forward slashes, without hidden ones, sorted."""
+    """Return the sorted names of all files below the folder except hidden ones, relative and with forward slashes."""
     with local_errors(folder):
         names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
         return sorted(name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts))
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write the file so that whoever looks sees the old bytes or the new ones, never half of them.
+    """Write the file; a reader sees either the old bytes or all new ones.
 
     Raises:
-        StorageError: no space, or no permission; the old file is as it was.
+        StorageError: no space, or no permission; the old file is unchanged.
     """
     with _replacing(path) as file:
         file.write(data)
 
 
 def copy_atomically(source: Path, target: Path) -> None:
-    """Copy the file's bytes as `write_atomically` writes them.
+    """Copy the file as `write_atomically` writes one.
 
     Raises:
-        ObjectNotFound, StorageError: there is no source, no space, or no permission.
+        ObjectNotFound, StorageError: no source, no space, or no permission.
     """
     with local_errors(source), source.open("rb") as original, _replacing(target) as file:
         shutil.copyfileobj(original, file, length=2**20)
@@ -78,7 +78,7 @@ def copy_atomically(source: Path, target: Path) -> None:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
-    # The name has nothing of the target's in it, so that a long name does not become too long.
+    # The temporary name does not contain the target's, which may already have the greatest length.
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     with local_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def why_not_writable(folder: Path) -> str | None:
-    """Why no file can be written into the folder, which is made where it is not there; None if one can."""
+    """Return why the folder, created if missing, is not writable; None if it is."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:
@@ -103,18 +103,18 @@ def why_not_writable(folder: Path) -> str | None:
 
 
 def flush_to_disk(file: BinaryIO) -> None:
-    """Make sure that the bytes are on the disk before a rename makes them visible."""
+    """Force the bytes onto the disk, before a rename makes them visible."""
     file.flush()
     os.fsync(file.fileno())
 
 
 @contextmanager
 def local_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError about the path into one line that names it and the way out.
+    """Turn an OSError into one line that names the path and the way out.
 
     Raises:
-        ObjectNotFound: there is no such file.
-        StorageError: everything else.
+        ObjectNotFound: the file does not exist.
+        StorageError: any other OSError.
     """
     try:
         yield
@@ -125,7 +125,7 @@ def local_errors(path: Path) -> Iterator[None]:
 
 
 def way_out(error: OSError) -> str:
-    """What is wrong with a disk or a folder, and what to do, in words."""
+    """Return the error's reason and what to do about it."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "no space left to write it; free some disk, or choose a folder on another one"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -134,10 +134,10 @@ def way_out(error: OSError) -> str:
 
 
 def check_file(path: Path) -> None:
-    """Refuse a file that can't be what its name says: an empty or changed one, a Git LFS pointer, a page of text.
+    """Refuse a file that is empty, of another format (such as a Git LFS pointer), or unlike its recorded sha256.
 
     Raises:
-        WeightsInvalid: names the file; also where its bytes are not those that its folder records.
+        WeightsInvalid: the file is refused; the message names it.
         StorageError: it can't be read.
     """
     with local_errors(path), path.open("rb") as file:

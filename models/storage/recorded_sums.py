@@ -1,6 +1,6 @@
-"""The sha256 that a folder of weights records of its files, in SHA256SUMS, as `sha256sum -c` reads it.
+"""The SHA256SUMS file of a folder of weights, in the format of `sha256sum -c`.
 
-A file's bytes are read once until it changes, as its size, times and inode tell: checks and fingerprints share that.
+A file is hashed again only after its size, times or inode changed; checks and fingerprints share this cache.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from pathlib import Path
 
 SUMS = "SHA256SUMS"
 _DEEPEST = 3
-"""Folders between the record and the files that it names, at most."""
+"""Number of parent folders in which a file's SHA256SUMS is looked for."""
 
 
 def sha256_once(path: Path) -> str:
-    """The file's sha256 in hexadecimal.
+    """Return the file's sha256 in hexadecimal, from the cache if the file is unchanged.
 
     Raises:
         OSError: it can't be read.
@@ -32,24 +32,24 @@ def _sha256(path: Path, _state: tuple[int, ...]) -> str:
 
 
 def recorded_sha256(path: Path) -> str | None:
-    """What a record in one of the folders above says of this file; None where none names it.
+    """Return the sha256 that the nearest SHA256SUMS above the file records for it; None if there is none.
 
     Raises:
-        OSError: the record can't be read.
+        OSError: SHA256SUMS can't be read.
     """
     for folder in path.parents[:_DEEPEST]:
         if (folder / SUMS).is_file():
             lines = (folder / SUMS).read_text("utf-8", "replace").splitlines()
-            told = {name.lstrip(" *"): sha256.lower() for sha256, _, name in (line.partition(" ") for line in lines)}
-            return told.get(path.relative_to(folder).as_posix())
+            sums = {name.lstrip(" *"): sha256.lower() for sha256, _, name in (line.partition(" ") for line in lines)}
+            return sums.get(path.relative_to(folder).as_posix())
     return None
 
 
 def sums_text(folder: Path, files: Iterable[Path]) -> str:
-    """The record of these files of a folder.
+    """Return the content of a SHA256SUMS file for these files of the folder.
 
     Raises:
-        OSError: one can't be read.
+        OSError: a file can't be read.
     """
     named = sorted((file.relative_to(folder).as_posix(), file) for file in files)
     return "".join(f"{sha256_once(file)}  {name}\n" for name, file in named)

@@ -1,1 +1,1 @@
-"""What a picture is worth: CLIP scores, anomaly checks, and the decision to accept it."""
+"""Judging a picture: CLIP scores, anomaly checks, and the gate that accepts or refuses it."""

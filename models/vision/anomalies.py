@@ -1,8 +1,8 @@
-"""What is wrong with a picture as a picture, told from its numbers alone.
+"""Finds anomalies from pixel statistics: black, empty, noisy, clipped or copied pictures.
 
-Every limit was measured on 400 drawings of the steppe world (256 px) and on spoilt copies of them; the numbers stand
-beside the limits. Good paintings pass too: `python -m steppe.figures --only anomalies` says by how much. Pictures are
-compared at 256 px, so a limit means the same at every size.
+Every limit was measured on 400 drawings of the steppe world (256 px) and on spoilt copies of them; the measurements
+are given with the limits. `python -m steppe.figures --only anomalies` shows the margins of good paintings. Pictures are
+compared at 256 px, so that a limit means the same at every size.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from PIL import Image
 Grey = NDArray[np.float32]
 
 SIDE = 256
-"""Side at which pictures are compared."""
+"""Side in pixels at which pictures are compared."""
 MIN_DEVIATION = 8.0
 """Least standard deviation of brightness, 0..255. Drawings: 30 to 76; paintings: 28 and more."""
 MIN_BRIGHTEST = 24.0
-"""Least brightness of the brightest hundredth; under it the picture is black. Drawings: 184 and more, paintings 188."""
+"""Least brightness of the brightest hundredth of the pixels. Drawings: 184 and more; paintings: 188 and more."""
 MAX_ROUGHNESS = 0.3
-"""Largest roughness. Drawings: up to 0.033, paintings 0.093. White noise 0.94, of 4 px grain 0.58; a drawing under 30 %
-noise 0.41."""
+"""Largest roughness. Drawings: up to 0.033; paintings: up to 0.093. White noise: 0.94; noise of 4 px grain: 0.58; a
+drawing with 30 % noise: 0.41."""
 MAX_CLIPPED_SHARE = 0.8
-"""Largest share of pixels whose three channels are all at 0 or 255. Drawings: up to 0.063; ink on white paper: more."""
+"""Largest share of pixels with all channels at 0 or 255. Drawings: up to 0.063; ink on white paper has more."""
 MIN_DIFFERENCE = 47.0
-"""Least difference from an earlier frame. 480 copies, shifted by 2 px, blurred, brightened, noisy or JPEG: up to 43.5.
-285 pairs of one background and person, one arm or one thing changed: 51.9, then 68 and more."""
+"""Least difference from an earlier frame. 480 copies (shifted by 2 px, blurred, brightened, noisy or JPEG): up to 43.5.
+285 pairs with the same background and person but another arm or thing: the lowest 51.9, the others 68 and more."""
 
 _BLOCK = 8
 _REACH = 4
-"""Pixels at 256 by which a copy may be shifted and still be found."""
+"""Largest shift, in pixels at 256, at which a copy is still found."""
 
 
 def find_flaws(image: Image.Image, finite: bool) -> tuple[str, ...]:
-    """What is wrong with a painted picture by itself; each finding is a sentence with its number and its limit.
+    """Return a picture's anomalies, each a sentence with the measured value and its limit.
 
     Args:
         image: the picture.
-        finite: whether the model gave finite numbers throughout; a picture made from others means nothing.
+        finite: whether all of the model's numbers were finite; otherwise the picture means nothing.
     """
     if not finite:
         return ("the picture is broken: the model gave numbers that are not finite",)
@@ -49,11 +49,11 @@ def find_flaws(image: Image.Image, finite: bool) -> tuple[str, ...]:
 
 
 def find_copies(image: Image.Image, earlier: Sequence[Image.Image]) -> tuple[str, ...]:
-    """Of which earlier frame, the nearest, the picture is a near copy, if of any.
+    """Return a sentence about the nearest earlier frame if the picture is a near copy of it; else nothing.
 
     Args:
         image: the picture.
-        earlier: frames it must not be a near copy of, in order from frame 1.
+        earlier: the earlier frames, in order from frame 1.
     """
     if not earlier:
         return ()
@@ -68,20 +68,20 @@ def find_copies(image: Image.Image, earlier: Sequence[Image.Image]) -> tuple[str
 
 
 def _pixels(image: Image.Image) -> Grey:
-    """RGB at the side of comparison, float32 [256, 256, 3] in 0..255."""
+    """Return the picture in RGB at 256 px: float32 [256, 256, 3] in 0..255."""
     small = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
     return np.asarray(small, dtype=np.float32)
 
 
 def brightest(pixels: Grey) -> float:
-    """Brightness that a hundredth of the pixels exceed, 0..255."""
+    """Return the 99th percentile of the pixels' brightness, 0..255."""
     return float(np.quantile(pixels.mean(axis=2), 0.99))
 
 
 def roughness(pixels: Grey) -> float:
-    """Deviation inside the quietest quarter of 8x8 blocks, as a share of the whole picture's: near 1 for noise.
+    """Return the 25th percentile of the 8x8 blocks' deviations, divided by the whole picture's: near 1 for noise.
 
-    Every picture of something has calm places, whatever its details; noise has none.
+    Any real picture has calm areas, however detailed it is; noise has none.
     """
     grey = pixels.mean(axis=2)
     count = SIDE // _BLOCK
@@ -90,16 +90,16 @@ def roughness(pixels: Grey) -> float:
 
 
 def clipped_share(image: Image.Image) -> float:
-    """Share of pixels at an end of the range in all three channels, at the picture's own size."""
+    """Return the share of pixels with all channels at 0 or 255, at the picture's own size."""
     pixels = np.asarray(image.convert("RGB"))
     return float(((pixels == 0) | (pixels == 255)).all(axis=2).mean())
 
 
 def difference(first: Grey, second: Grey) -> float:
-    """How far two pictures are apart where they differ most: mean of the worst 8x8 block, 0..255.
+    """Return the mean absolute difference of the 8x8 block in which two pictures differ most, 0..255.
 
-    The second is shifted by up to 4 pixels to where it fits best, so that a shifted copy is still a copy; one changed
-    arm changes its block in full, however much of the rest is the same.
+    The second is first shifted by up to 4 pixels to the best fit, so that a shifted copy still counts as a copy. The
+    worst block is taken because one changed arm hardly changes the mean of the whole picture.
     """
     core, other = _inner(first), _best_shift(first, second)
     apart = np.abs(core - other).mean(axis=2)
@@ -143,7 +143,7 @@ def _shifted(pixels: Grey, down: int, right: int) -> Grey:
 
 
 def _best_shift(first: Grey, second: Grey) -> Grey:
-    """The part of `second` that lies best on the inner part of `first`; every third pixel is enough to tell."""
+    """Return the part of `second` that best fits the inner part of `first`, by every third pixel."""
     core = _inner(first).mean(axis=2)[::3, ::3]
     grey = second.mean(axis=2)
     reach = range(-_REACH, _REACH + 1)

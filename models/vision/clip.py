@@ -1,7 +1,7 @@
-"""CLIP: how alike two pictures are, and how well a picture agrees with words.
+"""CLIP: similarity of two pictures, and of a picture and a text.
 
 Scores are cosines of CLIP's projected features (Radford et al. 2021, https://arxiv.org/abs/2103.00020), computed in
-fp32 on every device. A score belongs to its model: a threshold for ViT-B/32 says nothing about another one.
+fp32 on every device. A threshold is valid only for the CLIP with which it was chosen.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ logger = logging.getLogger("models.vision")
 
 @dataclass(frozen=True)
 class ClipScorer:
-    """A loaded CLIP. Safe to call from many threads: it only reads."""
+    """A loaded CLIP. It has no mutable state, so several threads may use it."""
 
     model: Any
     """`transformers.CLIPModel`."""
     processor: Any
-    """`transformers.CLIPImageProcessorPil`: Pillow's, so that scores are the same with and without torchvision."""
+    """`transformers.CLIPImageProcessorPil`, so that scores are the same with and without torchvision."""
     tokenizer: Any
     trigger: str
-    """The word that is kept when a prompt is too long."""
+    """The trigger word, which stays when a long prompt is cut."""
 
     def image_features(self, images: Sequence[Image.Image]) -> torch.Tensor:
-        """Unit vectors, float32 [images, features].
+        """Return unit vectors, float32 [images, features].
 
         Raises:
-            ScoreUnavailable: CLIP gave numbers that are not finite.
+            ScoreUnavailable: CLIP returned numbers that are not finite.
             OutOfMemory: retryable.
         """
         pixels = self.processor(images=[image.convert("RGB") for image in images], return_tensors="pt").pixel_values
         return self._compute(lambda: self._features(self.model.get_image_features, pixel_values=pixels))
 
     def text_features(self, text: str) -> torch.Tensor:
-        """Unit vector of a text, float32 [1, features]. What is over the model's length is cut, the trigger kept."""
+        """Return the text's unit vector, float32 [1, features]; a text over the model's length is shortened."""
         tokens = self.tokenizer(self.shorten(text), truncation=True, return_tensors="pt")
         words = {"input_ids": tokens.input_ids, "attention_mask": tokens.attention_mask}
         return self._compute(lambda: self._features(self.model.get_text_features, **words))
@@ -59,19 +59,19 @@ class ClipScorer:
         return compute(str(self.model.device), work, beside=True)
 
     def similarity(self, a: Image.Image, b: Image.Image) -> float:
-        """Cosine of two pictures, -1..1."""
+        """Return the cosine of two pictures, -1..1."""
         first, second = self.image_features([a, b])
         return float(first @ second)
 
     def scores(
         self, image: Image.Image, prompt: str, reference: Image.Image | None = None
     ) -> tuple[float | None, float]:
-        """Cosines of a picture with the reference, if there is one, and with its prompt, -1..1 each."""
+        """Return the cosines of a picture with the reference (None without one) and with its prompt, -1..1."""
         own, *others = self.image_features([image] if reference is None else [image, reference])
         return next((float(own @ other) for other in others), None), float(own @ self.text_features(prompt)[0])
 
     def shorten(self, text: str) -> str:
-        """The text without the last words that the model has no room for; the trigger word stays."""
+        """Return the text without the last words over the model's length; the trigger word stays."""
         words = text.split()
         while len(self.tokenizer(" ".join(words)).input_ids) > self.tokenizer.model_max_length:
             spare = [place for place, word in enumerate(words) if word.strip(".,;:") != self.trigger]
@@ -81,7 +81,7 @@ class ClipScorer:
         return " ".join(words)
 
     def _features(self, encode: Callable[..., Any], **inputs: torch.Tensor) -> torch.Tensor:
-        """Projected features of length 1."""
+        """Return projected features, normalized to length 1."""
         import torch
 
         try:
@@ -91,21 +91,21 @@ class ClipScorer:
             if is_out_of_memory(error):
                 raise OutOfMemory("no memory left on the device to score a picture; try --batch-size 1") from error
             raise
-        # transformers 4 returned the projected tensor itself, 5 an output that carries it as pooler_output.
+        # transformers 4 returns the projected tensor itself, 5 an output with it as pooler_output.
         features: torch.Tensor = getattr(output, "pooler_output", output).float().cpu()
         if features.shape[-1] != self.model.config.projection_dim:
             raise ScoreUnavailable(
-                f"CLIP gave {features.shape[-1]} features, its projection has {self.model.config.projection_dim}"
+                f"CLIP returned {features.shape[-1]} features, its projection has {self.model.config.projection_dim}"
             )
         length = features.norm(dim=-1, keepdim=True)
         if not bool(features.isfinite().all()) or not bool((length > 0).all()):
-            raise ScoreUnavailable("CLIP gave features that are not finite, so there is no score")
+            raise ScoreUnavailable("CLIP returned features that are not finite, so there is no score")
         unit: torch.Tensor = features / length
         return unit
 
 
 class _ModelCache:
-    """The one CLIP that is loaded."""
+    """Holds the one loaded CLIP."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -117,7 +117,7 @@ _MODEL_CACHE = _ModelCache()
 
 
 def load_scorer(profile: Profile, device: str) -> ClipScorer:
-    """A profile's CLIP, loaded by the first caller and shared with all later ones.
+    """Return a profile's CLIP, loaded by the first caller and shared by later ones.
 
     Raises:
         InputError: unknown device.
@@ -137,7 +137,7 @@ def _shelved(profile: Profile, device: str) -> ClipScorer:
 
 
 def unload_scorer() -> None:
-    """Forget the loaded CLIP."""
+    """Drop the loaded CLIP."""
     with _MODEL_CACHE.lock:
         _MODEL_CACHE.scorer = _MODEL_CACHE.key = None
 

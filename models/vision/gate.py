@@ -1,4 +1,4 @@
-"""The decision to accept a frame, and which candidate to keep when none was accepted. Pure functions of numbers."""
+"""The gate: accepts or refuses a frame by its scores, and chooses the candidate to keep. Pure functions."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from models.records import Candidate, Scores
 
 
 def judge(scores: Scores, *, consistency_threshold: float, prompt_threshold: float) -> tuple[bool, tuple[str, ...]]:
-    """Whether a frame passes, and why not.
+    """Return whether a frame passes the gate, and the reasons if not.
 
-    A score equal to its threshold passes. Frame 1 has no image similarity: the others are compared with it.
+    A score equal to its threshold passes. Frame 1 has no image similarity, because it is the reference.
 
     Returns:
-        (accepted, reasons), with a reason for each score under its threshold and each anomaly; none when accepted.
+        (accepted, reasons): one reason for each score under its threshold and each anomaly; none if accepted.
     """
     reasons: list[str] = []
     if scores.consistency is not None:
@@ -24,16 +24,16 @@ def judge(scores: Scores, *, consistency_threshold: float, prompt_threshold: flo
 
 
 def best(candidates: Sequence[Candidate]) -> Candidate:
-    """The candidate to keep, by this rule:
+    """Return the candidate to keep, by these rules in order:
 
     1. an accepted one before a refused one;
-    2. then the one with the fewest anomalies;
-    3. then the one with the highest sum of both similarities: the gate has one pair of thresholds for all candidates
-       of a frame, so the sum orders them as the sum of their margins does;
-    4. then the earlier attempt.
+    2. the one with the fewest anomalies;
+    3. the one with the highest sum of both similarities; since all candidates of a frame have the same thresholds,
+       this is also the highest sum of margins;
+    4. the earlier attempt.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there are no candidates.
     """
     if not candidates:
         raise ValueError("there is no candidate to choose from")
@@ -51,7 +51,7 @@ def _rank(candidate: Candidate) -> tuple[bool, int, float, int]:
 
 
 def _under(name: str, score: float, threshold: float) -> list[str]:
-    """A reason if `score` fails; with enough digits to tell the two apart. A NaN fails."""
+    """Return a reason if the score is under its threshold or NaN, with enough digits to tell the two apart."""
     if score >= threshold:
         return []
     digits = next((count for count in range(2, 7) if f"{score:.{count}f}" != f"{threshold:.{count}f}"), 7)
