@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,11 @@ from models.profiles import ROOT
 from steppe.classifier import load_classifier, verdicts
 
 STORY = "Aldar Köse tricks a greedy merchant in the bazaar"
+GOLDEN = ROOT / "tests" / "golden"
+"""What this story and seed 42 paint with the shipped weights. The bytes differ
+between processors."""
+SAME = 35.0
+"""Least PSNR in dB of a frame and its golden one. Another seed gives about 10."""
 
 
 def test_a_sentence_becomes_a_storyboard(tmp_path: Path) -> None:
@@ -35,10 +41,18 @@ def test_a_sentence_becomes_a_storyboard(tmp_path: Path) -> None:
             assert picture.size == (256, 256)
             colours = picture.convert("RGB").resize((32, 32)).getcolors(1024) or []
             assert len(colours) > 100  # a picture, not a grey field
+    assert [frame["seed"] for frame in report["frames"]] == [42, 2042]
+    assert min(psnr(ours, golden) for ours, golden in zip(pictures_of(board), pictures_of(GOLDEN), strict=True)) > SAME
     seen = verdicts(load_classifier(ROOT / "weights" / "steppe" / "classifier"), torch.from_numpy(pictures_of(board)))
     assert [one["hero_hat"] for one in seen] == ["yes", "yes"]  # Aldar's kalpak, which no other person wears
 
 
 def pictures_of(board: Path) -> np.ndarray:
     """Its frames, uint8 [frames, 256, 256, 3]."""
-    return np.stack([np.asarray(Image.open(file).convert("RGB")) for file in sorted(board.glob("frame_*.png"))])
+    return np.stack([np.asarray(Image.open(file).convert("RGB")) for file in sorted(board.glob("frame_*.*"))])
+
+
+def psnr(one: np.ndarray, other: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB; infinite where they are equal."""
+    error = float(np.mean((one.astype(float) - other.astype(float)) ** 2))
+    return 10 * math.log10(255**2 / error) if error else math.inf
