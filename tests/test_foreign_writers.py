@@ -178,7 +178,7 @@ def test_a_storyboard_is_found_in_every_answer_that_holds_one(reply: Reply) -> N
     ids=["empty", "thought", "braces", "list", "number", "no-scenes", "null", "deep", "empty-object"],
 )
 def test_an_answer_without_a_storyboard_is_refused_after_it_was_asked_again(content: str) -> None:
-    with serving(completion(content)) as server, pytest.raises(AnswerInvalid, match="twice"):
+    with serving(completion(content)) as server, pytest.raises(AnswerInvalid, match="two answers that do not fit"):
         write(server)
     assert len(server.requests) == 2
 

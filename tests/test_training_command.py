@@ -205,7 +205,7 @@ def test_the_help_fits_the_terminal(
     columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    options, _, closing = help_text(capsys).partition("\nThe command line wins")
+    options, _, closing = help_text(capsys).partition("\nThe command line overrides")
     wide = ("--enable-xformers", "--lr-scheduler")  # names that no line break helps
     assert all(len(line) <= min(columns, 110) or line.strip().startswith(wide) for line in options.splitlines())
     assert max(map(len, closing.partition("examples:")[0].splitlines())) <= min(columns, 90)
