@@ -50,10 +50,15 @@ def precision_on(device: str, profile: Profile) -> Precision:
 def choose_batch_size(options: StoryboardOptions, device: str) -> int:
     """Return the requested batch size, else the profile's for this kind of device."""
     profile = options.get_profile()
-    if options.batch_size or _is_cpu(device):
-        return options.batch_size or profile.batch_size_on_cpu
-    most = LOW_MEMORY_BATCH if choose_low_memory(options, device) else profile.batch_size_on_gpu
-    return min(most, profile.batch_size_on_gpu)
+    if options.batch_size:
+        return options.batch_size
+    most = batch_size_on(device, profile)
+    return min(most, LOW_MEMORY_BATCH) if choose_low_memory(options, device) else most
+
+
+def batch_size_on(device: str, profile: Profile) -> int:
+    """Return the profile's batch size on this device; the comparison of checkpoints uses it too."""
+    return profile.batch_size_on_cpu if _is_cpu(device) else profile.batch_size_on_gpu
 
 
 def choose_low_memory(options: StoryboardOptions, device: str) -> bool:

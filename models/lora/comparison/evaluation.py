@@ -23,6 +23,7 @@ from models.lora.comparison.sample_prompts import check_prompts, get_prompts
 from models.lora.comparison.samples import Painted, SampleFolder, Wanted
 from models.lora.options import TrainingOptions
 from models.lora.records import Checkpoint, CheckpointScores, Comparison, TrainingSet, checkpoint_name
+from models.preflight.devices import batch_size_on
 from models.profiles import Precision
 from models.progress import StageProgress
 from models.records import Adapter, Record
@@ -149,14 +150,13 @@ def _paint_one(options: TrainingOptions, step: int, folder: SampleFolder, report
 
 def _painter_setup(options: TrainingOptions, setup: EvaluationSetup, adapter: Adapter | None) -> PainterSetup:
     profile = options.get_profile()
-    on_cpu = setup.device.partition(":")[0] == "cpu"
     return PainterSetup(
         profile=profile,
         adapter=adapter,
         device=setup.device,
         precision=setup.precision,
         with_controlnet=False,
-        batch_size=profile.batch_size_on_cpu if on_cpu else profile.batch_size_on_gpu,
+        batch_size=batch_size_on(setup.device, profile),
     )
 
 
