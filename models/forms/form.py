@@ -117,14 +117,20 @@ def value_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {**schema, **schema.get("anyOf", [{}])[0]}
 
 
+def _without_passwords(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an option's schema without null, whose texts may hold no password."""
+    value = value_schema(schema)
+    if value["type"] == "string" and "enum" not in value:
+        value.setdefault("pattern", NO_PASSWORD)
+    if value["type"] == "array" and value["items"]["type"] == "string":
+        value["items"] = {**value["items"], "pattern": NO_PASSWORD}
+    return value
+
+
 def _field(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return an option's schema as a form field: one type, no default, no null."""
-    field = {key: item for key, item in value_schema(schema).items() if key not in ("anyOf", "default")}
+    field = {key: item for key, item in _without_passwords(schema).items() if key not in ("anyOf", "default")}
     field["description"] = explain_option(schema)
-    if field["type"] == "string" and "enum" not in field:
-        field.setdefault("pattern", NO_PASSWORD)
-    if field["type"] == "array" and field["items"]["type"] == "string":
-        field["items"] = {**field["items"], "pattern": NO_PASSWORD}
     if field["type"] == "boolean":
         unset = "" if schema["default"] is not False else " (auto: no)"
         return {**field, "type": "string", "enum": YES_OR_NO, "description": field["description"] + unset}
@@ -139,7 +145,7 @@ def _field(schema: Mapping[str, Any]) -> dict[str, Any]:
 def _plain(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return the schema of an option outside its group: null and `auto` are valid too, for switches also booleans."""
     words_only = ("anyOf", "default", "title", "description")
-    limits = {key: item for key, item in value_schema(schema).items() if key not in words_only}
+    limits = {key: item for key, item in _without_passwords(schema).items() if key not in words_only}
     words = [AUTO, *([NOTHING] if _is_unset_by_null(schema) else [])]
     kind = limits.pop("type")
     kinds = [kind]
@@ -148,9 +154,7 @@ def _plain(schema: Mapping[str, Any]) -> dict[str, Any]:
     if "enum" in limits:
         return {"enum": [*words, *limits["enum"], None]}
     if kind == "string":
-        return {**limits, "type": ["string", "null"], "pattern": f"^{AUTO}$|{limits.get('pattern', NO_PASSWORD)}"}
-    if kind == "array" and limits["items"]["type"] == "string":
-        limits["items"] = {**limits["items"], "pattern": NO_PASSWORD}
+        return {**limits, "type": ["string", "null"], "pattern": f"^{AUTO}$|{limits['pattern']}"}
     if kind == "object":
         limits, kinds = {**limits, "items": PAIR}, ["object", "array"]
     return {**limits, "type": [*kinds, "null", "string"], "if": {"type": "string"}, "then": {"enum": words}}
