@@ -11,6 +11,7 @@ from prefect.runtime import flow_run, task_run
 
 from models.language.prompts import token_counter
 from models.lora import preflight
+from models.lora.buckets import buckets_in_words, places_in_a_pass
 from models.lora.configuration.accelerate_settings import AccelerateSettings
 from models.lora.configuration.config_files import notes
 from models.lora.options import TrainingOptions
@@ -53,10 +54,13 @@ def read_pictures(options: TrainingOptions, settings: AccelerateSettings | None)
 
     training_set = read_set(options, token_counter(options.get_profile()))
     require_enough(training_set)
-    updates_of(options, training_set.shown_in_a_pass, settings.num_processes if settings else 1)
+    processes = settings.num_processes if settings else 1
+    places = places_in_a_pass(training_set, options.train_batch_size)
+    updates_of(options, places, processes)
     show_page("training-pictures", set_markdown(training_set, set_sheet(training_set)), "The training set")
-    for note in notes(options, training_set.shown_in_a_pass, settings.num_processes if settings else 1):
-        get_run_logger().info("%s", note)
+    for note in (*notes(options, places, processes), buckets_in_words(training_set, options.train_batch_size)):
+        if note:
+            get_run_logger().info("%s", note)
     get_run_logger().info(
         "%d pictures for training, %d for validation, %d for prior preservation",
         len(training_set.train),
@@ -106,7 +110,7 @@ def train_character(
         options=options,
         training_set=training_set,
         base=base_fingerprint(options.get_profile()),
-        updates=updates_of(options, training_set.shown_in_a_pass, processes),
+        updates=updates_of(options, places_in_a_pass(training_set, options.train_batch_size), processes),
         mixed_precision=preflight.choose_mixed_precision(settings, device),
         device=device,
         processes=processes,

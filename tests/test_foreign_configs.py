@@ -78,7 +78,7 @@ def test_every_name_that_is_explained_is_none_of_ours_and_points_to_one_of_ours(
         (["--network-dim", "32"], "--network-dim is another trainer's option; here: --rank"),
         (["--network_alpha=8"], "--network_alpha is another trainer's option; here: --alpha"),
         (["--unet-lr", "1"], "--unet-lr is another trainer's option; here: --learning-rate, which is one for all"),
-        (["--enable-bucket"], "--enable-bucket is another trainer's option; here: not offered: pictures are scaled"),
+        (["--enable-bucket"], "--enable-bucket is another trainer's option; here: --aspect-buckets"),
         (["--rank-of-mine", "3"], "unknown option --rank-of-mine"),
     ],
 )

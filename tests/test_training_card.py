@@ -60,6 +60,14 @@ def test_the_card_counts_repeats_and_files_that_are_not_used(tmp_path: Path) -> 
     assert "2 trained on, 1 validation pictures, with repeats 10 in a pass, 1 other files not used" in text
 
 
+def test_a_card_counts_the_pictures_of_each_aspect_bucket(tmp_path: Path) -> None:
+    options, training_set, comparison = told(tmp_path / "grid.png", profile="sdxl", aspect_buckets=True)
+    sizes = zip(training_set.train, ((1024, 1024), (832, 1216)), strict=True)
+    train = tuple(picture.model_copy(update={"bucket": size, "repeats": 3}) for picture, size in sizes)
+    text = model_card(options, training_set.model_copy(update={"train": train}), comparison, SDXL.base.source)
+    assert "| aspect buckets | 832x1216 (3), 1024x1024 (3) |" in text
+
+
 def test_a_card_says_what_was_not_measured(tmp_path: Path) -> None:
     options, training_set, comparison = told(tmp_path / "grid.png", profile="sdxl", trigger="aldar_kose_man")
     rows = tuple(row.model_copy(update={"drift": None}) for row in comparison.rows)

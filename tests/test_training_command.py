@@ -245,7 +245,7 @@ def run_main(
         "flows.commands.starting.start", lambda check: check()
     )  # the flow that is no flow needs no server
     try:
-        main(["--seed", "7", "--train-data-dir", str(draw_pictures(Path("pictures"), 2, side=256))])
+        main(["--seed", "7", "--train-data-dir", str(draw_pictures(Path("pictures"), 2, sizes=((256, 256),)))])
     except SystemExit as error:
         code = int(error.code or 0)
     for end in ends:

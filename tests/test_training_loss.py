@@ -95,7 +95,7 @@ def test_loss_and_gradients_are_the_peers(pictures: Path, tmp_path: Path, gamma:
     job = make_job(tmp_path, pictures, dropout=0.0, min_snr_gamma=gamma)
     lora_model, batches = begin(job)
     place = Place(update=3, part=0, process=0, processes=1)
-    batch = batches.draw(place)
+    (batch,) = batches.draw(place)
     ours = NoisePrediction(lora_model, gamma)(batch)
     theirs = peers_loss(lora_model, batch, captions_of(job, place), gamma)
     assert float(ours.detach()) == pytest.approx(float(theirs.detach()), rel=1e-6)
@@ -114,7 +114,7 @@ def test_the_first_losses_stay(pictures: Path, tmp_path: Path) -> None:
 def test_a_batch_is_drawn_from_its_place_alone(pictures: Path, tmp_path: Path) -> None:
     _, batches = begin(make_job(tmp_path, pictures))
     place = Place(update=2, part=0, process=0, processes=1)
-    one, again, other = batches.draw(place), batches.draw(place), batches.draw(replace(place, update=3))
+    (one,), (again,), (other,) = (batches.draw(each) for each in (place, place, replace(place, update=3)))
     assert torch.equal(one.noise, again.noise) and torch.equal(one.latents, again.latents)
     assert not torch.equal(one.noise, other.noise)
 
@@ -135,7 +135,8 @@ def test_processes_and_accumulated_parts_see_other_pictures() -> None:
 def loss_of(pictures: Path, output: Path, **changes: Any) -> float:
     job = make_job(output, pictures, dropout=0.0, **changes)
     lora_model, batches = begin(job)
-    return float(NoisePrediction(lora_model, job.options.min_snr_gamma)(batches.draw(Place(0, 0, 0, 1))).detach())
+    (batch,) = batches.draw(Place(0, 0, 0, 1))
+    return float(NoisePrediction(lora_model, job.options.min_snr_gamma)(batch).detach())
 
 
 def test_options_change_what_they_say(pictures: Path, tmp_path: Path) -> None:
@@ -149,7 +150,7 @@ def test_prior_pictures_add_their_loss(pictures: Path, tmp_path: Path) -> None:
     prior = draw_pictures(tmp_path / "prior", 3, trigger="a man")
     job = make_job(tmp_path, pictures, prior_data_dir=str(prior), prior_loss_weight=0.5)
     _, batches = begin(job)
-    batch = batches.draw(Place(0, 0, 0, 1))
+    (batch,) = batches.draw(Place(0, 0, 0, 1))
     assert batch.shares.tolist() == [0.5, 0.5, 0.25, 0.25]
     assert loss_of(pictures, tmp_path, prior_data_dir=str(prior)) > loss_of(pictures, tmp_path) * 1.5
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_models
@@ -50,11 +51,15 @@ def run_in_two(job: Job, world: Profile) -> Told:
     return told
 
 
+@pytest.mark.parametrize("buckets", [False, True])
 def test_two_processes_learn_what_one_does_with_twice_the_batches(
-    tiny_world: Profile, pictures: Path, tmp_path: Path
+    tiny_world: Profile, pictures: Path, tmp_path: Path, *, buckets: bool
 ) -> None:
-    one = run(make_job(tmp_path / "one", pictures, gradient_accumulation_steps=2, dropout=0.0))
-    two = run_in_two(make_job(tmp_path / "two", pictures, dropout=0.0), tiny_world)
+    if buckets:
+        pictures = draw_pictures(tmp_path / "pictures", sizes=((64, 64), (50, 90), (90, 60)))
+    settings: dict[str, Any] = {"dropout": 0.0, "aspect_buckets": buckets}
+    one = run(make_job(tmp_path / "one", pictures, gradient_accumulation_steps=2, **settings))
+    two = run_in_two(make_job(tmp_path / "two", pictures, **settings), tiny_world)
     assert two.losses == pytest.approx(one.losses, rel=1e-4)
     assert two.checkpoints == one.checkpoints == [4, 8, 12]
     assert not list((tmp_path / "two").glob(".processes-*"))
@@ -140,6 +145,7 @@ from models.lora.configuration.accelerate_settings import AccelerateSettings
 from models.lora.training.job import Job
 import tiny_models
 from pathlib import Path
+from typing import Any
 from models.profiles import PROFILES
 PROFILES["tiny"] = tiny_models.profile(Path({tiny_world.base.source!r}))
 job = Job.model_validate_json(open({str(tmp_path / "job.json")!r}).read())

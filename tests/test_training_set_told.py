@@ -16,12 +16,12 @@ from models.lora.options import TrainingOptions
 
 
 def faulty(folder: Path) -> str:
-    (draw_pictures(folder, 3, side=256) / "001.txt").unlink()
+    (draw_pictures(folder, 3, sizes=((256, 256),)) / "001.txt").unlink()
     return "001.png: "
 
 
 def single(folder: Path) -> str:
-    draw_pictures(folder, 1, side=256)
+    draw_pictures(folder, 1, sizes=((256, 256),))
     return f"train_data_dir: {folder.absolute()} holds one picture, and checkpoints are measured by how different"
 
 
@@ -30,7 +30,7 @@ def absent(folder: Path) -> str:
 
 
 def too_short(folder: Path) -> str:
-    draw_pictures(folder, 2, side=256)
+    draw_pictures(folder, 2, sizes=((256, 256),))
     Path("epochs.yaml").write_text("{max_train_steps: null, warmup_steps: 9}\n")
     return "warmup_steps 9 is no less than the 1 updates there are"
 
@@ -54,7 +54,7 @@ def test_two_pictures_are_enough_and_each_is_decoded_once(monkeypatch: pytest.Mo
         return real(path)
 
     monkeypatch.setattr(dataset, "open_picture", noted)
-    options = TrainingOptions(train_data_dir=str(draw_pictures(Path("two"), 2, side=256)))
+    options = TrainingOptions(train_data_dir=str(draw_pictures(Path("two"), 2, sizes=((256, 256),))))
     check(options)
     training_set = dataset.read_set(options, lambda text: len(text.split()))
     assert (len(training_set.train), len(training_set.validation)) == (2, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from models.lora.buckets import nearest_size
 from models.lora.data.latents import encode_set
 from models.lora.options import TrainingOptions
-from models.lora.records import TrainingPicture, TrainingSet
+from models.lora.records import Size, TrainingPicture, TrainingSet
 from models.lora.training import checkpoints
 from models.lora.training.job import Job, Tick
 from models.lora.training.loop import train
@@ -24,29 +25,32 @@ WORDS = ("in a yurt", "on a horse", "by a river", "at night", "with a sack", "in
 UPDATES = 12
 
 
-def draw_pictures(folder: Path, count: int = 8, *, side: int = 64, trigger: str = "aldar_kose_man") -> Path:
-    """A folder of captioned pictures, each of other colours."""
+def draw_pictures(
+    folder: Path, count: int = 8, *, sizes: Sequence[Size] = ((64, 64),), trigger: str = "aldar_kose_man"
+) -> Path:
+    """A folder of captioned pictures, each of other colours, of these sizes in turn."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         colours = np.random.default_rng(number).integers(0, 255, (4, 4, 3), dtype=np.uint8)
-        picture = Image.fromarray(colours).resize((side, side), Image.Resampling.BICUBIC)
+        picture = Image.fromarray(colours).resize(sizes[number % len(sizes)], Image.Resampling.BICUBIC)
         picture.save(folder / f"{number:03}.png")
         caption = f"{trigger} {WORDS[number % len(WORDS)]}".strip()
         (folder / f"{number:03}.txt").write_text(caption, encoding="utf-8")
     return folder
 
 
-def read_plainly(folder: Path) -> tuple[TrainingPicture, ...]:
+def read_plainly(folder: Path, options: TrainingOptions) -> tuple[TrainingPicture, ...]:
     """The pictures of such a folder."""
-    return tuple(_read(file) for file in sorted(folder.glob("*.png")))
+    return tuple(_read(file, options) for file in sorted(folder.glob("*.png")))
 
 
-def _read(file: Path) -> TrainingPicture:
+def _read(file: Path, options: TrainingOptions) -> TrainingPicture:
     with Image.open(file) as picture:
         width, height = picture.size
     caption = file.with_suffix(".txt").read_text(encoding="utf-8")
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-    return TrainingPicture(file=str(file), sha256=sha256, caption=caption, width=width, height=height)
+    bucket = nearest_size(width, height, options.sizes()) if options.aspect_buckets else None
+    return TrainingPicture(file=str(file), sha256=sha256, caption=caption, width=width, height=height, bucket=bucket)
 
 
 def make_job(output: Path, pictures: Path, *, start: Path | None = None, **changes: Any) -> Job:
@@ -54,8 +58,8 @@ def make_job(output: Path, pictures: Path, *, start: Path | None = None, **chang
     plain = {"profile": "tiny", "rank": 4, "alpha": 2, "learning_rate": 1e-2, "warmup_steps": 2}
     counts = {"max_train_steps": UPDATES, "checkpointing_steps": 4, "train_batch_size": 2}
     options = TrainingOptions.model_validate({**plain, **counts, "output_dir": str(output), "device": "cpu", **changes})
-    drawn = read_plainly(pictures)
-    prior = read_plainly(Path(options.prior_data_dir)) if options.prior_data_dir else ()
+    drawn = read_plainly(pictures, options)
+    prior = read_plainly(Path(options.prior_data_dir), options) if options.prior_data_dir else ()
     return Job(
         options=options,
         training_set=TrainingSet(folder=str(pictures), train=drawn[:6], validation=drawn[6:8], prior=prior),

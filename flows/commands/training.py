@@ -122,6 +122,7 @@ def main(arguments: list[str] | None = None) -> None:
 def check(options: TrainingOptions) -> None:
     """Make the checks of the flow's first two stages, without a server."""
     from models.language.prompts import token_counter  # noqa: PLC0415
+    from models.lora.buckets import places_in_a_pass  # noqa: PLC0415
     from models.lora.data.dataset import read_set, require_enough  # noqa: PLC0415
     from models.lora.preflight import require  # noqa: PLC0415
     from models.lora.training.job import updates_of  # noqa: PLC0415
@@ -130,4 +131,5 @@ def check(options: TrainingOptions) -> None:
     require(options, settings, Keys(), run="")
     training_set = read_set(options, token_counter(options.get_profile()))
     require_enough(training_set)
-    updates_of(options, training_set.shown_in_a_pass, settings.num_processes if settings else 1)
+    places = places_in_a_pass(training_set, options.train_batch_size)
+    updates_of(options, places, settings.num_processes if settings else 1)

@@ -65,10 +65,19 @@ class Recorder:
 
     The first call of a kind runs without a graph, because it may compile kernels and set up libraries. The output of a
     replayed call is valid until the next call. If recording fails, one warning is logged and no graphs are used.
+
+    Args:
+        forward: what is recorded.
+        pool: memory that all its graphs share.
+        warm: the kinds of calls that have already run without a graph; new ones are added.
+        doing: what it is for, in the warning.
+        spare: drop all graphs before a call of a new kind, so that its memory does not come on top of theirs.
     """
 
-    def __init__(self, forward: Forward, pool: Any, warm: set[Any], doing: str = "painting") -> None:
-        self.forward, self.pool, self.warm, self.doing = forward, pool, warm, doing
+    def __init__(
+        self, forward: Forward, pool: Any, warm: set[Any], doing: str = "painting", *, spare: bool = False
+    ) -> None:
+        self.forward, self.pool, self.warm, self.doing, self.spare = forward, pool, warm, doing, spare
         self.recordings: dict[_Shape, _Recording] = {}
         self.failed = False
 
@@ -76,6 +85,9 @@ class Recorder:
         """Return the forward's output for these arguments."""
         tensors: list[Tensor] = []
         shape = _take_apart((args, kwargs), tensors)
+        if self.spare and self.recordings and shape not in self.warm:
+            self.forget()
+            self.pool = torch.cuda.graph_pool_handle()
         if self.failed or shape not in self.warm:
             self.warm.add(shape)
             return self.forward(*args, **kwargs)

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from models.lora.buckets import bucket_sizes, usual_step
+from models.lora.records import Size
 from models.profiles import PROFILES, Profile, get_profile, valid_profiles
 from models.records import Options
 from models.settings import DEVICES
@@ -42,12 +44,14 @@ def _is_a_target(name: str) -> str:
 
 
 def _one_side(value: Any) -> Any:
-    """`[1024, 1024]`, `1024,1024` and `1024x1024` as 1024: training pictures are square."""
+    """`[1024, 1024]`, `1024,1024` and `1024x1024` as 1024: pictures are square, or of as many pixels."""
     if isinstance(value, str) and (sides := re.fullmatch(r"\s*(\d+)\s*[,x×]\s*(\d+)\s*", value, re.IGNORECASE)):
         value = [int(side) for side in sides.groups()]
     if isinstance(value, list | tuple):
         if len(value) != 2 or value[0] != value[1]:
-            raise ValueError("write one side or two equal ones: training pictures are square")
+            raise ValueError(
+                "write one side or two equal ones: training pictures are square, or as large (aspect_buckets)"
+            )
         return value[0]
     return value
 
@@ -114,6 +118,15 @@ class TrainingOptions(Options):
     """Side of the square that pictures are scaled and cropped to, in pixels. Unset: the profile's."""
     center_crop: bool = True
     """Crop from the middle. Random crops are not offered: pictures are encoded once."""
+    aspect_buckets: bool = False
+    """Scale and crop each picture to the size (bucket) that is nearest to its own shape and has about as many pixels
+    as the square of resolution, instead of to that square."""
+    bucket_min_side: int | None = Field(None, ge=32, le=2048)
+    """Shortest side of a bucket, in pixels. Unset: half the resolution."""
+    bucket_max_side: int | None = Field(None, ge=64, le=8192)
+    """Longest side of a bucket, in pixels. Unset: twice the resolution."""
+    bucket_step: int | None = Field(None, ge=8, le=512, multiple_of=8)
+    """Pixels of which a bucket's sides are multiples. Unset: a sixteenth of the resolution."""
     random_flip: bool = False
     """Show each picture also mirrored, at random."""
     trigger: str | None = Field(None, min_length=1, max_length=60, pattern=r"^\S+$")
@@ -195,7 +208,13 @@ class TrainingOptions(Options):
         fault = None if self.max_train_steps is None else self.find_schedule_fault(self.max_train_steps)
         if fault:
             raise ValueError(fault)
-        self.get_profile()
+        for name in ("bucket_min_side", "bucket_max_side", "bucket_step"):
+            if getattr(self, name) is not None and not self.aspect_buckets:
+                raise ValueError(f"{name} belongs to aspect_buckets, which is false")
+        if not self.sizes():
+            least, most, step = self._bucket_limits()
+            area = f"{self.side()}x{self.side()}"
+            raise ValueError(f"no bucket of about {area} pixels has sides of {least} to {most} in steps of {step}")
         return self
 
     def warmup(self, updates: int) -> int:
@@ -239,6 +258,16 @@ class TrainingOptions(Options):
     def side(self) -> int:
         """Side of the training pictures, in pixels."""
         return self.resolution or self.get_profile().native_size
+
+    def sizes(self) -> tuple[Size, ...]:
+        """Sizes that pictures are scaled and cropped to: the square of `resolution`, or the aspect buckets."""
+        side = self.side()
+        return bucket_sizes(side, *self._bucket_limits()) if self.aspect_buckets else ((side, side),)
+
+    def _bucket_limits(self) -> tuple[int, int, int]:
+        """Shortest side, longest side and step of the buckets, in pixels."""
+        side = self.side()
+        return self.bucket_min_side or side // 2, self.bucket_max_side or 2 * side, self.bucket_step or usual_step(side)
 
     def trigger_word(self) -> str:
         """The word that the character is painted on."""

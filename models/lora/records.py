@@ -9,6 +9,9 @@ from pydantic import AliasChoices, Field
 
 from models.records import Record
 
+Size = tuple[int, int]
+"""Width and height, in pixels."""
+
 
 class TrainingPicture(Record):
     """One picture and what it shows."""
@@ -25,6 +28,8 @@ class TrainingPicture(Record):
     width: int = Field(ge=1)
     """Pixels, after the camera's rotation was undone."""
     height: int = Field(ge=1)
+    bucket: Size | None = None
+    """Size that it is trained at; None without aspect buckets: the square of the resolution."""
 
     @property
     def captions(self) -> tuple[str, ...]:
@@ -53,13 +58,14 @@ class TrainingSet(Record):
 
 
 class Crop(Record):
-    """How a picture of any shape becomes a square: scaled to cover it, then cut from the middle. In pixels."""
+    """How a picture gets another shape: scaled to cover width x height, then cut from the middle. In pixels."""
 
     scaled_width: int
     scaled_height: int
     left: int
     top: int
-    side: int
+    width: int
+    height: int
 
 
 class Checkpoint(Record):

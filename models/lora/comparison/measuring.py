@@ -83,9 +83,9 @@ def measure_all(
 
 
 def _training_features(options: TrainingOptions, training_set: TrainingSet, scorer: ClipScorer) -> Features:
-    """Of the pictures as they are trained on, [at most 64, features]."""
-    pictures = thin_evenly(training_set.train, MOST_TRAINING_PICTURES)
-    return _features((prepare(open_picture(Path(each.file)), options.side()) for each in pictures), scorer)
+    """Of the training pictures, cut to squares as the painted ones are, [at most 64, features]."""
+    pictures, side = thin_evenly(training_set.train, MOST_TRAINING_PICTURES), options.side()
+    return _features((prepare(open_picture(Path(each.file)), (side, side)) for each in pictures), scorer)
 
 
 def _text_features(texts: Sequence[str], scorer: ClipScorer) -> Features:

@@ -131,18 +131,18 @@ def _origin(values: dict[str, Any], given: dict[str, Any], config: Path | None) 
     return f"{config} and the options given with it: " if given else f"{config}: "
 
 
-def notes(options: TrainingOptions, pictures: int, processes: int = 1) -> tuple[str, ...]:
+def notes(options: TrainingOptions, places: int, processes: int = 1) -> tuple[str, ...]:
     """One line for each option that repeats another or has words of its own, and how it is understood.
 
     Args:
         options: of the training.
-        pictures: how many are trained on.
+        places: of a pass, as `places_in_a_pass` counts them: in squares its pictures.
         processes: in how many processes, each of which takes a batch of its own.
     """
-    return tuple(_notes(options, pictures, processes))
+    return tuple(_notes(options, places, processes))
 
 
-def _notes(options: TrainingOptions, pictures: int, processes: int) -> Iterator[str]:
+def _notes(options: TrainingOptions, places: int, processes: int) -> Iterator[str]:
     if options.pretrained_model_name_or_path is not None:
         yield "pretrained_model_name_or_path is another name of base_model_name_or_path"
     yield (
@@ -150,10 +150,11 @@ def _notes(options: TrainingOptions, pictures: int, processes: int) -> Iterator[
         "in the text encoders"
     )
     if options.max_train_steps is not None and options.num_train_epochs is not None:
+        what = "pictures at most" if options.aspect_buckets else "pictures"
         each = options.train_batch_size * options.gradient_accumulation_steps * processes
         yield (
-            f"{options.max_train_steps} updates of {each} pictures are "
-            f"{_rounded(options.max_train_steps * each / pictures)} epochs of {pictures} pictures; "
+            f"{options.max_train_steps} updates of {each} {what} are "
+            f"{_rounded(options.max_train_steps * each / places)} epochs of {places} {what}; "
             f"max_train_steps wins over num_train_epochs {options.num_train_epochs}"
         )
     if options.enable_xformers_memory_efficient_attention:

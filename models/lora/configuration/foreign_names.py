@@ -6,7 +6,6 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-NO_BUCKETS = "not offered: pictures are scaled and cropped to one square"
 ALWAYS = "not needed: always done"
 NOT_OFFERED = "not offered"
 
@@ -63,11 +62,11 @@ FOREIGN = {
     "flip_aug": "random_flip",
     "color_aug": NOT_OFFERED,
     "random_crop": "not offered: center_crop",
-    "enable_bucket": NO_BUCKETS,
-    "bucket_no_upscale": NO_BUCKETS,
-    "bucket_reso_steps": NO_BUCKETS,
-    "min_bucket_reso": NO_BUCKETS,
-    "max_bucket_reso": NO_BUCKETS,
+    "enable_bucket": "aspect_buckets",
+    "bucket_no_upscale": "not needed: a picture smaller than its bucket is refused",
+    "bucket_reso_steps": "bucket_step",
+    "min_bucket_reso": "bucket_min_side",
+    "max_bucket_reso": "bucket_max_side",
     "cache_latents": ALWAYS,
     "cache_latents_to_disk": ALWAYS,
     "cache_text_encoder_outputs": "not offered: the text encoders learn",

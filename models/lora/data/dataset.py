@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 from models.errors import DatasetInvalid, InputError, StorageError
 from models.language.prompts import MAX_TOKENS
+from models.lora.buckets import is_filled, nearest_size
 from models.lora.data.captions import KINDS, list_pictures
 from models.lora.data.folder_files import HIDDEN, grouped, is_picture, printable
 from models.lora.data.picture_folder import Listed, PictureFolder
 from models.lora.data.pictures import open_picture
 from models.lora.options import TrainingOptions
-from models.lora.records import TrainingPicture, TrainingSet
+from models.lora.records import Size, TrainingPicture, TrainingSet
 from models.storage.files import sha256_of
 
 log = logging.getLogger("models.lora")
@@ -26,6 +27,7 @@ LEAST = 2
 """Pictures to train on: the comparison of checkpoints needs two to tell how different they are."""
 TOLD = 20
 """Faults that an error's message holds; its `faults` has them all."""
+LEAST_RESOLUTION = 64
 
 _PROMPT_SYNTAX = re.compile(r"\(\(|\([^()]*:\s*\d[\d.]*\)|<\w+:[^<>]*>|\{[^{}|]*\|[^{}]*\}|__\w+__|\bBREAK\b")
 """How other programs weight words, draw among them, or load files in a prompt."""
@@ -40,7 +42,9 @@ class _Read(NamedTuple):
     folder: PictureFolder
     listed: Listed
     sha256: str
-    size: tuple[int, int]
+    size: Size
+    bucket: Size | None
+    """None without aspect buckets."""
 
 
 def read_set(options: TrainingOptions, count_tokens: CountTokens) -> TrainingSet:
@@ -65,7 +69,7 @@ def read_set(options: TrainingOptions, count_tokens: CountTokens) -> TrainingSet
     work = [(folder, listed) for folder in folders for listed in folder.listed]
     read: list[_Read] = []
     for folder, listed in work:
-        read.extend(_read_picture(folder, listed, options.side()))
+        read.extend(_read_picture(folder, listed, options))
         for fault in _caption_faults(listed, options.trigger_word(), count_tokens, wanted=folder is folders[0]):
             folder.tell(listed.name, fault)
     _tell_twins(read)
@@ -131,6 +135,7 @@ def _pictures_of(folder: PictureFolder, read: Sequence[_Read]) -> tuple[Training
             repeats=one.listed.repeats,
             width=one.size[0],
             height=one.size[1],
+            bucket=one.bucket,
         )
         for one in read
         if one.folder is folder
@@ -152,7 +157,7 @@ def _stamp(path: Path) -> tuple[int, int]:
     return found.st_mtime_ns, found.st_size
 
 
-def _read_picture(folder: PictureFolder, listed: Listed, side: int) -> Iterator[_Read]:
+def _read_picture(folder: PictureFolder, listed: Listed, options: TrainingOptions) -> Iterator[_Read]:
     """The picture, if it can be read; its faults are noted in the folder."""
     name, path = listed.name, listed.path
     if not is_picture(path.name):
@@ -163,12 +168,30 @@ def _read_picture(folder: PictureFolder, listed: Listed, side: int) -> Iterator[
     except (InputError, StorageError) as error:
         folder.tell(name, str(error).removeprefix(f"{path}: "))
         return
+    trained = nearest_size(*size, options.sizes())
+    if not is_filled(*size, trained):
+        folder.tell(name, _too_small(size, trained, options))
+    yield _Read(folder, listed, sha256, size, trained if options.aspect_buckets else None)
+
+
+def _too_small(size: Size, trained: Size, options: TrainingOptions) -> str:
+    """That a picture does not cover the size that it is trained at, and the way out."""
     shorter = min(size)
-    if shorter < side:
-        less = f", or set resolution to {shorter // 8 * 8} or less" if shorter >= 64 else ""
-        pixels = f"{size[0]}x{size[1]} pixels, of which the shorter side of {shorter} is under the resolution of {side}"
-        folder.tell(name, f"{pixels}; take a larger picture{less}")
-    yield _Read(folder, listed, sha256, size)
+    what = f"of which the shorter side of {shorter} is under the resolution of {options.side()}"
+    if options.aspect_buckets:
+        what = f"too few for its bucket of {trained[0]}x{trained[1]}"
+    largest = _largest_resolution(size, options)
+    less = f", or set resolution to {largest} or less" if largest else ""
+    return f"{size[0]}x{size[1]} pixels, {what}; take a larger picture{less}"
+
+
+def _largest_resolution(size: Size, options: TrainingOptions) -> int | None:
+    """The largest resolution at which a picture of this size would do, or None."""
+    for resolution in range(options.side() // 8 * 8, LEAST_RESOLUTION - 1, -8):
+        sizes = options.model_copy(update={"resolution": resolution}).sizes()
+        if sizes and is_filled(*size, nearest_size(*size, sizes)):
+            return resolution
+    return None
 
 
 def _caption_faults(listed: Listed, trigger: str, count_tokens: CountTokens, *, wanted: bool) -> Iterator[str]:

@@ -19,7 +19,7 @@ from models.diffusion.weights import is_out_of_memory
 from models.errors import OutOfMemory, WeightsInvalid
 from models.lora.data.pictures import crop_of, open_picture, prepare
 from models.lora.options import TrainingOptions
-from models.lora.records import TrainingPicture, TrainingSet
+from models.lora.records import Size, TrainingPicture, TrainingSet
 from models.progress import Progress
 from models.sources import Component
 from models.storage.files import check_file, local_errors, write_atomically
@@ -34,19 +34,26 @@ FOLDER = ".latents"
 
 @dataclass(frozen=True)
 class LatentStore:
-    """Where the latents of one VAE at one size are kept."""
+    """Where the latents of one VAE are kept, and at which size each picture is."""
 
     folder: Path
     side: int
+    """Of the square that pictures without a bucket become, in pixels."""
     scale: float
     """`vae.config.scaling_factor`."""
 
+    def size_of(self, picture: TrainingPicture) -> Size:
+        """Width and height that this picture is trained at, in pixels."""
+        return picture.bucket or (self.side, self.side)
+
     def file(self, picture: TrainingPicture, *, mirrored: bool = False) -> Path:
         """Where this picture's latents belong."""
-        return self.folder / f"{picture.sha256}-{self.side}{'-mirrored' if mirrored else ''}.safetensors"
+        width, height = self.size_of(picture)
+        size = f"{width}" if width == height else f"{width}x{height}"
+        return self.folder / f"{picture.sha256}-{size}{'-mirrored' if mirrored else ''}.safetensors"
 
     def sample(self, picture: TrainingPicture, noise: torch.Tensor, *, mirrored: bool = False) -> torch.Tensor:
-        """Scaled latents, float32 [4, side / 8, side / 8], from `noise` of that shape.
+        """Scaled latents, float32 [4, height / 8, width / 8], from `noise` of that shape.
 
         Raises:
             WeightsInvalid, StorageError: the file is broken or gone.
@@ -65,8 +72,8 @@ class LatentStore:
 
     def time_ids(self, picture: TrainingPicture) -> list[float]:
         """SDXL's micro-conditioning: original size, crop corner, target size; each height before width."""
-        crop = crop_of(picture.width, picture.height, self.side)
-        return [picture.height, picture.width, crop.top, crop.left, self.side, self.side]
+        crop = crop_of(picture.width, picture.height, self.size_of(picture))
+        return [picture.height, picture.width, crop.top, crop.left, crop.height, crop.width]
 
 
 def open_store(options: TrainingOptions) -> LatentStore:
@@ -140,13 +147,13 @@ def _encode(
         store.folder.mkdir(parents=True, exist_ok=True)
     for done, (picture, mirrored) in enumerate(missing):
         progress(done / len(missing))
-        image = prepare(open_picture(Path(picture.file)), store.side, mirrored=mirrored)
+        image = prepare(open_picture(Path(picture.file)), store.size_of(picture), mirrored=mirrored)
         write_atomically(store.file(picture, mirrored=mirrored), _encode_one(vae, image))
     progress(1.0)
 
 
 def _encode_one(vae: Any, image: Any) -> bytes:
-    """A picture's latents as the bytes of a safetensors file: mean and std, float32 [4, side / 8, side / 8]."""
+    """A picture's latents as the bytes of a safetensors file: mean and std, float32 [4, h / 8, w / 8]."""
     import numpy as np
     import torch
     from safetensors.torch import save

@@ -1,4 +1,4 @@
-"""Training pictures as a person sees them, and how a picture of any shape becomes a square."""
+"""Training pictures as a person sees them, and how a picture gets the shape that it is trained in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from models.errors import InputError
-from models.lora.records import Crop
+from models.lora.records import Crop, Size
 
 HEIC = (".heic", ".heif", ".hif")
 SUFFIXES = (
@@ -149,35 +149,36 @@ def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
-def crop_of(width: int, height: int, side: int) -> Crop:
-    """How a picture of width x height becomes the square: scaled until its shorter side fits, cut from the middle.
+def crop_of(width: int, height: int, size: Size) -> Crop:
+    """How a picture of width x height gets this size: scaled until it just covers it, cut from the middle.
 
     All in pixels. If an odd number of pixels is cut, the right or the lower edge loses one more.
     """
-    shorter = min(width, height)
-    scaled_width, scaled_height = (max(side, round(length * side / shorter)) for length in (width, height))
+    by, of = (size[0], width) if size[0] * height >= size[1] * width else (size[1], height)
+    scaled_width, scaled_height = max(size[0], round(width * by / of)), max(size[1], round(height * by / of))
     return Crop(
         scaled_width=scaled_width,
         scaled_height=scaled_height,
-        left=(scaled_width - side) // 2,
-        top=(scaled_height - side) // 2,
-        side=side,
+        left=(scaled_width - size[0]) // 2,
+        top=(scaled_height - size[1]) // 2,
+        width=size[0],
+        height=size[1],
     )
 
 
-def prepare(picture: Image.Image, side: int, *, mirrored: bool = False) -> Image.Image:
-    """The square of side x side that `crop_of` describes, scaled by Lanczos with antialiasing.
+def prepare(picture: Image.Image, size: Size, *, mirrored: bool = False) -> Image.Image:
+    """The picture in the size that `crop_of` describes, scaled by Lanczos with antialiasing.
 
-    A picture whose shorter side is `side` already keeps its pixels as they are.
+    A picture that just covers the size already keeps its pixels as they are.
 
     Args:
         picture: RGB, as `open_picture` returns it.
-        side: in pixels.
+        size: width and height in pixels.
         mirrored: left and right swapped, after the cut.
     """
-    crop = crop_of(picture.width, picture.height, side)
+    crop = crop_of(picture.width, picture.height, size)
     scaled = (crop.scaled_width, crop.scaled_height)
     if scaled != picture.size:
         picture = picture.resize(scaled, Image.Resampling.LANCZOS)
-    square = picture.crop((crop.left, crop.top, crop.left + side, crop.top + side))
-    return ImageOps.mirror(square) if mirrored else square
+    cut = picture.crop((crop.left, crop.top, crop.left + crop.width, crop.top + crop.height))
+    return ImageOps.mirror(cut) if mirrored else cut

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from models.board.contact_sheet import CLAY, GREY, INK, PAPER, RULE
 from models.board.lettering import Colour, get_font
 from models.board.markdown import escape, inline_picture
+from models.lora.buckets import count_buckets
 from models.lora.data.pictures import open_picture, prepare
 from models.lora.records import TrainingPicture, TrainingSet
 
@@ -47,7 +48,7 @@ def _shown(kinds: Sequence[_Kind]) -> list[tuple[_Kind, TrainingPicture]]:
 
 
 def set_sheet(training_set: TrainingSet, columns: int = 10, cell: int = 96) -> bytes:
-    """The pictures as the training sees them, cut to squares: a JPEG with a legend below.
+    """The pictures as the training sees them, cut to squares or buckets: a JPEG with a legend below.
 
     Args:
         training_set: of any size; `SHOWN` of its pictures are drawn, and the legend says how many more there are.
@@ -79,8 +80,13 @@ def set_sheet(training_set: TrainingSet, columns: int = 10, cell: int = 96) -> b
 
 
 def _framed(picture: TrainingPicture, colour: Colour, cell: int) -> Image.Image:
-    framed = Image.new("RGB", (cell, cell), colour)
-    framed.paste(prepare(open_picture(Path(picture.file)), cell - 2 * _BORDER), (_BORDER, _BORDER))
+    """A cell with the picture in its frame; one in a bucket has the bucket's shape, and paper around its frame."""
+    room, (width, height) = cell - 2 * _BORDER, picture.bucket or (1, 1)
+    size = (max(1, room * width // max(width, height)), max(1, room * height // max(width, height)))
+    left, top = ((cell - side) // 2 for side in size)
+    framed = Image.new("RGB", (cell, cell), PAPER)
+    framed.paste(colour, (left - _BORDER, top - _BORDER, left + size[0] + _BORDER, top + size[1] + _BORDER))
+    framed.paste(prepare(open_picture(Path(picture.file)), size), (left, top))
     return framed
 
 
@@ -113,7 +119,7 @@ def set_markdown(training_set: TrainingSet, sheet: bytes) -> str:
         training_set: its first `SHOWN` pictures have a row in the table.
         sheet: what `set_sheet` returned.
     """
-    parts = (_facts(training_set, sheet), _table(training_set), _passed_over(training_set))
+    parts = (_facts(training_set, sheet), _buckets(training_set), _table(training_set), _passed_over(training_set))
     return "\n\n".join(text for part in parts if (text := "\n".join(part))) + "\n"
 
 
@@ -122,6 +128,18 @@ def _facts(training_set: TrainingSet, sheet: bytes) -> Iterator[str]:
     yield f"- **Folder:** {escape(training_set.folder)}"
     for kind in _kinds(training_set):
         yield f"- **{kind.name.capitalize()}:** {len(kind.pictures)} ({kind.meaning})"
+
+
+def _buckets(training_set: TrainingSet) -> Iterator[str]:
+    """How many pictures each aspect bucket has; nothing without buckets."""
+    kinds = [kind for kind in reversed(_kinds(training_set)) if kind.pictures]
+    counts = [count_buckets(kind.pictures) for kind in kinds]
+    sizes = sorted({size for count in counts for size in count}, key=lambda size: size[0] / size[1])
+    if sizes:
+        yield f"| bucket | {' | '.join(kind.name for kind in kinds)} |"
+        yield f"| --- |{' ---: |' * len(kinds)}"
+    for size in sizes:
+        yield f"| {size[0]}x{size[1]} | {' | '.join(str(count.get(size, 0)) for count in counts)} |"
 
 
 def _table(training_set: TrainingSet) -> Iterator[str]:

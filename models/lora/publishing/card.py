@@ -16,6 +16,7 @@ from typing import Any
 
 from models.bases.configurations import read_configs
 from models.board.markdown import escape
+from models.lora.buckets import count_buckets
 from models.lora.options import TrainingOptions
 from models.lora.publishing.character import kohya_name, location_of, samples_name
 from models.lora.records import Checkpoint, CheckpointScores, Comparison, TrainingSet
@@ -170,9 +171,15 @@ def _training(options: TrainingOptions, training_set: TrainingSet, comparison: C
         ("base", _name_of_base(base)),
         ("pictures", ", ".join(pictures)),
         ("resolution", f"{options.side()}x{options.side()}"),
+        *([("aspect buckets", _buckets_of(training_set))] if options.aspect_buckets else []),
         ("steps of the published checkpoint", str(comparison.chosen.step)),
     ]
     return "## Training\n\n" + _table(("setting", "value"), [*facts, *rows])
+
+
+def _buckets_of(training_set: TrainingSet) -> str:
+    shown = count_buckets(training_set.train)
+    return ", ".join(f"{width}x{height} ({count})" for (width, height), count in shown.items())
 
 
 def _comparison(comparison: Comparison) -> str:

@@ -14,12 +14,15 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
+from models.lora.buckets import VAE_SCALE
 from models.lora.data.latents import LatentStore
 from models.lora.network.lora_model import LoraModel
 from models.lora.options import TrainingOptions
 from models.lora.records import TrainingPicture, TrainingSet
 from models.lora.training.objective import Batch
 
+Row = tuple[TrainingPicture, tuple[Tensor, Tensor]]
+"""A picture, and its caption's tokens of either tokenizer."""
 VALIDATION_TIMESTEPS = 8
 MEASURED = 4
 """Training pictures that are measured if there are no validation pictures."""
@@ -44,6 +47,26 @@ def pictures_at(first: int, count: int, total: int, seed: int) -> list[int]:
         order = torch.randperm(total, generator=generator_of(seed, "order", epoch))
         chosen.append(int(order[rank]))
     return chosen
+
+
+def places_in_bucket(number: int, size: int, buckets: Sequence[Sequence[int]], seed: int) -> list[int]:
+    """The pictures of a batch in aspect buckets, where every pass has an order of its own.
+
+    Each pass shuffles every bucket, cuts it into batches, of which the last may be smaller, and shuffles all batches.
+
+    Args:
+        number: of the batch, from 0, counted over all passes.
+        size: pictures in a batch, at most.
+        buckets: of each bucket, the numbers of its pictures.
+        seed: of all orders.
+    """
+    heads = [(bucket, first) for bucket, own in enumerate(buckets) for first in range(0, len(own), size)]
+    epoch, rank = divmod(number, len(heads))
+    order = torch.randperm(len(heads), generator=generator_of(seed, "batches", epoch))
+    bucket, first = heads[int(order[rank])]
+    own = buckets[bucket]
+    inside = torch.randperm(len(own), generator=generator_of(seed, "order", epoch, bucket))
+    return [own[place] for place in inside[first : first + size].tolist()]
 
 
 @dataclass(frozen=True)
@@ -76,7 +99,7 @@ class Batches:
         self.options = options
         self.store = store
         self.device = device
-        self.ready: tuple[Place, Batch] | None = None
+        self.ready: tuple[Place, tuple[Batch, ...]] | None = None
         self.timesteps: int = lora_model.scheduler.config.num_train_timesteps
         self.empty = _tokens(lora_model, [""])
         self.train = _Captioned(training_set.train, lora_model)
@@ -84,24 +107,32 @@ class Batches:
         self.measured = _Captioned(training_set.validation or training_set.train[:MEASURED], lora_model)
 
     def prepare(self, place: Place) -> None:
-        """Draw the batch of this place now, for the `take` that will ask for it."""
+        """Draw what this place learns from now, for the `take` that will ask for it."""
         self.ready = (place, self.draw(place))
 
-    def take(self, place: Place) -> Batch:
-        """The batch of this place: the prepared one, or drawn now."""
+    def take(self, place: Place) -> tuple[Batch, ...]:
+        """What this place learns from: the prepared batches, or drawn now."""
         ready, self.ready = self.ready, None
         return ready[1] if ready is not None and ready[0] == place else self.draw(place)
 
-    def draw(self, place: Place) -> Batch:
-        """The batch of this place; the same for the same place."""
+    def draw(self, place: Place) -> tuple[Batch, ...]:
+        """What this place learns from; the same for the same place.
+
+        One batch. With aspect buckets, prior pictures are a second one, as they may be of another size; the place's
+        loss is then the sum of both.
+        """
         options, number = self.options, place.batch_number(self.options)
-        size = options.train_batch_size
-        generator = generator_of(options.seed, "batch", number)
         rows = self._rows(self.train, number, "order")
-        shares = [1 / size] * size
-        if self.prior.pictures:
-            rows += self._rows(self.prior, number, "prior")
-            shares += [options.prior_loss_weight / size] * size
+        shares = [1 / len(rows)] * len(rows)
+        prior = self._rows(self.prior, number, "prior") if self.prior.pictures else []
+        prior_shares = [options.prior_loss_weight / len(prior)] * len(prior) if prior else []
+        generator = generator_of(options.seed, "batch", number)
+        if not (prior and options.aspect_buckets):
+            return (self._drawn([*rows, *prior], [*shares, *prior_shares], generator),)
+        return self._drawn(rows, shares, generator), self._drawn(prior, prior_shares, generator)
+
+    def _drawn(self, rows: Sequence[Row], shares: Sequence[float], generator: torch.Generator) -> Batch:
+        options = self.options
         unsaid = torch.rand(len(rows), generator=generator) < options.caption_dropout
         mirrored = torch.rand(len(rows), generator=generator) < (0.5 if options.random_flip else 0.0)
         timesteps = torch.randint(self.timesteps, (len(rows),), generator=generator)
@@ -123,15 +154,16 @@ class Batches:
         generator = generator_of(self.options.seed, "validation", picture.sha256)
         return self._batch([picture] * count, [False] * count, tokens, timesteps, [1 / count] * count, generator)
 
-    def _rows(
-        self, captioned: _Captioned, number: int, purpose: str
-    ) -> list[tuple[TrainingPicture, tuple[Tensor, Tensor]]]:
-        size, total = self.options.train_batch_size, len(captioned.shown)
-        seed = seed_of(self.options.seed, purpose)
-        chosen = [captioned.shown[place] for place in pictures_at(number * size, size, total, seed)]
-        lots = torch.rand(size, generator=generator_of(seed, "caption", number)).tolist()
+    def _rows(self, captioned: _Captioned, number: int, purpose: str) -> list[Row]:
+        size, seed = self.options.train_batch_size, seed_of(self.options.seed, purpose)
+        if self.options.aspect_buckets:
+            chosen = places_in_bucket(number, size, captioned.buckets, seed)
+        else:
+            chosen = pictures_at(number * size, size, len(captioned.shown), seed)
+        lots = torch.rand(len(chosen), generator=generator_of(seed, "caption", number)).tolist()
+        indices = [captioned.shown[place] for place in chosen]
         return [
-            (captioned.pictures[index], captioned.words(index, lot)) for index, lot in zip(chosen, lots, strict=True)
+            (captioned.pictures[index], captioned.words(index, lot)) for index, lot in zip(indices, lots, strict=True)
         ]
 
     def _batch(
@@ -143,10 +175,10 @@ class Batches:
         shares: Sequence[float],
         generator: torch.Generator,
     ) -> Batch:
-        side = self.store.side // 8
+        width, height = self.store.size_of(pictures[0])
         latents, noises = [], []
         for picture, flip in zip(pictures, mirrored, strict=True):
-            sampling, noise = torch.randn(2, 4, side, side, generator=generator)
+            sampling, noise = torch.randn(2, 4, height // VAE_SCALE, width // VAE_SCALE, generator=generator)
             latents.append(self.store.sample(picture, sampling, mirrored=flip))
             offset = torch.randn(4, 1, 1, generator=generator)
             noises.append(noise + self.options.noise_offset * offset)
@@ -174,6 +206,9 @@ class _Captioned:
         self.pictures = tuple(pictures)
         self.shown = [index for index, picture in enumerate(pictures) for _ in range(picture.repeats)]
         """Numbers of the pictures that a pass shows."""
+        sizes = [pictures[index].bucket or (0, 0) for index in self.shown]
+        self.buckets = [[place for place, own in enumerate(sizes) if own == size] for size in sorted(set(sizes))]
+        """Of each aspect bucket, the places in `shown` of its pictures; without buckets, all in one."""
         self._first = list(accumulate((len(picture.captions) for picture in pictures), initial=0))
         captions = [caption for picture in pictures for caption in picture.captions]
         self._tokens = _tokens(lora_model, captions) if captions else None

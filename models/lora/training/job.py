@@ -111,14 +111,19 @@ def pictures_an_update(options: TrainingOptions, processes: int) -> int:
     return options.train_batch_size * options.gradient_accumulation_steps * processes
 
 
-def updates_of(options: TrainingOptions, pictures: int, processes: int) -> int:
+def updates_of(options: TrainingOptions, places: int, processes: int) -> int:
     """How many updates a training makes: `max_train_steps`, or what `num_train_epochs` passes over the pictures are.
+
+    Args:
+        options: of the training.
+        places: of a pass, as `places_in_a_pass` counts them: in squares its pictures.
+        processes: each takes a batch of its own.
 
     Raises:
         InputError: they are too few for the learning rate's schedule.
     """
     in_one_update = pictures_an_update(options, processes)
-    updates = options.max_train_steps or -(-pictures * (options.num_train_epochs or 1) // in_one_update)
+    updates = options.max_train_steps or -(-places * (options.num_train_epochs or 1) // in_one_update)
     if fault := options.find_schedule_fault(updates):
         raise InputError(fault)
     return updates

@@ -78,15 +78,15 @@ class Training:
             self.accelerator.end_training()
 
     def _learn(self) -> float:
-        """One update; the mean loss of its batches over all processes."""
+        """One update; the mean loss of its accumulated parts over all processes."""
         parts = self.options.gradient_accumulation_steps
         losses: list[Tensor] = []
         for part in range(parts):
             place = self._place(self.update, part)
-            batch = self.batches.take(place)
+            batches = self.batches.take(place)
             torch.manual_seed(seed_of(self.options.seed, "dropout", place.batch_number(self.options)))
             with self.accelerator.accumulate(self.objective):
-                losses.append(self.step(batch))
+                losses.extend(self.step(batch) for batch in batches)
                 if self.accelerator.sync_gradients:
                     self._update()
         # The next batch is prepared while the GPU still computes; reading the loss waits for the GPU.

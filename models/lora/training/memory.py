@@ -33,10 +33,13 @@ def lora_weights(options: TrainingOptions) -> float:
 
 
 def training_memory(options: TrainingOptions, precision: MixedPrecision) -> int:
-    """Bytes of device memory that a training takes; for a small base a guess that is too high rather than too low."""
+    """Bytes of device memory that a training takes; for a small base a guess that is too high rather than too low.
+
+    With aspect buckets it is the square's, as no bucket has more pixels; prior pictures are a batch of their own there.
+    """
     if options.get_profile().native_size < SIDE_OF_SDXL:
         return GIB
-    pictures = options.train_batch_size * (1 if options.prior_data_dir is None else 2)
+    pictures = options.train_batch_size * (1 if options.prior_data_dir is None or options.aspect_buckets else 2)
     pictures_of_1024 = pictures * (options.side() / SIDE_OF_SDXL) ** 2
     if options.gradient_checkpointing:
         activations = _COMPUTED_TWICE + _A_PICTURE_COMPUTED_TWICE * pictures_of_1024
