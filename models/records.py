@@ -97,6 +97,8 @@ class SceneBreakdown(Record):
     title: str = Field(min_length=1, max_length=120)
     cast: tuple[CastMember, ...]
     scenes: tuple[Scene, ...] = Field(min_length=1, max_length=MAX_FRAMES)
+    left_out: tuple[str, ...] = ()
+    """Words of the story that the offline writer's scenes neither show nor tell of; other writers report none."""
 
     @model_validator(mode="after")
     def _scenes_are_numbered_and_cast_is_known(self) -> Self:

@@ -54,6 +54,30 @@ def test_a_story_that_the_offline_writer_cannot_read_is_told_as_such(story: str)
     assert find_warnings(told(story).model_copy(update={"writer": "openai/gpt"}))[:1] != (warning,)
 
 
+def test_a_story_without_a_known_word_is_told_with_what_the_tale_is_about() -> None:
+    breakdown = told("A wolf dances in the rain")
+    assert breakdown.left_out == ("wolf", "dances", "rain")
+    (warning,) = find_warnings(breakdown)
+    people = breakdown.cast[0].name
+    assert "it names nothing that the offline writer knows, and the offline writer reads English" in warning
+    assert f"; it tells a tale of {people}" in warning
+
+
+def test_words_that_no_scene_shows_are_told(tmp_path: Path) -> None:
+    story = "Aldar Köse and a wolf steal the khan's horse in the rain"
+    warning = (
+        "The scenes leave out words of the story: wolf, rain. The offline writer does not know them, or no scene has "
+        "room for them; the openai writer reads the whole story."
+    )
+    assert find_warnings(told(story)) == (warning,)
+    many = told(story).model_copy(update={"left_out": tuple("abcdefghij")})
+    assert "words of the story: a, b, c, d, e, f, g, h and 2 more. " in find_warnings(many)[0]
+    board = write_board(tmp_path, story=story, size=256, left_out=("wolf", "rain"))
+    report = read_board(board).report
+    assert report.warnings == (warning,)
+    assert f"- **Warning:** {warning}" in report_markdown(report, board)
+
+
 def test_letters_that_the_font_lacks_are_named_with_their_places() -> None:
     (warning,) = find_warnings(captioned("阿尔达尔", "Aldar bows."))
     assert warning == "The contact sheet shows boxes for letters that its font lacks (阿尔达), in caption 1."

@@ -56,7 +56,9 @@ def noise(seed: int, size: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (size, size, 3), np.uint8))
 
 
-def write_board(output: Path, *, story: str = STORY, weights: Weights = WEIGHTS, **given: Any) -> Path:
+def write_board(
+    output: Path, *, story: str = STORY, weights: Weights = WEIGHTS, left_out: tuple[str, ...] = (), **given: Any
+) -> Path:
     """A board of these options, as the flow would have left it."""
     options = options_of(output, **given)
     render_config, sketches = render_config_of(options, weights), read_sketches(options)
@@ -71,7 +73,9 @@ def write_board(output: Path, *, story: str = STORY, weights: Weights = WEIGHTS,
         )
         place_frame(board, done[-1])
     scenes = tuple(result.prompt.scene for result in done)
-    breakdown = SceneBreakdown(story=Story(text=story), writer="offline/1", title="The khan", cast=(), scenes=scenes)
+    breakdown = SceneBreakdown(
+        story=Story(text=story), writer="offline/1", title="The khan", cast=(), scenes=scenes, left_out=left_out
+    )
     run = Run(
         render_config=render_config,
         weights=weights,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from models.board.lettering import Weight, has_raqm, lost_letters, reads_right_to_left
@@ -9,7 +10,7 @@ from models.language.lexicon import why_unread
 from models.records import SceneBreakdown
 
 SHOWN = 8
-"""Largest number of letters that a warning lists."""
+"""Largest number of letters, or of words, that a warning lists."""
 
 
 def find_warnings(breakdown: SceneBreakdown) -> tuple[str, ...]:
@@ -20,7 +21,24 @@ def find_warnings(breakdown: SceneBreakdown) -> tuple[str, ...]:
 def _writer_warnings(breakdown: SceneBreakdown) -> Iterator[str]:
     why = why_unread(breakdown.story.text) if breakdown.writer.startswith("offline/") else None
     if why is not None:
-        yield (f"The scenes do not follow the story: {why}. Use the openai writer, or one of these languages.")
+        yield (
+            f"The scenes do not follow the story: {why}; it tells a tale of {_subject(breakdown)}. Use the openai "
+            "writer, or one of these languages."
+        )
+    elif breakdown.left_out:
+        words, more = breakdown.left_out[:SHOWN], len(breakdown.left_out) - SHOWN
+        yield (
+            f"The scenes leave out words of the story: {', '.join(words)}{f' and {more} more' if more > 0 else ''}. "
+            "The offline writer does not know them, or no scene has room for them; the openai writer reads the whole "
+            "story."
+        )
+
+
+def _subject(breakdown: SceneBreakdown) -> str:
+    """Return the tale's people and its most frequent thing: "the merchant and a carpet"."""
+    things = Counter(thing for scene in breakdown.scenes for thing in scene.things).most_common(1)
+    names = [*(member.name for member in breakdown.cast), *(thing for thing, _ in things)]
+    return _listed(names or ["the hero"])
 
 
 def _lettering_warnings(breakdown: SceneBreakdown) -> Iterator[str]:

@@ -14,6 +14,9 @@ from models.language.russian import RUSSIAN
 
 LANGUAGES = {language.code: language for language in (ENGLISH, RUSSIAN, KAZAKH)}
 
+SHOWABLE = ("robes", "hats", "people", "props", "animals", "places", "times")
+"""Attributes that a scene can show, in the order in which a text is searched for them."""
+
 HERO = re.compile(r"\b(?:aldar|алдар)\w{0,3}(?:[\s-]*(?:k[oöө]s+e|к[оөо]с[еэ])\w{0,3})?(?:['’]s)?", re.IGNORECASE)
 """The hero's name in any spelling. It is replaced by §: he is in every frame, and the § distinguishes "Алдар Көсе атты"
 ("called Aldar Köse") from "атты" ("the horse")."""
@@ -30,6 +33,15 @@ class Found:
 
     concept: str
     lexeme: str
+
+
+@dataclass(frozen=True)
+class Word:
+    """A place in a text that names a concept."""
+
+    start: int
+    end: int
+    found: Found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +62,7 @@ class Named:
 
 def read(text: str) -> Named:
     """Return the concepts that `text` names. Unknown words and scripts are ignored."""
-    plain = HERO.sub("§", text.casefold().replace("ё", "е"))
-    language = detect(plain, text)
+    plain, language = plain_text(text)
     robes, rest = _take(plain, language.code, "robes")
     hats, rest = _take(rest, language.code, "hats")
     people, rest = _take(rest, language.code, "people")
@@ -68,8 +79,14 @@ def read(text: str) -> Named:
         times=tuple(found.concept for found in times),
         hats=tuple(found.concept for found in hats),
         robes=tuple(found.concept for found in robes),
-        cues=tuple(found.concept for found in _matches(plain, language.code, "cues")[0]),
+        cues=tuple(word.found.concept for word in find_words(plain, language.code, "cues")[0]),
     )
+
+
+def plain_text(text: str) -> tuple[str, Language]:
+    """Return the text as it is searched, in lower case and with § for the hero, and its language."""
+    plain = HERO.sub("§", text.casefold().replace("ё", "е"))
+    return plain, detect(plain, text)
 
 
 def detect(plain: str, original: str = "") -> Language:
@@ -109,20 +126,28 @@ def _script(letter: str) -> str:
 
 def _take(text: str, code: str, attribute: str) -> tuple[tuple[Found, ...], str]:
     """Return each concept once, in the text's order, and the text without the words that named them."""
-    found, rest = _matches(text, code, attribute)
+    words, rest = find_words(text, code, attribute)
     first: dict[str, Found] = {}
-    for item in found:
-        first.setdefault(item.concept, item)
+    for word in words:
+        first.setdefault(word.found.concept, word.found)
     return tuple(first.values()), rest
 
 
-def _matches(text: str, code: str, attribute: str) -> tuple[list[Found], str]:
-    """Return all matches in the text's order, and the rest. Longer lexemes match first: "old woman" before "woman"."""
-    hits: list[tuple[int, Found]] = []
+def find_words(text: str, code: str, attribute: str) -> tuple[list[Word], str]:
+    """Return all words in the text's order, and the text with a · for each of their letters.
+
+    Longer lexemes are found first: "old woman" before "woman".
+
+    Args:
+        text: as `plain_text` returns it.
+        code: of the language.
+        attribute: one of `SHOWABLE`, or cues.
+    """
+    words: list[Word] = []
     for expression, found in _expressions(code, attribute):
-        hits += [(match.start(), found) for match in expression.finditer(text)]
+        words += [Word(match.start(), match.end(), found) for match in expression.finditer(text)]
         text = expression.sub(lambda match: "·" * len(match.group()), text)
-    return [found for _, found in sorted(hits, key=lambda hit: hit[0])], text
+    return sorted(words, key=lambda word: word.start), text
 
 
 @cache

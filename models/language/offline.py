@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
+from models.language.grammar import Noun
+from models.language.left_out import find_left_out
 from models.language.lexicon import Named, read
 from models.language.roles import MOUNTS, Roles, cast_roles
 from models.language.tales import Beat, Pick, choose_beats, choose_shape
@@ -20,8 +22,8 @@ from models.language.vocabulary import PLAIN, Vocabulary, load_vocabulary
 from models.records import CastMember, Scene, SceneBreakdown, Story
 from models.settings import StoryboardOptions
 
-VERSION = "1"
-"""Part of cache keys: raise it with every change of the scenes."""
+VERSION = "2"
+"""Part of cache keys: raise it with every change of what is written."""
 
 TIMES = ("day", "sunset", "night")
 SHOTS = ("near", "middle", "far")
@@ -69,7 +71,12 @@ def write(story: Story, options: StoryboardOptions) -> SceneBreakdown:
     _make_different(drafts)
     scenes = tuple(_scene(number, draft, roles, named, vocabulary) for number, draft in enumerate(drafts, start=1))
     return SceneBreakdown(
-        story=story, writer=f"offline/{VERSION}", title=_title(story.text), cast=_seen(roles, scenes), scenes=scenes
+        story=story,
+        writer=f"offline/{VERSION}",
+        title=_title(story.text),
+        cast=_seen(roles, scenes),
+        scenes=scenes,
+        left_out=find_left_out(story.text, _shown(drafts, roles, named, scenes), shape.name),
     )
 
 
@@ -209,3 +216,25 @@ def _title(text: str) -> str:
 def _seen(roles: Roles, scenes: Sequence[Scene]) -> tuple[CastMember, ...]:
     names = {name for scene in scenes for name in scene.cast}
     return tuple(player.member for player in roles.players.values() if player.member.name in names)
+
+
+def _shown(drafts: Sequence[Draft], roles: Roles, named: Named, scenes: Sequence[Scene]) -> set[str]:
+    """Return the concepts that the scenes show or tell of; of robes and hats, those of the people in the scenes."""
+    present = [role for role in roles.players if any(draft.beat.who == role for draft in drafts)]
+    worn = [index for index, role in enumerate(roles.players) if role in present]
+    robes_and_hats = {
+        concepts[index] for concepts in (named.robes, named.hats) for index in worn if index < len(concepts)
+    }
+    captions = " ".join(scene.caption for scene in scenes).casefold()
+    people = {
+        player.member.name.removeprefix("the ")
+        for role, player in roles.players.items()
+        if role in present or _is_mentioned(player.noun, captions)
+    }
+    told = {thing for thing in roles.things.values() if _is_mentioned(roles.nouns[thing], captions)}
+    things = {thing for draft in drafts for thing in (draft.animal, draft.prop) if thing}
+    return people | things | told | robes_and_hats | {part for d in drafts for part in (d.place, TIMES[d.time])}
+
+
+def _is_mentioned(noun: Noun, captions: str) -> bool:
+    return any(form.casefold() in captions for form in vars(noun).values())
