@@ -34,6 +34,8 @@ from models.profiles import ROOT, STEPPE, Speed
 FRAMES, UPDATES = 4, 12
 ROUNDING = 1e-3
 """Allowed relative difference of losses in fp16: a GPU sums attention's gradients in no fixed order."""
+BUCKETS_ROUNDING = 1e-2
+"""The same for other kernels, in updates that follow from each other."""
 Pixels = NDArray[np.float64]
 
 
@@ -153,18 +155,43 @@ def check_training(figures: Figures, folder: Path) -> None:
     assert difference < ROUNDING, "the losses of the resumed training differ"
 
 
-def learn(figures: Figures, folder: Path, *, half: bool) -> list[float]:
+def check_buckets(figures: Figures, folder: Path) -> None:
+    """Check that a training in aspect buckets, with a graph for each size and number of pictures, learns as plain."""
+    pictures: dict[str, Any] = {
+        "train_data_dir": str(draw_shapes(folder / "shapes")),
+        "aspect_buckets": True,
+        "dropout": 0.0,
+    }
+    pictures["max_train_steps"] = 4 * 6  # passes of six kinds of batches: run without a graph, recorded, replayed twice
+    fast = learn(figures, folder / "graphs", half=False, **pictures)
+    plain = learn(figures, folder / "plain", half=False, **pictures, speed="plain")
+    difference = max(abs(one - other) / one for one, other in zip(plain, fast, strict=True))
+    figures.note("training in aspect buckets", losses=fast, largest_relative_difference_from_plain=difference)
+    assert difference < BUCKETS_ROUNDING, "the losses in aspect buckets differ"
+
+
+def draw_shapes(folder: Path) -> Path:
+    """Return a folder of 18 training pictures: 6 square, 6 wide and 6 tall ones, in batches of 4 and 2."""
+    folder.mkdir()
+    for number, file in enumerate(sorted((ROOT / "data" / "images").glob("*.png"))[:18]):
+        with Image.open(file) as picture:
+            picture.resize(((256, 256), (384, 256), (256, 384))[number % 3]).save(folder / file.name)
+        shutil.copy(file.with_suffix(".txt"), folder)
+    return folder
+
+
+def learn(figures: Figures, folder: Path, *, half: bool, **changes: Any) -> list[float]:
     """Return the losses of a short training or, with `half`, of its second half when resumed from a checkpoint."""
     given = {"output_dir": str(folder), "train_data_dir": str(ROOT / "data" / "images"), "device": figures.device}
     length = {"max_train_steps": UPDATES, "checkpointing_steps": UPDATES // 2, "warmup_steps": 2}
-    options = training_options({**given, **length}, ROOT / "configs" / "training_steppe.yaml")
+    options = training_options({**given, **length, **changes}, ROOT / "configs" / "training_steppe.yaml")
     training_set = read_set(options, lambda text: len(text.split()))
     encode_set(options, training_set, figures.device)
     job = Job(
         options=options,
         training_set=training_set,
         base="steppe",
-        updates=UPDATES,
+        updates=options.max_train_steps or UPDATES,
         mixed_precision="fp16",
         device=figures.device,
         run="check",
@@ -196,6 +223,8 @@ def main() -> None:
             check_giving_way(figures)
         with figures.part("training"):
             check_training(figures, Path(scratch))
+        with figures.part("training in aspect buckets"):
+            check_buckets(figures, Path(scratch))
     raise SystemExit(1 if figures.failed else 0)
 
 
