@@ -15,6 +15,7 @@ from flows.clock import Clock
 from models.board.report import Report
 from models.errors import InputError
 from models.language.prompts import token_counter
+from models.profiles import Profile
 from models.records import FramePrompt, FrameResult, SceneBreakdown
 from models.review.answers import (
     Changes,
@@ -41,7 +42,6 @@ from tasks.review import (
     fill,
     keep_prompts,
     keep_scenes,
-    require_dashboard,
     show_question,
 )
 from tasks.review import show_frames as show
@@ -61,16 +61,13 @@ class Review:
 
     Args:
         options: the run's options.
+        profile: the run's profile.
         clock: times the questions, and gives the time of the run's first start.
-
-    Raises:
-        InputError: there is no dashboard to answer in.
     """
 
-    def __init__(self, options: StoryboardOptions, clock: Clock) -> None:
-        if options.review != "none":
-            require_dashboard(options)
+    def __init__(self, options: StoryboardOptions, profile: Profile, clock: Clock) -> None:
         self.options = options
+        self.profile = profile
         self.clock = clock
         self.store = Store.within(options.output_dir)
         self.asked = 0
@@ -148,7 +145,7 @@ class Review:
     def _ask_about_frames(self, report: Report, results: list[FrameResult], board: Path) -> bool:
         """Ask about the frames once, and return whether some must be painted again."""
         self._remember(painted=True)
-        page, count = frames_page(show(report, board), HOURS), token_counter(self.options.get_profile())
+        page, count = frames_page(show(report, board), HOURS), token_counter(self.profile)
         problem, shown = "", dict[str, Any](redo=[])
         while True:
             answer = self._ask(FramesForm, page, problem, "frames", **shown)
@@ -173,12 +170,10 @@ class Review:
             keep(self.store, str(flow_run.id), self.memory)
 
 
-def reword_prompts(
-    prompts: list[FramePrompt], changes: Changes, options: StoryboardOptions, board: Path
-) -> list[FramePrompt]:
+def reword_prompts(prompts: list[FramePrompt], changes: Changes, profile: Profile, board: Path) -> list[FramePrompt]:
     """Return the prompts with the requested changes, and write them into the board."""
     if not changes:
         return prompts
-    reworded = reword(prompts, changes, token_counter(options.get_profile()))
+    reworded = reword(prompts, changes, token_counter(profile))
     keep_prompts(reworded, changes, board)
     return reworded

@@ -131,7 +131,8 @@ class Stage:
 
     def put_scenes(self, breakdown: SceneBreakdown) -> None:
         """Let the store hold these scenes for the story, as if they had been written or edited by somebody."""
-        key = writer._scenes_key(breakdown.story, self.options(frames=len(breakdown.scenes)), Keys())
+        options = self.options(frames=len(breakdown.scenes))
+        key = writer.scenes_key(breakdown.story, options, options.get_profile(), Keys())
         Store.within(self.output).put(writer.SCENES, key, breakdown)
 
 

@@ -15,11 +15,11 @@ from PIL import Image
 from models.board.directory import PROMPTS_FILE, REPORT_FILE, SCENES_FILE, create_board, place_frame, write_json
 from models.board.pages import write_sheet
 from models.board.report import Run, build_report
-from models.diffusion.requests import PainterSetup
 from models.frames import generate
 from models.frames.generate import FrameJob
 from models.frames.recipe import png_bytes
-from models.frames.render_config import RenderConfig, make_render_config, read_sketches
+from models.frames.render_config import RenderConfig, read_sketches
+from models.preflight.resolution import resolve
 from models.records import FramePrompt, FrameResult, Scene, SceneBreakdown, Scores, Story, Weights
 from models.settings import StoryboardOptions
 from models.storage.content_store import Store
@@ -38,17 +38,8 @@ def options_of(output: Path, **given: Any) -> StoryboardOptions:
 
 def render_config_of(options: StoryboardOptions, weights: Weights = WEIGHTS) -> RenderConfig:
     """How these options paint on a CPU."""
-    guided = options.pipeline == "reference_guided"
-    setup = PainterSetup(
-        profile=options.get_profile(),
-        adapter=None,
-        device="cpu",
-        precision="fp32",
-        with_controlnet=guided,
-        batch_size=1,
-        speed=options.speed,
-    )
-    return make_render_config(options, setup, weights, store=Store.within(options.output_dir), run="first")
+    on_cpu = options.model_copy(update={"device": "cpu", "precision": "fp32"})
+    return RenderConfig(**dict(resolve(on_cpu, options.get_profile(), "first")), weights=weights)
 
 
 def noise(seed: int, size: int) -> Image.Image:

@@ -142,8 +142,7 @@ def build_report(
         options: the options as given; they hold no keys.
         run: the run's render config, weights, device and times.
     """
-    profile = options.get_profile()
-    frames = tuple(report_frame(result) for result in results)
+    frames, profile = tuple(report_frame(result) for result in results), run.render_config.profile
     return Report(
         frames=frames,
         story=breakdown.story.text,
@@ -156,7 +155,7 @@ def build_report(
         threshold=run.render_config.consistency_threshold,
         prompt_threshold=run.render_config.prompt_threshold,
         options=StoryboardOptions.model_validate(options.model_dump(include=set(StoryboardOptions.model_fields))),
-        warnings=(*find_setting_warnings(options), *find_warnings(breakdown)),
+        warnings=(*find_setting_warnings(options, profile), *find_warnings(breakdown)),
         versions=_versions(),
         **totals(frames),
         **dict(run),
