@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -81,21 +80,6 @@ class Review:
         self.asked = self.memory.answers
         return board
 
-    @property
-    def started(self) -> datetime:
-        """When the run started for the first time."""
-        return self.memory.started
-
-    @property
-    def changes(self) -> Changes:
-        """Requested changes by frame number."""
-        return self.memory.changes
-
-    @property
-    def has_painted(self) -> bool:
-        """Whether all frames were painted before."""
-        return self.memory.painted
-
     def is_open(self, subject: Subject) -> bool:
         """Whether these still have to be approved."""
         return self.options.review in (subject, "all") and subject not in self.memory.approved
@@ -125,7 +109,7 @@ class Review:
         while self.is_open("frames"):
             with self.clock.stage("review of the frames"):
                 wishes = self._ask_about_frames(report_of(results), results, board)
-            results = paint(self.changes) if wishes else results
+            results = paint(self.memory.changes) if wishes else results
         return results
 
     def _ask_about_scenes(self, written: SceneBreakdown) -> SceneBreakdown:

@@ -101,9 +101,9 @@ def storyboard(
                 return paint_frames(render_config, reworded, options, board, seeds_of(changes), anew)
 
         def report_of(results: list[FrameResult]) -> Report:
-            return build_report(breakdown, results, options, describe_run(render_config, clock, review.started))
+            return build_report(breakdown, results, options, describe_run(render_config, clock, review.memory.started))
 
-        results = paint(review.changes, anew=options.refresh and not review.has_painted)
+        results = paint(review.memory.changes, anew=options.refresh and not review.memory.painted)
         results = review.approve_frames(results, paint, report_of, board)
         report = write_report(report_of(results), board)
     return completed(str(board), outcome(report))
