@@ -88,10 +88,10 @@ class Ran:
         with get_client(sync_client=True) as client:
             filters = FlowRunFilter(id=FlowRunFilterId(any_=[self.run_id]))
             found = client.read_artifacts(flow_run_filter=filters)
-        return {artifact.key: artifact for artifact in sorted(found, key=_created)}
+        return {artifact.key: artifact for artifact in sorted(found, key=created)}
 
 
-def _created(artifact: Artifact) -> datetime:
+def created(artifact: Artifact) -> datetime:
     assert artifact.created is not None
     return artifact.created
 

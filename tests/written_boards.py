@@ -15,14 +15,11 @@ from PIL import Image
 from models.board.directory import PROMPTS_FILE, REPORT_FILE, SCENES_FILE, create_board, place_frame, write_json
 from models.board.pages import write_sheet
 from models.board.report import Run, build_report
-from models.frames import generate
-from models.frames.generate import FrameJob
-from models.frames.recipe import png_bytes
+from models.frames.generate import FrameJob, generate, seed_of, store_candidate
 from models.frames.render_config import RenderConfig, read_sketches
 from models.preflight.resolution import resolve
 from models.records import FramePrompt, FrameResult, Scene, SceneBreakdown, Scores, Story, Weights
 from models.settings import StoryboardOptions
-from models.storage.content_store import Store
 
 WEIGHTS = Weights(base="b" * 64, controlnet="c" * 64, clip="d" * 64, adapter="e" * 64)
 SCORES = Scores(consistency=0.8, prompt=0.5)
@@ -85,12 +82,9 @@ def _scene(number: int) -> Scene:
 
 
 def _painted(job: FrameJob) -> FrameResult:
-    request = generate._request(job, 0)
-    data = png_bytes(noise(request.seed, request.size), generate._recipe(job, request))
     scores = SCORES.model_copy(update={"consistency": None}) if job.number == 1 else SCORES
-    store = Store(job.render_config.store)
-    store.put_picture(generate._key(job, 0), data, seed=request.seed, scores=scores, run=job.render_config.run)
-    return generate.generate(job)
+    store_candidate(job, 0, noise(seed_of(42, job.number, 0), job.render_config.size), scores)
+    return generate(job)
 
 
 def edit(file: Path, change: Callable[[Any], object]) -> None:

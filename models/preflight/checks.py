@@ -80,7 +80,7 @@ def find_package_problems() -> Iterator[str]:
     except ImportError:
         yield f"packaging is missing: {INSTALL}"
         return
-    python, requirements = _declared()
+    python, requirements = declared()
     if not SpecifierSet(python).contains(platform.python_version(), prereleases=True):
         yield f"Python {platform.python_version()} is outside {python}: install another one, then {INSTALL}"
     for wanted in map(Requirement, requirements):
@@ -100,7 +100,7 @@ def _warn(line: str) -> None:
     logger.warning("%s", line)
 
 
-def _declared() -> tuple[str, list[str]]:
+def declared() -> tuple[str, list[str]]:
     """Return the required Python and packages, from the installed metadata or else from pyproject.toml."""
     try:
         about = metadata.metadata(DISTRIBUTION)

@@ -97,10 +97,10 @@ class Batches:
         options, number = self.options, place.batch_number(self.options)
         size = options.train_batch_size
         generator = generator_of(options.seed, "batch", number)
-        rows = self._rows(self.train, number, "order")
+        rows = self.rows(self.train, number, "order")
         shares = [1 / size] * size
         if self.prior.pictures:
-            rows += self._rows(self.prior, number, "prior")
+            rows += self.rows(self.prior, number, "prior")
             shares += [options.prior_loss_weight / size] * size
         unsaid = torch.rand(len(rows), generator=generator) < options.caption_dropout
         mirrored = torch.rand(len(rows), generator=generator) < (0.5 if options.random_flip else 0.0)
@@ -123,9 +123,10 @@ class Batches:
         generator = generator_of(self.options.seed, "validation", picture.sha256)
         return self._batch([picture] * count, [False] * count, tokens, timesteps, [1 / count] * count, generator)
 
-    def _rows(
+    def rows(
         self, captioned: _Captioned, number: int, purpose: str
     ) -> list[tuple[TrainingPicture, tuple[Tensor, Tensor]]]:
+        """Return the pictures of a batch, each with one of its captions as tokens of both text encoders."""
         size, total = self.options.train_batch_size, len(captioned.shown)
         seed = seed_of(self.options.seed, purpose)
         chosen = [captioned.shown[place] for place in pictures_at(number * size, size, total, seed)]
