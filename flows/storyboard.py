@@ -110,12 +110,10 @@ def storyboard(
 
 
 def describe_run(render_config: RenderConfig, clock: Clock, started: datetime) -> Run:
-    """Return the run's render config, weights, device and times, for its report."""
+    """Return the run's render config, device and times, for its report."""
     return Run(
         render_config=render_config,
-        weights=render_config.weights,
         device=device_name(render_config.setup.device),
-        precision=render_config.setup.precision,
         seconds=clock.seconds,
         started=started,
         finished=datetime.now().astimezone(),

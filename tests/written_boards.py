@@ -60,15 +60,7 @@ def write_board(output: Path, *, story: str = STORY, weights: Weights = WEIGHTS,
         place_frame(board, done[-1])
     scenes = tuple(result.prompt.scene for result in done)
     breakdown = SceneBreakdown(story=Story(text=story), writer="offline/1", title="The khan", cast=(), scenes=scenes)
-    run = Run(
-        render_config=render_config,
-        weights=weights,
-        device="cpu",
-        precision="fp32",
-        seconds={},
-        started=NOON,
-        finished=NOON,
-    )
+    run = Run(render_config=render_config, device="cpu", seconds={}, started=NOON, finished=NOON)
     report = build_report(breakdown, done, options, run)
     write_json(board, SCENES_FILE, breakdown)
     write_json(board, PROMPTS_FILE, [result.prompt for result in done])
