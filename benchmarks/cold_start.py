@@ -36,9 +36,8 @@ from benchmarks.offline_storyboard import STORY
 from benchmarks.storyboard import own_adapter
 from models.board.directory import frame_name
 from models.lora.publishing.export import write_diffusers_file
-from models.preflight.checks import choose_precision
+from models.preflight.devices import precision_on
 from models.profiles import OWN_PROFILES, ROOT, STEPPE
-from models.settings import StoryboardOptions
 from models.storage.adapters import SINGLE_FILE
 
 WAYS = ("script", "first", "command", "deployment")
@@ -66,7 +65,7 @@ class Starts:
         self.steps = steps or profile.steps
         self.options = {"profile": profile.name, "frames": 1, "attempts": 1, "steps": self.steps, "device": device}
         self.options["lora_path"] = adapter.path
-        precision = choose_precision(StoryboardOptions(profile=profile.name), device)
+        precision = precision_on(device, profile)
         lora = folder / "lora" / SINGLE_FILE
         lora.parent.mkdir()
         write_diffusers_file(Path(adapter.path), lora)

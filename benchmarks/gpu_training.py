@@ -199,7 +199,7 @@ class Bench:
 
     def _kernels(self, setting: Setting) -> Kernels | None:
         """Return a profiler for the first setting only."""
-        if self.given.profile is None or setting.changes or setting.name in self.medians or self.medians:
+        if self.given.profile is None or setting.changes or self.medians:
             return None
         return Kernels(self.given.profile, self.device)
 

@@ -37,12 +37,12 @@ from models.board.directory import frame_name, place_frame
 from models.diffusion.compute import compute
 from models.diffusion.loading import load, unload
 from models.diffusion.painter import paint
-from models.diffusion.requests import ControlPicture, PainterSetup, PaintRequest, sampling
+from models.diffusion.requests import ControlPicture, PaintRequest
 from models.diffusion.weights import torch_dtype
 from models.frames.generate import FrameJob, generate, near_copies, seed_of
 from models.frames.render_config import RenderConfig
 from models.lora.publishing.export import write_diffusers_file
-from models.preflight.checks import choose_batch_size, choose_low_memory, choose_precision
+from models.preflight.resolution import resolve
 from models.profiles import STEPPE, Profile
 from models.records import Adapter, FramePrompt, FrameResult, Scene, Weights
 from models.s3.adapters import fetch_adapter
@@ -70,18 +70,18 @@ class Ours:
     def __init__(self, profile: Profile, adapter: Adapter, device: str, given: argparse.Namespace) -> None:
         self.profile, self.steps = profile, int(given.steps or profile.steps)
         named = {name: getattr(given, name) for name in ("precision", "batch_size", "speed")}
-        options = StoryboardOptions(profile=profile.name, device=device, low_memory=given.low_memory or None, **named)
-        self.adapter = adapter
-        self.setup = PainterSetup(
-            profile=profile,
-            adapter=adapter,
+        self.options = StoryboardOptions(
+            profile=profile.name,
+            seed=SEED,
+            attempts=1,  # pictures of random weights pass no gate
+            threshold=-1.0,
+            prompt_threshold=-1.0,
             device=device,
-            precision=choose_precision(options, device),
-            with_controlnet=True,
-            batch_size=choose_batch_size(options, device),
-            speed=options.speed,
-            low_memory=choose_low_memory(options, device),
+            low_memory=given.low_memory or None,
+            **named,
         )
+        self.adapter = adapter
+        self.setup = resolve(self.options, profile, "").setup.with_adapters([adapter])
 
     def told(self, steps: int | None = None) -> Told:
         """Return the inputs for the stock storyboard."""
@@ -156,23 +156,9 @@ class Ours:
         return FramePrompt(scene=scene, prompt=prompt, negative_prompt=profile.negative_prompt, tokens=77)
 
     def _render_config(self, store: Path, steps: int) -> RenderConfig:
-        profile = self.profile
-        return RenderConfig(
-            setup=self.setup,
-            weights=Weights(base="random", controlnet="random", clip="random", adapter="random"),
-            pipeline="reference_guided",
-            base_seed=SEED,
-            attempts=1,  # pictures of random weights pass no gate
-            size=profile.native_size,
-            **sampling(self.setup.speed, steps)._asdict(),
-            guidance=profile.guidance,
-            control_scale=profile.control_scale,
-            control_end=profile.control_end,
-            consistency_threshold=-1.0,
-            prompt_threshold=-1.0,
-            store=str(store),
-            run="benchmark",
-        )
+        settings = resolve(self.options.model_copy(update={"steps": steps}), self.profile, "benchmark")
+        weights = Weights(base="random", controlnet="random", clip="random", adapter="random")
+        return RenderConfig(**{**dict(settings), "setup": self.setup, "store": str(store)}, weights=weights)
 
 
 def measure_ours(ours: Ours, figures: Figures, folder: Path, given: argparse.Namespace) -> float:

@@ -71,7 +71,7 @@ def up(port: int, workers: int) -> None:
             f"port {port} is taken, perhaps by a running service: end it, or choose another port with --port"
         )
     own, prefect = environment(port), [sys.executable, "-m", "prefect"]
-    views = _views(workers, own)
+    views = views_of(workers, own)
     with _alone_here(), Family() as family:
         say("starting the server")
         family.start("server", [*prefect, "server", "start", "--host", HOST, "--port", str(port)], own, _log("server"))
@@ -80,7 +80,7 @@ def up(port: int, workers: int) -> None:
         bootstrap = [sys.executable, "-m", "deployments.bootstrap", *(["--slots", str(workers)] if workers > 1 else [])]
         family.start("bootstrap", bootstrap, own, _log("bootstrap"))
         if family.wait_for("bootstrap"):
-            raise StoryboardError(f"the server could not be made ready: {_last_words('bootstrap')}")
+            raise StoryboardError(f"the server could not be made ready: {last_words_of('bootstrap')}")
         for number, view in enumerate(views, start=1):
             name = f"worker-{number}"
             called = f"{socket.gethostname()}-{number}"
@@ -89,10 +89,10 @@ def up(port: int, workers: int) -> None:
         _greet(port)
         while not (ended := family.ended()):
             time.sleep(0.5)
-        raise StoryboardError(f"the {ended} ended: {_last_words(ended)}")
+        raise StoryboardError(f"the {ended} ended: {last_words_of(ended)}")
 
 
-def _views(workers: int, own: dict[str, str]) -> list[dict[str, str]]:
+def views_of(workers: int, own: dict[str, str]) -> list[dict[str, str]]:
     """Return each worker's environment. A single worker sees all GPUs; each of several sees one."""
     if workers == 1:
         return [own]
@@ -132,7 +132,7 @@ def _is_taken(port: int) -> bool:
 def _wait_until_it_answers(family: Family, port: int) -> None:
     if not answers(f"http://{HOST}:{port}/api", lambda: not family.ended()):
         reason = "ended" if family.ended() else f"did not answer within {TO_START:.0f} s"
-        raise StoryboardError(f"the server {reason}: {_last_words('server')}")
+        raise StoryboardError(f"the server {reason}: {last_words_of('server')}")
 
 
 def _greet(port: int) -> None:
@@ -149,7 +149,7 @@ def _log(name: str) -> Path:
     return LOGS / f"{name}.log"
 
 
-def _last_words(name: str) -> str:
+def last_words_of(name: str) -> str:
     """Return the last error in the process's log, the log's path, and a hint if there is one."""
     words = last_words(_log(name).read_text("utf-8", "replace"))
     hints = (hint for sign, hint in HINTS.items() if sign in words)

@@ -59,9 +59,8 @@ def redo_frame(
         The storyboard's directory.
     """
     redo = find_frame(board, frame, options)
-    check(redo.painting)
-    adapters = fetch_weights(redo.painting)
-    render_config = load_models(redo.painting, adapters, str(flow_run.id))
+    settings = check(redo.painting, str(flow_run.id))
+    render_config = load_models(settings, fetch_weights(redo.painting, settings.profile))
     job = prepare(redo, render_config)
     paint = generate_frame.with_options(retries=render_config.attempts - 1 + SPARE_RETRIES)
     with tempfile.TemporaryDirectory() as scratch:  # the board itself is changed last

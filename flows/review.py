@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -15,6 +14,7 @@ from flows.clock import Clock
 from models.board.report import Report
 from models.errors import InputError
 from models.language.prompts import token_counter
+from models.profiles import Profile
 from models.records import FramePrompt, FrameResult, SceneBreakdown
 from models.review.answers import (
     Changes,
@@ -41,7 +41,6 @@ from tasks.review import (
     fill,
     keep_prompts,
     keep_scenes,
-    require_dashboard,
     show_question,
 )
 from tasks.review import show_frames as show
@@ -61,16 +60,13 @@ class Review:
 
     Args:
         options: the run's options.
+        profile: the run's profile.
         clock: times the questions, and gives the time of the run's first start.
-
-    Raises:
-        InputError: there is no dashboard to answer in.
     """
 
-    def __init__(self, options: StoryboardOptions, clock: Clock) -> None:
-        if options.review != "none":
-            require_dashboard(options)
+    def __init__(self, options: StoryboardOptions, profile: Profile, clock: Clock) -> None:
         self.options = options
+        self.profile = profile
         self.clock = clock
         self.store = Store.within(options.output_dir)
         self.asked = 0
@@ -83,21 +79,6 @@ class Review:
         self._remember(board=board.name)
         self.asked = self.memory.answers
         return board
-
-    @property
-    def started(self) -> datetime:
-        """When the run started for the first time."""
-        return self.memory.started
-
-    @property
-    def changes(self) -> Changes:
-        """Requested changes by frame number."""
-        return self.memory.changes
-
-    @property
-    def has_painted(self) -> bool:
-        """Whether all frames were painted before."""
-        return self.memory.painted
 
     def is_open(self, subject: Subject) -> bool:
         """Whether these still have to be approved."""
@@ -128,7 +109,7 @@ class Review:
         while self.is_open("frames"):
             with self.clock.stage("review of the frames"):
                 wishes = self._ask_about_frames(report_of(results), results, board)
-            results = paint(self.changes) if wishes else results
+            results = paint(self.memory.changes) if wishes else results
         return results
 
     def _ask_about_scenes(self, written: SceneBreakdown) -> SceneBreakdown:
@@ -148,7 +129,7 @@ class Review:
     def _ask_about_frames(self, report: Report, results: list[FrameResult], board: Path) -> bool:
         """Ask about the frames once, and return whether some must be painted again."""
         self._remember(painted=True)
-        page, count = frames_page(show(report, board), HOURS), token_counter(self.options.get_profile())
+        page, count = frames_page(show(report, board), HOURS), token_counter(self.profile)
         problem, shown = "", dict[str, Any](redo=[])
         while True:
             answer = self._ask(FramesForm, page, problem, "frames", **shown)
@@ -173,12 +154,10 @@ class Review:
             keep(self.store, str(flow_run.id), self.memory)
 
 
-def reword_prompts(
-    prompts: list[FramePrompt], changes: Changes, options: StoryboardOptions, board: Path
-) -> list[FramePrompt]:
+def reword_prompts(prompts: list[FramePrompt], changes: Changes, profile: Profile, board: Path) -> list[FramePrompt]:
     """Return the prompts with the requested changes, and write them into the board."""
     if not changes:
         return prompts
-    reworded = reword(prompts, changes, token_counter(options.get_profile()))
+    reworded = reword(prompts, changes, token_counter(profile))
     keep_prompts(reworded, changes, board)
     return reworded

@@ -36,7 +36,7 @@ from models.board.report import Report, Run, build_report, outcome
 from models.forms.form import UNSET
 from models.forms.storyboard import StoryboardForm
 from models.frames.generate import FrameJob
-from models.frames.render_config import RenderConfig, read_sketches
+from models.frames.render_config import RenderConfig, RunSettings, read_sketches
 from models.preflight.devices import device_name
 from models.records import MAX_FRAMES, STORY_MAX_CHARACTERS, FramePrompt, FrameResult, Sketch
 from models.review.answers import Changes, seeds_of, starting_from
@@ -44,6 +44,7 @@ from models.settings import StoryboardOptions, read_story, with_environment
 from tasks.checks import check
 from tasks.frames import SPARE_RETRIES, generate_frame
 from tasks.report import find_near_copies, write_report
+from tasks.review import require_dashboard
 from tasks.story import refine_prompts, write_scenes
 from tasks.weights import fetch_weights, load_models
 
@@ -76,44 +77,43 @@ def storyboard(
         The storyboard's directory.
     """
     tale, options, clock = read_story(story), with_environment(options), Clock()
-    review = Review(options, clock)
     with clock.stage("checks"):
-        check(options)
+        require_dashboard(options)
+        settings: RunSettings = check(options, str(flow_run.id))
+    review = Review(options, settings.profile, clock)
     board = review.begin()
     with telling(board):
         with clock.stage("weights"):
-            adapters = fetch_weights(options)
-        load = partial(load_models.submit, options, adapters, str(flow_run.id), return_state=False)
+            adapters = fetch_weights(options, settings.profile)
+        load = partial(load_models.submit, settings, adapters, return_state=False)
         loading = None if review.is_open("scenes") else load()
         with clock.stage("scenes"):
-            written = review.scenes(lambda: write_scenes(tale, options, board))
+            written = review.scenes(lambda: write_scenes(tale, options, settings.profile, board))
         breakdown = review.approve_scenes(written, board)
         with clock.stage("prompts"):
-            prompts = refine_prompts(breakdown, options, board)
+            prompts = refine_prompts(breakdown, settings.profile, board)
         with clock.stage("models"):
             render_config: RenderConfig = (loading or load()).result()
 
         def paint(changes: Changes, anew: bool = False) -> list[FrameResult]:
             with clock.stage("frames"):
-                reworded = reword_prompts(prompts, changes, options, board)
+                reworded = reword_prompts(prompts, changes, settings.profile, board)
                 return paint_frames(render_config, reworded, options, board, seeds_of(changes), anew)
 
         def report_of(results: list[FrameResult]) -> Report:
-            return build_report(breakdown, results, options, describe_run(render_config, clock, review.started))
+            return build_report(breakdown, results, options, describe_run(render_config, clock, review.memory.started))
 
-        results = paint(review.changes, anew=options.refresh and not review.has_painted)
+        results = paint(review.memory.changes, anew=options.refresh and not review.memory.painted)
         results = review.approve_frames(results, paint, report_of, board)
         report = write_report(report_of(results), board)
     return completed(str(board), outcome(report))
 
 
 def describe_run(render_config: RenderConfig, clock: Clock, started: datetime) -> Run:
-    """Return the run's render config, weights, device and times, for its report."""
+    """Return the run's render config, device and times, for its report."""
     return Run(
         render_config=render_config,
-        weights=render_config.weights,
         device=device_name(render_config.setup.device),
-        precision=render_config.setup.precision,
         seconds=clock.seconds,
         started=started,
         finished=datetime.now().astimezone(),

@@ -232,6 +232,11 @@ class FrameResult(Record):
         return self.prompt.number
 
     @property
+    def chosen(self) -> Candidate:
+        """The candidate whose picture this is."""
+        return next(candidate for candidate in self.candidates if candidate.sha256 == self.sha256)
+
+    @property
     def scores(self) -> Scores:
         """The chosen candidate's scores."""
-        return next(candidate.scores for candidate in self.candidates if candidate.sha256 == self.sha256)
+        return self.chosen.scores

@@ -158,9 +158,9 @@ class StoryboardOptions(Options):
         """Return the named profile, with its models replaced by those that the options name."""
         return get_profile(self.profile).with_sources(self.model_dump(include={"base", "controlnet", "vae", "clip"}))
 
-    def writer_name(self) -> WriterName:
+    def writer_name(self, profile: Profile) -> WriterName:
         """Return the writer to use: the option, else the profile's."""
-        return self.writer or self.get_profile().writer
+        return self.writer or profile.writer
 
 
 class _EnvironmentOptions(StoryboardOptions, BaseSettings):

@@ -58,7 +58,7 @@ def generate_frame(job: FrameJob, board: Path) -> FrameResult:
     get_run_logger().info(
         "frame %d %s: image similarity %s, prompt %s, seed %d, attempt %d%s",
         job.number,
-        "accepted" if result.accepted else f"is weak ({'; '.join(_reasons(result))})",
+        "accepted" if result.accepted else f"is weak ({'; '.join(result.chosen.reasons)})",
         "reference" if scores.consistency is None else show_score(scores.consistency),
         show_score(scores.prompt),
         result.seed,
@@ -66,11 +66,6 @@ def generate_frame(job: FrameJob, board: Path) -> FrameResult:
         "" if result.painted else ", taken from the store",
     )
     return result
-
-
-def _reasons(result: FrameResult) -> tuple[str, ...]:
-    """Return the reasons why the chosen candidate is weak."""
-    return next(candidate.reasons for candidate in result.candidates if candidate.sha256 == result.sha256)
 
 
 class _Progress:

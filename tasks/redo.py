@@ -48,7 +48,7 @@ def prepare(redo: Redo, render_config: RenderConfig) -> FrameJob:
     job = prepare_frame(redo, render_config)
     for warning in redo.warnings:
         get_run_logger().warning("%s", warning)
-    trigger = redo.painting.get_profile().trigger
+    trigger = render_config.profile.trigger
     if trigger not in job.prompt.prompt:
         get_run_logger().warning("the prompt lacks %r, the character's trigger word", trigger)
     return job

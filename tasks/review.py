@@ -86,7 +86,7 @@ def require_dashboard(options: StoryboardOptions) -> None:
     Raises:
         InputError: the run has only the temporary server that ends with it.
     """
-    if not PREFECT_API_URL.value():
+    if options.review != "none" and not PREFECT_API_URL.value():
         raise InputError(
             f"review {options.review} needs a dashboard to answer in: make up, or prefect server start, and set "
             "PREFECT_API_URL=http://127.0.0.1:4200/api; or use --review none"

@@ -8,18 +8,16 @@ from pathlib import Path
 from prefect import task
 from prefect.logging import get_run_logger
 
-from models.diffusion.requests import PainterSetup
 from models.errors import StoryboardError
-from models.frames.render_config import RenderConfig, loras_of, make_render_config
+from models.frames.render_config import RenderConfig, RunSettings, loras_of
 from models.loras import fingerprint_of, shown_source
-from models.preflight.checks import choose_batch_size, choose_device, choose_low_memory, choose_precision
 from models.preflight.components import fingerprints_here
+from models.profiles import Profile
 from models.records import Adapter, Weights
 from models.s3.adapters import fetch_adapter
 from models.secrets.keys import Keys
 from models.settings import StoryboardOptions
 from models.storage.adapters import is_s3
-from models.storage.content_store import Store
 from tasks.progress import InQuarters
 from tasks.retries import RETRYING
 
@@ -27,7 +25,7 @@ CHECKPOINTS = "checkpoints"
 
 
 @task(name="weights", **RETRYING)
-def fetch_weights(options: StoryboardOptions) -> list[Adapter]:
+def fetch_weights(options: StoryboardOptions, profile: Profile) -> list[Adapter]:
     """Return the character's and other LoRAs, from S3, local files or the profile; empty if there are none.
 
     LoRAs from S3 are checked against the base here, because the preflight downloads nothing and checks only local ones.
@@ -38,10 +36,10 @@ def fetch_weights(options: StoryboardOptions) -> list[Adapter]:
     from models.diffusion.adapter_fit import judge
 
     cache, adapters = Path(options.output_dir) / CHECKPOINTS, []
-    for lora in loras_of(options):
+    for lora in loras_of(options, profile):
         found = fetch_adapter(lora.source, cache_dir=cache, keys=Keys(), progress=InQuarters("LoRA"))
         if is_s3(lora.source):
-            judge(Path(found.path), options.get_profile().base)
+            judge(Path(found.path), profile.base)
         get_run_logger().info("LoRA %s, fingerprint %s", found.source, found.fingerprint[:12])
         adapters.append(
             found.model_copy(update={"source": shown_source(found.source), "strength": lora.strength}),
@@ -57,9 +55,10 @@ def find_weights(options: StoryboardOptions) -> Weights | None:
     Raises:
         ConnectionFailed: the LoRA's endpoint can't be reached.
     """
+    profile = options.get_profile()
     try:
-        found = fingerprints_here(options)
-        adapters = [] if found is None else fetch_weights.fn(options)
+        found = fingerprints_here(options, profile)
+        adapters = [] if found is None else fetch_weights.fn(options, profile)
     except StoryboardError as error:
         if error.retryable:
             raise
@@ -72,8 +71,8 @@ def find_weights(options: StoryboardOptions) -> Weights | None:
 
 
 @task(name="load models", **RETRYING)
-def load_models(options: StoryboardOptions, adapters: list[Adapter], run: str) -> RenderConfig:
-    """Load base, LoRAs, ControlNet and CLIP, unless they are loaded, and return the render config.
+def load_models(settings: RunSettings, adapters: list[Adapter]) -> RenderConfig:
+    """Load base, LoRAs, ControlNet and CLIP, unless they are loaded, and return the run's settings with their weights.
 
     Raises:
         ModelError, OutOfMemory: see `models.errors`.
@@ -82,18 +81,7 @@ def load_models(options: StoryboardOptions, adapters: list[Adapter], run: str) -
     from models.diffusion.weights import fingerprints
     from models.vision.clip import load_scorer
 
-    device = choose_device(options)
-    setup = PainterSetup(
-        profile=options.get_profile(),
-        adapter=adapters[0] if adapters else None,
-        more_adapters=tuple(adapters[1:]),
-        device=device,
-        precision=choose_precision(options, device),
-        with_controlnet=options.pipeline == "reference_guided",
-        batch_size=choose_batch_size(options, device),
-        speed=options.speed,
-        low_memory=choose_low_memory(options, device),
-    )
+    setup = settings.setup.with_adapters(adapters)
     with ThreadPoolExecutor(1) as aside:
         # In a thread, because hashing local folders takes longer than loading.
         hashes = aside.submit(fingerprints, setup)
@@ -102,4 +90,4 @@ def load_models(options: StoryboardOptions, adapters: list[Adapter], run: str) -
     weights = Weights(**hashes.result(), adapter=fingerprint_of(adapters))
     spared = ", text encoders and CLIP in main memory" if setup.low_memory else ""
     get_run_logger().info("models of %s on %s in %s%s", setup.profile.name, setup.device, setup.precision, spared)
-    return make_render_config(options, setup, weights, loras=loras, store=Store.within(options.output_dir), run=run)
+    return RenderConfig(**{**dict(settings), "setup": setup}, weights=weights, loras=loras)

@@ -88,10 +88,10 @@ class Ran:
         with get_client(sync_client=True) as client:
             filters = FlowRunFilter(id=FlowRunFilterId(any_=[self.run_id]))
             found = client.read_artifacts(flow_run_filter=filters)
-        return {artifact.key: artifact for artifact in sorted(found, key=_created)}
+        return {artifact.key: artifact for artifact in sorted(found, key=created)}
 
 
-def _created(artifact: Artifact) -> datetime:
+def created(artifact: Artifact) -> datetime:
     assert artifact.created is not None
     return artifact.created
 
@@ -131,7 +131,8 @@ class Stage:
 
     def put_scenes(self, breakdown: SceneBreakdown) -> None:
         """Let the store hold these scenes for the story, as if they had been written or edited by somebody."""
-        key = writer._scenes_key(breakdown.story, self.options(frames=len(breakdown.scenes)), Keys())
+        options = self.options(frames=len(breakdown.scenes))
+        key = writer.scenes_key(breakdown.story, options, options.get_profile(), Keys())
         Store.within(self.output).put(writer.SCENES, key, breakdown)
 
 

@@ -44,7 +44,9 @@ def _write(reply: Callable[[Any], None] | None, base_url: str = f"{DEAD}/v1", **
         url = server.base_url.replace("//", f"//{CREDENTIALS}@") if reply else base_url
         given = {"openai_api_key": KEY, "openai_base_url": url, **keys}
         options = StoryboardOptions.model_validate({"profile": "sdxl", "frames": 1})
-        chat.write(Story(text="Aldar lends a coat."), options, Keys.model_validate(given), timeout_s=5)
+        chat.write(
+            Story(text="Aldar lends a coat."), options, options.get_profile(), Keys.model_validate(given), timeout_s=5
+        )
 
 
 @failing

@@ -181,11 +181,11 @@ def test_a_stopped_waiter_is_not_painted(
     first = hold(studio, pool)
     queue = batcher._QUEUES["cpu"]
 
-    def stopped(_ticket: object) -> bool:
+    def stopped(_predicate: object) -> bool:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(queue, "_takes_the_lead", stopped)
+        patch.setattr(queue.changed, "wait_for", stopped)
         with pytest.raises(KeyboardInterrupt):
             paint_together(setup(), request(5))
     assert queue.waiting == []

@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from written_boards import render_config_of
+from written_boards import WEIGHTS, render_config_of
 
 from models.board.directory import create_board, frame_name, is_finished, place_frame, write_json
 from models.board.pages import report_markdown
 from models.board.report import Report, Run, build_report, outcome, summary_lines
 from models.errors import CorruptFile, ObjectNotFound, StorageError
-from models.records import Candidate, FramePrompt, FrameResult, Scene, SceneBreakdown, Scores, Story, Weights
+from models.records import Candidate, FramePrompt, FrameResult, Scene, SceneBreakdown, Scores, Story
 from models.settings import StoryboardOptions
 
 NOON = datetime(2025, 10, 19, 5, 28, 51, tzinfo=UTC)
@@ -67,10 +67,8 @@ BARS = {"threshold": 0.5, "prompt_threshold": 0.2}
 def report(results: Sequence[FrameResult], options: StoryboardOptions | None = None) -> Report:
     chosen = options or StoryboardOptions.model_validate(BARS)
     run = Run(
-        render_config=render_config_of(chosen),
-        weights=Weights(base="b" * 64, controlnet="c" * 64, clip="d" * 64, adapter=None),
+        render_config=render_config_of(chosen, WEIGHTS.model_copy(update={"adapter": None})),
         device="cpu",
-        precision="fp32",
         seconds={"story": 0.5, "frames": 11.25},
         started=NOON,
         finished=NOON + timedelta(seconds=12.5),

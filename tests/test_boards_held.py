@@ -14,12 +14,10 @@ from written_boards import WEIGHTS, noise, render_config_of, write_board
 
 from models.board.finished import changing
 from models.errors import InputError
-from models.frames.generate import _key, _recipe, _request, generate
-from models.frames.recipe import png_bytes
+from models.frames.generate import generate, store_candidate
 from models.records import Scores
 from models.redo.plan import RedoOptions, plan_redo, prepare_frame
 from models.redo.replace import replace_frame
-from models.storage.content_store import Store
 
 
 def test_the_second_waits_and_is_told_who_holds_the_board(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -43,10 +41,7 @@ def test_a_second_redo_with_the_same_seed_says_that_the_first_was_quicker(tmp_pa
     board = write_board(tmp_path)
     redo = plan_redo(board, 2, RedoOptions())
     job = prepare_frame(redo, render_config_of(redo.painting, WEIGHTS))
-    request = _request(job, 0)
-    data = png_bytes(noise(request.seed, request.size), _recipe(job, request))
-    scores = Scores(consistency=0.9, prompt=0.9)
-    Store(job.render_config.store).put_picture(_key(job, 0), data, seed=request.seed, scores=scores, run="second")
+    store_candidate(job, 0, noise(redo.seed, job.render_config.size), Scores(consistency=0.9, prompt=0.9))
     result = generate(job)
     assert replace_frame(redo, job, result).frames[1].seed == 2052
     with pytest.raises(InputError, match=r"^frame 2: another redo painted the same picture meanwhile, seed 2052"):

@@ -18,9 +18,11 @@ from s3_server import ACCESS_KEY, SECRET_KEY, adapter, forget_aws, make_keys, te
 
 from models.board.contact_sheet import most_bytes
 from models.errors import ChecksFailed
-from models.preflight.checks import choose_device, find_problems, require
+from models.preflight.checks import require
 from models.preflight.components import bytes_to_fetch
+from models.preflight.devices import choose_device
 from models.profiles import GIB, PROFILES, STEPPE, Profile
+from models.secrets.keys import Keys
 from models.settings import StoryboardOptions
 from models.sources import Component
 
@@ -82,6 +84,14 @@ def use(monkeypatch: pytest.MonkeyPatch, profile: Profile, **changes: Any) -> Pr
     return changed
 
 
+def find_problems(options: StoryboardOptions, keys: Keys) -> tuple[str, ...]:
+    try:
+        require(options, keys)
+    except ChecksFailed as failed:
+        return failed.problems
+    return ()
+
+
 def problems(**options: Any) -> str:
     found = find_problems(StoryboardOptions(**{"device": "cpu", **options}), WITH_KEY)
     assert not [line for line in found if "\n" in line]
@@ -91,7 +101,8 @@ def problems(**options: Any) -> str:
 def test_nothing_is_wrong_when_all_is_there(profile: Profile) -> None:
     assert problems() == ""
     assert problems(pipeline="simplified", precision="bf16", lora_path="none") == ""
-    require(StoryboardOptions(device="cpu"), make_keys())
+    settings = require(StoryboardOptions(device="cpu", seed=7), make_keys(), "run")
+    assert (settings.profile, settings.setup.device, settings.base_seed, settings.run) == (profile, "cpu", 7, "run")
 
 
 def test_everything_is_told_at_once(profile: Profile) -> None:
@@ -193,7 +204,6 @@ def test_the_cache_is_asked_for_what_is_there(home: Path) -> None:
     assert bytes_to_fetch(hub(home, 1000)) == 0
     assert bytes_to_fetch(hub(home, 990)) == 0
     assert bytes_to_fetch(hub(home, 300)) == 700
-    assert bytes_to_fetch(hub(home, 300)) == 700
     assert bytes_to_fetch(hub(home, 5000, "model.onnx")) == 700
 
 
@@ -281,9 +291,9 @@ def test_sketches_must_be_pictures_of_frames(profile: Profile, home: Path) -> No
 
 def test_the_checks_of_a_cpu_run_import_neither_torch_nor_boto3() -> None:
     code = (
-        "import sys; from models.preflight.checks import find_problems; "
+        "import sys; from models.preflight.checks import require; "
         "from models.secrets.keys import Keys; from models.settings import StoryboardOptions;"
-        "find_problems(StoryboardOptions(device='cpu'), Keys(_env_file=None));"
+        "require(StoryboardOptions(device='cpu'), Keys(_env_file=None));"
         "print(sorted({'torch', 'boto3', 'diffusers', 'transformers', 'prefect'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

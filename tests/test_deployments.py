@@ -178,7 +178,7 @@ def test_no_password_is_written_down_and_only_the_worker_gets_keys() -> None:
 def test_a_worker_sees_the_gpus_that_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 5")
     assert gpus.visible_gpus() == ["2", "5"]
-    assert [view["CUDA_VISIBLE_DEVICES"] for view in up._views(2, {})] == ["2", "5"]
+    assert [view["CUDA_VISIBLE_DEVICES"] for view in up.views_of(2, {})] == ["2", "5"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert gpus.visible_gpus() == []
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")

@@ -279,7 +279,7 @@ def drawn(train: tuple[TrainingPicture, ...], updates: int) -> Counter[tuple[str
     options = TrainingOptions(train_batch_size=1, trigger="hero")
     batches = Batches(options, TrainingSet(folder="/", train=train), None, LoraModel(), "cpu")  # type: ignore[arg-type]
     rows = [
-        batches._rows(batches.train, Place(update, 0, 0, 1).batch_number(options), "order")[0]
+        batches.rows(batches.train, Place(update, 0, 0, 1).batch_number(options), "order")[0]
         for update in range(updates)
     ]
     return Counter((picture.sha256[0], int(words[0][0])) for picture, words in rows)

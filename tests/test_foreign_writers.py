@@ -13,6 +13,7 @@ from test_openai_writer import board, options
 
 from models.errors import AnswerInvalid, QuotaExhausted, StoryboardError, WriterRefused, WriterUnavailable
 from models.language import chat
+from models.profiles import SDXL
 from models.records import SceneBreakdown, Story
 from models.secrets.keys import Keys
 from models.settings import StoryboardOptions
@@ -23,7 +24,7 @@ STORY = Story(text="Aldar sells a shadow.")
 def write(server: Script, base_url: str | None = None) -> SceneBreakdown:
     """Two scenes from this server, or what they fail with."""
     keys = Keys(openai_api_key=None, openai_base_url=base_url or server.base_url)
-    return chat.write(STORY, options(), keys, timeout_s=5)
+    return chat.write(STORY, options(), SDXL, keys, timeout_s=5)
 
 
 def message(**parts: Any) -> Reply:
@@ -121,9 +122,9 @@ def test_models_that_take_no_temperature_work_without_a_word(model: str, caplog:
     takes_none = refusing((lambda request: "temperature" in request, NO_COOLING))
     with serving(takes_none) as server, caplog.at_level(logging.WARNING, logger="models"):
         keys = Keys(openai_api_key=None, openai_base_url=server.base_url)
-        assert len(chat.write(STORY, options(writer_model=model), keys).scenes) == 2
+        assert len(chat.write(STORY, options(writer_model=model), SDXL, keys).scenes) == 2
         assert (len(server.requests), caplog.messages) == (1, [])
-        assert len(chat.write(STORY, options(writer_model=model, temperature=0.5), keys).scenes) == 2
+        assert len(chat.write(STORY, options(writer_model=model, temperature=0.5), SDXL, keys).scenes) == 2
     assert [request.get("temperature") for request in server.requests] == [None, 0.5, None]
     assert not any("max_tokens" in request for request in server.requests)
     assert caplog.messages == [f"{model} refuses temperature: repeating the request without it"]

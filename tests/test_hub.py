@@ -69,6 +69,7 @@ def of(profile: Profile, **changes: Component) -> Profile:
 
 def test_only_what_is_read_is_downloaded(hub: Hub, tiny_world: Profile) -> None:
     folder = fetch(base())
+    assert hub.requests.count("HEAD ") == 1, "whether it is in reach is asked once"
     weights = {name for name in hub.downloads if name.endswith(".safetensors")}
     assert weights == {
         "text_encoder/model.fp16.safetensors",

@@ -13,10 +13,10 @@ from flow_runs import Ran, Stage
 from foreign_loras import draw, flat_name, save
 from s3_server import make_keys
 from safetensors.torch import save_file
+from test_checks import find_problems
 
 from models.frames.recipe import read_recipe
 from models.loras import fingerprint_of, split_strength, wanted_loras
-from models.preflight.checks import find_problems
 from models.profiles import PROFILES, ROOT, Profile
 from models.records import Adapter, LoraUse
 from models.settings import StoryboardOptions

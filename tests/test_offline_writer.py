@@ -15,7 +15,7 @@ from models.language.russian import noun as russian_noun
 from models.language.tales import ENDINGS, MEETINGS, OPENINGS, SHAPES, TURNS
 from models.language.vocabulary import PLAIN, Vocabulary
 from models.language.writer import write_scenes, writer_version
-from models.profiles import PROFILES
+from models.profiles import PROFILES, SDXL
 from models.records import Scene, SceneBreakdown, Story
 from models.secrets.keys import Keys
 from models.settings import StoryboardOptions
@@ -46,7 +46,7 @@ TIMES = tuple(PLAIN.time.values())
 
 
 def board(text: str, frames: int = 6) -> SceneBreakdown:
-    return offline.write(Story(text=text), StoryboardOptions(profile="sdxl", frames=frames))
+    return offline.write(Story(text=text), frames, SDXL)
 
 
 def picture(scene: Scene) -> tuple[object, ...]:
@@ -248,8 +248,9 @@ def test_the_words_are_those_of_the_base(tmp_path: Path, monkeypatch: pytest.Mon
     words = PLAIN.model_copy(update={"place": {name: f"at <{name}>" for name in PLAIN.place}})
     small_world(tmp_path, monkeypatch, words.model_dump_json())
     options = StoryboardOptions(frames=4)
-    written = write_scenes(Story(text=STORIES[0]), options, Keys(openai_api_key=None))
-    assert written.writer == writer_version(options) == f"offline/{offline.VERSION}"
+    profile = options.get_profile()
+    written = write_scenes(Story(text=STORIES[0]), options, profile, Keys(openai_api_key=None))
+    assert written.writer == writer_version(options, profile) == f"offline/{offline.VERSION}"
     assert all(scene.place.startswith("at <") for scene in written.scenes)
 
 
@@ -267,7 +268,7 @@ def test_a_broken_vocabulary_is_named_in_one_line(
 ) -> None:
     small_world(tmp_path, monkeypatch, content)
     with pytest.raises(WeightsInvalid, match=named) as caught:
-        offline.write(Story(text=STORIES[0]), StoryboardOptions())
+        offline.write(Story(text=STORIES[0]), 6, PROFILES["steppe"])
     assert "\n" not in str(caught.value)
 
 
@@ -275,7 +276,7 @@ def test_a_missing_vocabulary_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     small_world(tmp_path, monkeypatch, "{}")
     (tmp_path / "vocabulary.json").unlink()
     with pytest.raises(WeightsInvalid, match="No such file"):
-        offline.write(Story(text=STORIES[0]), StoryboardOptions())
+        offline.write(Story(text=STORIES[0]), 6, PROFILES["steppe"])
 
 
 def test_the_plain_words_are_the_words_of_the_pretraining() -> None:

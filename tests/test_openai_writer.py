@@ -19,7 +19,7 @@ from models.errors import (
 from models.language import chat, failures
 from models.language.vocabulary import PLAIN
 from models.language.writer import write_scenes
-from models.profiles import PROFILES
+from models.profiles import PROFILES, SDXL
 from models.records import SceneBreakdown, Story
 from models.secrets.keys import Keys
 from models.settings import StoryboardOptions
@@ -59,7 +59,8 @@ def options(**changes: Any) -> StoryboardOptions:
 
 def write(server: Script, timeout_s: float = 5.0, **changes: Any) -> SceneBreakdown:
     keys = Keys(openai_api_key=KEY, openai_base_url=server.base_url)
-    return chat.write(STORY, options(**changes), keys, timeout_s=timeout_s)
+    asked = options(**changes)
+    return chat.write(STORY, asked, asked.get_profile(), keys, timeout_s=timeout_s)
 
 
 def test_a_good_answer_becomes_a_breakdown() -> None:
@@ -92,7 +93,7 @@ def test_the_request_is_strict_and_holds_the_story_as_data() -> None:
 def test_write_scenes_asks_the_server() -> None:
     with serving(completion(board())) as server:
         keys = Keys(openai_api_key=KEY, openai_base_url=server.base_url)
-        assert len(write_scenes(STORY, options(writer="openai"), keys).scenes) == 2
+        assert len(write_scenes(STORY, options(writer="openai"), SDXL, keys).scenes) == 2
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from test_board import result
 from flows.logs import ENGINE_LOGGER, prepare_logs
 from flows.outcome import run_name
 from models.errors import InputError
-from tasks.frames import _reasons
 
 
 @pytest.mark.parametrize("typed", ["Sunday's tale", "the khan", "khan", "two-word name", "тесік тон", "a-b-c-d"])
@@ -29,7 +28,7 @@ def test_a_generated_name_is_not(generated: str, monkeypatch: pytest.MonkeyPatch
 def test_a_weak_frame_is_told_with_the_reasons_of_the_picture_that_was_kept() -> None:
     weak = result(2, 0.45, 0.31, accepted=False)
     kept = weak.candidates[0]
-    assert _reasons(weak.model_copy(update={"sha256": kept.sha256})) == ("image similarity 0.45 is under 0.5",)
+    assert weak.model_copy(update={"sha256": kept.sha256}).chosen.reasons == ("image similarity 0.45 is under 0.5",)
 
 
 @pytest.mark.parametrize(("error", "told"), [(InputError("x"), False), (KeyError("x"), True)])

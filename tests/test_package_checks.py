@@ -18,7 +18,7 @@ def test_missing_and_broken_packages_stop_and_of_others_the_log_warns(
         "moto>=99; extra == 'dev'",
         "numpy>=98; python_version<'3'",
     ]
-    monkeypatch.setattr(checks, "_declared", lambda: (">=4", asked))
+    monkeypatch.setattr(checks, "declared", lambda: (">=4", asked))
     monkeypatch.setitem(checks.BROKEN, "pydantic", "<9")
     for _ in range(2):
         python, pydantic, coat = checks.find_package_problems()
@@ -32,9 +32,9 @@ def test_missing_and_broken_packages_stop_and_of_others_the_log_warns(
 
 
 def test_what_the_project_asks_for_is_found_installed_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    installed = checks._declared()
+    installed = checks.declared()
     monkeypatch.setattr(checks, "DISTRIBUTION", "no-such-distribution")
-    python, packages = checks._declared()
+    python, packages = checks.declared()
     assert python == installed[0] == ">=3.11"
     assert {name.split(">")[0] for name in packages} == {
         name.split("<")[0].split(">")[0] for name in installed[1] if "extra" not in name

@@ -196,7 +196,7 @@ raise RuntimeError(f"uncaught {key}")
 
 def test_a_record_that_holds_no_secret_is_left_as_it_is() -> None:
     learn(KEY)
-    made = redaction._redacting(logging.LogRecord)("aldar", 20, "file.py", 1, "%s camels, %r", (2, "a yurt"), None)
+    made = redaction.redacting(logging.LogRecord)("aldar", 20, "file.py", 1, "%s camels, %r", (2, "a yurt"), None)
     assert (made.msg, made.args) == ("%s camels, %r", (2, "a yurt"))
 
 

@@ -16,8 +16,8 @@ from test_review import Question, client, with_second_scene, written
 
 from flows.storyboard import storyboard
 from models.board.markdown import escape
-from models.frames import generate
-from models.frames.generate import FrameJob
+from models.diffusion import batcher
+from models.diffusion.requests import PainterSetup, PaintRequest
 
 __all__ = ["client", "written"]
 
@@ -57,13 +57,13 @@ def test_a_deployments_run_ends_while_it_waits_and_goes_on_in_its_directory(
 ) -> None:
     stage.run()
     written.clear()
-    painted, paint = list[int](), generate._paint_candidate
+    seeds, paint = list[int](), batcher.paint_together
 
-    def noted(job: FrameJob, *rest: Any) -> Any:
-        painted.append(job.number)
-        return paint(job, *rest)
+    def noted(setup: PainterSetup, request: PaintRequest, *rest: Any) -> Any:
+        seeds.append(request.seed)
+        return paint(setup, request, *rest)
 
-    monkeypatch.setattr(generate, "_paint_candidate", noted)
+    monkeypatch.setattr(batcher, "paint_together", noted)
     run = Deployed(client, stage, review="all", refresh=True)
     scenes = run.ask()
     assert (written, len(stage.boards())) == ([STORY], 2)
@@ -77,7 +77,7 @@ def test_a_deployments_run_ends_while_it_waits_and_goes_on_in_its_directory(
     last.answer(client)
     ran = run.start()
     assert (written, len(stage.boards())) == ([STORY], 2)
-    assert sorted(painted) == [1, 2, 3, 3]
+    assert sorted(seeds) == [42, 777, 2042, 3042]
     assert ran.board == stage.boards()[1]
     assert scenes_of(ran).scenes[1].caption == ran.report.frames[1].scene.caption == "He sleeps."
     assert [frame.seed for frame in ran.report.frames] == [42, 2042, 777]
@@ -96,7 +96,7 @@ def test_after_a_crash_the_approved_scenes_are_painted_and_nobody_is_asked_again
     board = run.ask()
     board.answer(client, redo=[{"frame": 3, "seed": 777}])
     with monkeypatch.context() as broken:
-        broken.setattr(generate, "_paint_candidate", lambda *_: 1 / 0)
+        broken.setattr(batcher, "paint_together", lambda *_: 1 / 0)
         assert run.start().state.is_failed()
     run.start_again()
     last = run.ask()

@@ -203,7 +203,7 @@ def test_a_folder_has_one_service() -> None:
 def test_a_server_that_can_not_use_its_database_is_told_with_the_way_out(said: str, way_out: str) -> None:
     up.LOGS.mkdir(parents=True)
     (up.LOGS / "server.log").write_text(f"Traceback:\nsome.module.AnError: {said}\n\nServer stopped!\n")
-    words = up._last_words("server")
+    words = up.last_words_of("server")
     assert words.startswith(f"some.module.AnError: {said} (see outputs/service/server.log){way_out}")
     assert "\n" not in words
 

@@ -12,8 +12,8 @@ from models.board.pages import report_markdown
 from models.board.report import outcome, summary_lines
 from models.board.story_warnings import find_warnings
 from models.language import offline
+from models.profiles import SDXL
 from models.records import SceneBreakdown, Story
-from models.settings import StoryboardOptions
 
 READ = ["Aldar Köse outwits the khan", "Алдар-Косе украл у бая верблюда", "Алдар Көсе базарда ханға есек сатты"]
 UNREAD = {
@@ -30,7 +30,7 @@ UNREAD = {
 
 def told(story: str) -> SceneBreakdown:
     """The offline writer's tale."""
-    return offline.write(Story(text=story), StoryboardOptions(profile="sdxl", frames=2))
+    return offline.write(Story(text=story), 2, SDXL)
 
 
 def captioned(*captions: str, title: str = "The khan", writer: str = "openai/gpt") -> SceneBreakdown:

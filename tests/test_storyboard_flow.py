@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flow_runs import STORY, Ran, Stage, _created, scenes_of
+from flow_runs import STORY, Ran, Stage, created, scenes_of
 from PIL import Image, ImageDraw
 
 from flows.storyboard import storyboard
@@ -101,7 +101,7 @@ def test_the_server_shows_every_stage_and_frame(told: Ran) -> None:
 def test_the_server_shows_pictures_and_scores_the_sheet_first_and_no_bar_that_is_full(told: Ran) -> None:
     artifacts = told.artifacts()
     assert set(artifacts) == {"contact-sheet", "scores", "report"}
-    assert max(artifacts.values(), key=_created).key == "contact-sheet", "the dashboard shows the newest first"
+    assert max(artifacts.values(), key=created).key == "contact-sheet", "the dashboard shows the newest first"
     assert str(artifacts["contact-sheet"].data).startswith("![contact sheet](data:image/jpeg;base64,")
     rows: list[dict[str, Any]] = json.loads(str(artifacts["scores"].data))
     assert [(row["frame"], row["seed"], row["verdict"]) for row in rows] == [

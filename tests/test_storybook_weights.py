@@ -93,7 +93,7 @@ def test_a_lora_that_was_trained_anew_behind_the_same_path_is_another(tmp_path: 
 )
 def test_what_is_asked_before_a_board_is_what_is_told_after_it(tmp_path: Path, given: dict[str, str]) -> None:
     options = options_of(tmp_path, **given)
-    found = fingerprints_here(options)
+    found = fingerprints_here(options, options.get_profile())
     assert found == fingerprints(render_config_of(options).setup)
     assert found is not None
     assert (found["controlnet"] is None) == ("pipeline" in given)

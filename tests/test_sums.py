@@ -12,7 +12,7 @@ from models.errors import WeightsInvalid
 from models.preflight.components import find_absent
 from models.profiles import STEPPE
 from models.storage.files import check_file, fingerprint
-from models.storage.recorded_sums import SUMS, _sha256, recorded_sha256
+from models.storage.recorded_sums import SUMS, recorded_sha256, sha256_at
 from steppe.sums import write_sums
 
 
@@ -62,22 +62,22 @@ def test_a_flipped_bit_is_refused_until_the_file_is_back(weights: Path) -> None:
 def test_a_file_is_read_once_until_it_changes(weights: Path) -> None:
     file = weights / "unet" / "model.safetensors"
     check_file(file)
-    read = _sha256.cache_info().misses
+    read = sha256_at.cache_info().misses
     for _ in range(3):
         check_file(file)
     fingerprint(file)
-    assert _sha256.cache_info().misses == read
+    assert sha256_at.cache_info().misses == read
     flip(file)
     fingerprint(file)
-    assert _sha256.cache_info().misses == read + 1
+    assert sha256_at.cache_info().misses == read + 1
 
 
 def test_weights_without_a_record_are_not_read(weights: Path) -> None:
     (weights / SUMS).unlink()
-    read = _sha256.cache_info().misses
+    read = sha256_at.cache_info().misses
     flip(weights / "vae" / "model.safetensors")
     check_file(weights / "vae" / "model.safetensors")
-    assert _sha256.cache_info().misses == read
+    assert sha256_at.cache_info().misses == read
 
 
 def test_a_record_in_the_ways_that_people_write_it(weights: Path) -> None:

@@ -15,7 +15,8 @@ from models.lora.configuration.accelerate_settings import AccelerateSettings
 from models.lora.options import TrainingOptions
 from models.lora.preflight import choose_painting_precision
 from models.lora.training import launcher
-from models.preflight.devices import choose_precision, precision_on
+from models.preflight.devices import precision_on
+from models.preflight.resolution import resolve
 from models.profiles import PROFILES, ROOT
 from models.settings import StoryboardOptions
 
@@ -73,6 +74,6 @@ def test_what_windows_can_not_do_is_said(
 @pytest.mark.parametrize("device", ["cpu", "mps", "cuda", "cuda:1"])
 @pytest.mark.parametrize("name", PROFILES)
 def test_checkpoints_are_compared_in_the_precision_in_which_storyboards_are_painted(name: str, device: str) -> None:
-    painted = choose_precision(StoryboardOptions(profile=name), device)
+    painted = resolve(StoryboardOptions(device=device), PROFILES[name], "").setup.precision
     assert painted == choose_painting_precision(TrainingOptions(profile=name), device)
     assert painted == precision_on(device, PROFILES[name])

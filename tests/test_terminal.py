@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
-from flows.commands import redo_frame, running, storyboard, storybook, training
+from flows.commands import redo_frame, running, starting, storyboard, storybook, training
 from flows.logs import prepare_logs
 from flows.terminal import last_words, printable, say, say_place
 
@@ -72,12 +73,12 @@ def test_a_program_is_given_the_very_bytes_of_a_place(monkeypatch: pytest.Monkey
 def test_a_place_that_can_not_be_printed_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(running, "_location", lambda *_: "boards/one")
-    monkeypatch.setattr(running, "_mind_ctrl_c", lambda _: None)
+    monkeypatch.setattr(starting, "start", lambda _: None)
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_IGN)  # so that Ctrl-C stays what it is
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         monkeypatch.setattr(sys, "stdout", full)
         with pytest.raises(SystemExit) as ended:
-            running.run(running.Run("boards:one", (), "", lambda: None))
+            running.run(running.Run("posixpath:join", ("boards", "one"), "", lambda: None))
     assert ended.value.code == 1
     said = capsys.readouterr().err
     assert said == "error: stdout can't be written: no space left on device; the run succeeded; see boards/one\n"

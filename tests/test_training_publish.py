@@ -32,8 +32,8 @@ from models.lora.records import Checkpoint
 from models.profiles import Profile
 from models.records import Adapter
 from models.s3.adapters import fetch_adapter
-from models.s3.bucket import Manifest
 from models.storage.files import fingerprint, list_names, sha256_of
+from models.storage.manifests import Manifest
 
 tiny_world = tiny_models.tiny_world
 base, lora, parts = tiny_loras.base, tiny_loras.lora, tiny_loras.parts

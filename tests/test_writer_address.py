@@ -9,6 +9,7 @@ from test_openai_writer import KEY, STORY, board, options, write
 from models.errors import WriterRefused, WriterUnreachable
 from models.language import chat
 from models.language.endpoint import find_writer_problem
+from models.profiles import SDXL
 from models.secrets.keys import Keys
 
 NO_KEY = "the openai writer needs a key: Set OPENAI_API_KEY in .env, or use --writer offline"
@@ -33,7 +34,7 @@ NO_KEY = "the openai writer needs a key: Set OPENAI_API_KEY in .env, or use --wr
 def test_an_address_that_can_be_none_is_refused_before_any_request(url: str, named: str) -> None:
     keys = Keys(openai_api_key=KEY, openai_base_url=url)
     with pytest.raises(WriterRefused, match=named) as caught:
-        chat.write(STORY, options(), keys)
+        chat.write(STORY, options(), SDXL, keys)
     assert "hunter2" not in str(caught.value)
     assert find_writer_problem(keys) == str(caught.value)
 
@@ -62,15 +63,15 @@ def test_a_missing_key_is_refused_before_any_request() -> None:
     for key in (None, "", " "):
         keys = Keys(openai_api_key=key, openai_base_url="https://router.example/v1")
         with pytest.raises(WriterRefused, match="Set OPENAI_API_KEY"):
-            chat.write(STORY, options(), keys)
+            chat.write(STORY, options(), SDXL, keys)
 
 
 def test_a_server_of_ones_own_is_asked_without_a_key() -> None:
     with serving(completion(board())) as server:
-        written = chat.write(STORY, options(), Keys(openai_api_key=None, openai_base_url=server.base_url))
+        written = chat.write(STORY, options(), SDXL, Keys(openai_api_key=None, openai_base_url=server.base_url))
     assert len(written.scenes) == 2
     with serving(failure(401, "who?")) as server, pytest.raises(WriterRefused, match="OPENAI_API_KEY is not set"):
-        chat.write(STORY, options(), Keys(openai_api_key=None, openai_base_url=server.base_url))
+        chat.write(STORY, options(), SDXL, Keys(openai_api_key=None, openai_base_url=server.base_url))
 
 
 def test_no_proxy_leads_to_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,12 +94,12 @@ def test_a_server_that_speaks_no_tls_is_told_so() -> None:
     with serving(completion(board())) as server:
         keys = Keys(openai_api_key=KEY, openai_base_url=server.base_url.replace("http:", "https:"))
         with pytest.raises(WriterUnreachable, match="does not speak TLS"):
-            chat.write(STORY, options(), keys)
+            chat.write(STORY, options(), SDXL, keys)
 
 
 def test_a_host_that_is_none_and_a_way_in_circles_are_told_at_once() -> None:
     with pytest.raises(WriterUnreachable, match="no request can be sent to http://a"):
-        chat.write(STORY, options(), Keys(openai_api_key=KEY, openai_base_url="http://a..b/v1"))
+        chat.write(STORY, options(), SDXL, Keys(openai_api_key=KEY, openai_base_url="http://a..b/v1"))
     circling: Reply = lambda handler: handler.send(307, b"", {"location": handler.path})  # noqa: E731
     with serving(circling) as server, pytest.raises(WriterUnreachable, match="redirects"):
         write(server)

@@ -15,14 +15,11 @@ from PIL import Image
 from models.board.directory import PROMPTS_FILE, REPORT_FILE, SCENES_FILE, create_board, place_frame, write_json
 from models.board.pages import write_sheet
 from models.board.report import Run, build_report
-from models.diffusion.requests import PainterSetup
-from models.frames import generate
-from models.frames.generate import FrameJob
-from models.frames.recipe import png_bytes
-from models.frames.render_config import RenderConfig, make_render_config, read_sketches
+from models.frames.generate import FrameJob, generate, seed_of, store_candidate
+from models.frames.render_config import RenderConfig, read_sketches
+from models.preflight.resolution import resolve
 from models.records import FramePrompt, FrameResult, Scene, SceneBreakdown, Scores, Story, Weights
 from models.settings import StoryboardOptions
-from models.storage.content_store import Store
 
 WEIGHTS = Weights(base="b" * 64, controlnet="c" * 64, clip="d" * 64, adapter="e" * 64)
 SCORES = Scores(consistency=0.8, prompt=0.5)
@@ -38,17 +35,8 @@ def options_of(output: Path, **given: Any) -> StoryboardOptions:
 
 def render_config_of(options: StoryboardOptions, weights: Weights = WEIGHTS) -> RenderConfig:
     """How these options paint on a CPU."""
-    guided = options.pipeline == "reference_guided"
-    setup = PainterSetup(
-        profile=options.get_profile(),
-        adapter=None,
-        device="cpu",
-        precision="fp32",
-        with_controlnet=guided,
-        batch_size=1,
-        speed=options.speed,
-    )
-    return make_render_config(options, setup, weights, store=Store.within(options.output_dir), run="first")
+    on_cpu = options.model_copy(update={"device": "cpu", "precision": "fp32"})
+    return RenderConfig(**dict(resolve(on_cpu, options.get_profile(), "first")), weights=weights)
 
 
 def noise(seed: int, size: int) -> Image.Image:
@@ -76,15 +64,7 @@ def write_board(
     breakdown = SceneBreakdown(
         story=Story(text=story), writer="offline/1", title="The khan", cast=(), scenes=scenes, left_out=left_out
     )
-    run = Run(
-        render_config=render_config,
-        weights=weights,
-        device="cpu",
-        precision="fp32",
-        seconds={},
-        started=NOON,
-        finished=NOON,
-    )
+    run = Run(render_config=render_config, device="cpu", seconds={}, started=NOON, finished=NOON)
     report = build_report(breakdown, done, options, run)
     write_json(board, SCENES_FILE, breakdown)
     write_json(board, PROMPTS_FILE, [result.prompt for result in done])
@@ -98,12 +78,9 @@ def _scene(number: int) -> Scene:
 
 
 def _painted(job: FrameJob) -> FrameResult:
-    request = generate._request(job, 0)
-    data = png_bytes(noise(request.seed, request.size), generate._recipe(job, request))
     scores = SCORES.model_copy(update={"consistency": None}) if job.number == 1 else SCORES
-    store = Store(job.render_config.store)
-    store.put_picture(generate._key(job, 0), data, seed=request.seed, scores=scores, run=job.render_config.run)
-    return generate.generate(job)
+    store_candidate(job, 0, noise(seed_of(42, job.number, 0), job.render_config.size), scores)
+    return generate(job)
 
 
 def edit(file: Path, change: Callable[[Any], object]) -> None:

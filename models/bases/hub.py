@@ -36,7 +36,11 @@ def fetch(component: Component) -> Path:
         ConnectionFailed: the hub can't be reached and its cache is incomplete.
     """
     if not component.is_local:
-        return _download(component, component.files or tuple(_chosen(component)))
+        with _one_line(component):
+            if component.files:
+                return _download(component, component.files)
+            online = _is_in_reach()
+            return _download(component, _chosen(component, online), online)
     path = Path(component.source)
     if not (path.is_file() if component.is_file else path.is_dir()):
         kind = "file" if component.is_file else "folder"
@@ -46,7 +50,10 @@ def fetch(component: Component) -> Path:
 
 def fetch_part(component: Component, names: tuple[str, ...]) -> Path:
     """Return the component's folder with at least the files of these names or patterns."""
-    return Path(component.source) if component.is_local else _download(component, names)
+    if component.is_local:
+        return Path(component.source)
+    with _one_line(component):
+        return _download(component, names)
 
 
 def is_offline() -> bool:
@@ -62,12 +69,12 @@ def name_of(component: Component) -> str:
     return component.source if revision is None or _COMMIT.fullmatch(revision) else f"{component.source}@{revision}"
 
 
-def _download(component: Component, names: tuple[str, ...]) -> Path:
-    with _one_line(component):
-        if component.revision and _COMMIT.fullmatch(component.revision):
-            with suppress(OSError):  # a commit never changes, so a complete cache needs no request
-                return _snapshot(component, names, cached=True)
-        return _snapshot(component, names, cached=not _is_in_reach())
+def _download(component: Component, names: tuple[str, ...], online: bool | None = None) -> Path:
+    """Return the folder with these files; `online` is whether the hub is in reach, None if nobody has asked yet."""
+    if component.revision and _COMMIT.fullmatch(component.revision):
+        with suppress(OSError):  # a commit never changes, so a complete cache needs no request
+            return _snapshot(component, names, cached=True)
+    return _snapshot(component, names, cached=not (_is_in_reach() if online is None else online))
 
 
 def _is_in_reach() -> bool:
@@ -97,25 +104,28 @@ def _snapshot(component: Component, names: tuple[str, ...] | None, *, cached: bo
     return Path(folder)
 
 
-def _chosen(component: Component) -> Iterator[str]:
-    """Yield the files that loading needs, from the repository's file list, or from its cache without connection."""
-    from huggingface_hub import HfApi
-
-    with _one_line(component):
-        try:
-            if not _is_in_reach():
-                raise ConnectionError
-            names = HfApi().list_repo_files(component.source, revision=component.revision)
-        except Exception as error:
-            if not _is_out_of_reach(error):
-                raise
-            # The cache does not record which files a snapshot lacks, so only the present ones can be listed.
-            kept = _snapshot(component, (), cached=True)
-            names = [path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file()]
+def _chosen(component: Component, online: bool) -> tuple[str, ...]:
+    """Return the files that loading needs."""
+    names = _listed(component, online)
     chosen = choose_files(names, component.variant, pickled=component.pickled)
     if not choose_weights([name.rpartition("/")[2] for name in chosen], component.variant, pickled=component.pickled):
         raise WeightsInvalid(f"{name_of(component)}: no model in the diffusers layout, only {', '.join(names[:5])}")
-    yield from chosen
+    return tuple(chosen)
+
+
+def _listed(component: Component, online: bool) -> list[str]:
+    """Return the repository's files, or those in its cache without connection."""
+    from huggingface_hub import HfApi
+
+    if online:
+        try:
+            return HfApi().list_repo_files(component.source, revision=component.revision)
+        except Exception as error:
+            if not _is_out_of_reach(error):
+                raise
+    # The cache does not record which files a snapshot lacks, so only the present ones can be listed.
+    kept = _snapshot(component, (), cached=True)
+    return [path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file()]
 
 
 def _is_out_of_reach(error: BaseException) -> bool:

@@ -26,13 +26,11 @@ MOST_ATTEMPTS = 10  # the upper limit of StoryboardOptions.attempts
 
 
 class Run(Record):
-    """A run's render config, weights, device and times."""
+    """A run's render config, device and times."""
 
     render_config: RenderConfig
-    weights: Weights
     device: str
     """"cpu", or the GPU's name."""
-    precision: str
     seconds: dict[str, float]
     """Stage -> seconds."""
     started: datetime
@@ -140,10 +138,9 @@ def build_report(
         breakdown: the story and its scenes.
         results: one per frame, in order.
         options: the options as given; they hold no keys.
-        run: the run's render config, weights, device and times.
+        run: the run's render config, device and times.
     """
-    profile = options.get_profile()
-    frames = tuple(report_frame(result) for result in results)
+    frames, profile = tuple(report_frame(result) for result in results), run.render_config.profile
     return Report(
         frames=frames,
         story=breakdown.story.text,
@@ -156,7 +153,9 @@ def build_report(
         threshold=run.render_config.consistency_threshold,
         prompt_threshold=run.render_config.prompt_threshold,
         options=StoryboardOptions.model_validate(options.model_dump(include=set(StoryboardOptions.model_fields))),
-        warnings=(*find_setting_warnings(options), *find_warnings(breakdown)),
+        warnings=(*find_setting_warnings(options, profile), *find_warnings(breakdown)),
+        weights=run.render_config.weights,
+        precision=run.render_config.setup.precision,
         versions=_versions(),
         **totals(frames),
         **dict(run),

@@ -140,7 +140,8 @@ def _painted_with(weights: Weights | None, report: Report, folder: Path) -> bool
         return False
     changed = report.weights.unlike(weights)
     if report.render_config is not None and not changed:
-        before, now = report.render_config.settings(), render_settings(report.options).settings()
+        before = report.render_config.settings()
+        now = render_settings(report.options, report.options.get_profile()).settings()
         changed = ", ".join(name for name, value in before.items() if value != now[name])
     if changed:
         logger.info("%s is not used: %s changed since it was painted", folder, changed)

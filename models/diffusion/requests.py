@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from pydantic import Field
@@ -52,6 +53,11 @@ class PainterSetup(Record):
     low_memory: bool = False
     """Keep the text encoders and CLIP in main memory. The encoders are moved to the device layer by layer to compute;
     CLIP scores on the CPU."""
+
+    def with_adapters(self, adapters: Sequence[Adapter]) -> PainterSetup:
+        """Return the setup with these LoRAs, the character's first."""
+        first, more = (adapters[0] if adapters else None), tuple(adapters[1:])
+        return self.model_copy(update={"adapter": first, "more_adapters": more})
 
     @property
     def adapters(self) -> tuple[Adapter, ...]:

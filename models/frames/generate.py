@@ -66,7 +66,7 @@ def generate(job: FrameJob, on_progress: Progress | None = None) -> FrameResult:
     store = Store(job.render_config.store)
     tried = list(_stored_candidates(job, store))
     if not any(each.candidate.accepted for each in tried) and len(tried) < job.render_config.attempts:
-        tried.append(_paint_candidate(job, len(tried), store, on_progress))
+        tried.append(_paint_candidate(job, len(tried), on_progress))
     last = tried[-1].candidate
     if last.accepted or len(tried) == job.render_config.attempts:
         return _result(job, tried)
@@ -114,15 +114,22 @@ def _stored_candidates(job: FrameJob, store: Store) -> Iterator[_PaintedCandidat
             return
 
 
-def _paint_candidate(job: FrameJob, attempt: int, store: Store, on_progress: Progress | None) -> _PaintedCandidate:
+def _paint_candidate(job: FrameJob, attempt: int, on_progress: Progress | None) -> _PaintedCandidate:
     from models.diffusion.batcher import paint_together
 
     request = _request(job, attempt)
     painting = paint_together(job.render_config.setup, request, on_progress)
     scores = _measure(job, painting.image, painting.finite)
-    data = png_bytes(painting.image, _recipe(job, request))
-    painted = store.put_picture(_key(job, attempt), data, seed=request.seed, scores=scores, run=job.render_config.run)
+    painted = store_candidate(job, attempt, painting.image, scores)
     return _PaintedCandidate(_verdict(job, attempt, painted), painted.run)
+
+
+def store_candidate(job: FrameJob, attempt: int, image: Image.Image, scores: Scores) -> Painted:
+    """Put a painted picture, with its recipe, and its scores into the store, where `generate` finds them."""
+    request, run = _request(job, attempt), job.render_config.run
+    data = png_bytes(image, _recipe(job, request))
+    store = Store(job.render_config.store)
+    return store.put_picture(_key(job, attempt), data, seed=request.seed, scores=scores, run=run)
 
 
 def _measure(job: FrameJob, image: Image.Image, finite: bool) -> Scores:

@@ -1,4 +1,4 @@
-"""The render config: all settings that a run's frames have in common."""
+"""The settings that a run's frames have in common: as resolved at its start, and as completed by loading."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 from models.bases.schedules import Sampler
 from models.diffusion.requests import PainterSetup, sampling
 from models.loras import WantedLora, wanted_loras
+from models.profiles import Profile
 from models.records import LoraUse, Record, Sketch, Weights
 from models.settings import Pipeline, StoryboardOptions
-from models.storage.content_store import Store
 from models.storage.files import sha256_of
 
 
@@ -41,16 +41,11 @@ class RenderSettings(Record):
         return {name: getattr(self, name) for name in RenderSettings.model_fields}
 
 
-class RenderConfig(RenderSettings):
-    """How all frames of a run are painted and judged, with all defaults resolved.
-
-    A board's report contains it, so new fields here and in its parts need defaults for old reports.
-    """
+class RunSettings(RenderSettings):
+    """Options, profile and machine of a run, resolved once at its start: `models.preflight.resolution`."""
 
     setup: PainterSetup
-    weights: Weights
-    loras: tuple[LoraUse, ...] = ()
-    """The layers that each LoRA changed."""
+    """Profile, device and precision. The checks can't know the LoRAs' files: load models adds them."""
     base_seed: int
     attempts: int
     store: str
@@ -58,36 +53,29 @@ class RenderConfig(RenderSettings):
     run: str
     """Id of this run; the report uses it to count the candidates that this run painted."""
 
+    @property
+    def profile(self) -> Profile:
+        """The profile, with the options' models."""
+        return self.setup.profile
+
+
+class RenderConfig(RunSettings):
+    """How all frames of a run are painted and judged: its settings, and what only loading its models can tell.
+
+    A board's report contains it, so new fields here and in its parts need defaults for old reports.
+    """
+
+    weights: Weights
+    loras: tuple[LoraUse, ...] = ()
+    """The layers that each LoRA changed."""
+
     def for_one(self) -> RenderConfig:
         """Return the config with batch size 1, for a frame that must not wait for others to fill its batch."""
         return self.model_copy(update={"setup": self.setup.model_copy(update={"batch_size": 1})})
 
 
-def make_render_config(
-    options: StoryboardOptions,
-    setup: PainterSetup,
-    weights: Weights,
-    *,
-    loras: tuple[LoraUse, ...] = (),
-    store: Store,
-    run: str,
-) -> RenderConfig:
-    """Return the render config of these options; unset options take the profile's values."""
-    return RenderConfig(
-        **render_settings(options).settings(),
-        setup=setup,
-        weights=weights,
-        loras=loras,
-        base_seed=options.seed,
-        attempts=options.attempts,
-        store=str(store.root),
-        run=run,
-    )
-
-
-def render_settings(options: StoryboardOptions) -> RenderSettings:
-    """Return the render settings of these options; unset options take the profile's current values."""
-    profile = options.get_profile()
+def render_settings(options: StoryboardOptions, profile: Profile) -> RenderSettings:
+    """Return the render settings of these options; unset options take the profile's values."""
     chosen_sampling = sampling(options.speed, options.steps or profile.steps)
 
     def chosen(given: float | None, suggested: float) -> float:
@@ -106,10 +94,9 @@ def render_settings(options: StoryboardOptions) -> RenderSettings:
     )
 
 
-def loras_of(options: StoryboardOptions) -> list[WantedLora]:
+def loras_of(options: StoryboardOptions, profile: Profile) -> list[WantedLora]:
     """Return the LoRAs of these options, the character's first; the profile's own if none is named."""
-    character = options.lora_path or options.get_profile().adapter
-    return wanted_loras(character, options.lora_scale, options.more_loras)
+    return wanted_loras(options.lora_path or profile.adapter, options.lora_scale, options.more_loras)
 
 
 def read_sketches(options: StoryboardOptions) -> dict[int, Sketch]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from models.profiles import Profile
 from models.settings import StoryboardOptions
 
 
-def find_setting_warnings(options: StoryboardOptions) -> tuple[str, ...]:
+def find_setting_warnings(options: StoryboardOptions, profile: Profile) -> tuple[str, ...]:
     """Return the warnings, each a sentence."""
-    profile = options.get_profile()
     size, known = options.size, profile.sizes
     if size is None or size in known:
         return ()

@@ -21,6 +21,7 @@ from models.language.failures import Asked, Reply, connection_error, error_of, f
 from models.language.instructions import Answer, answer_schema, misfits, only_known, system_prompt, user_prompt
 from models.language.manners import Manner
 from models.language.vocabulary import Vocabulary, load_vocabulary
+from models.profiles import Profile
 from models.records import Scene, SceneBreakdown, Story
 from models.secrets.keys import Keys
 from models.settings import StoryboardOptions
@@ -48,7 +49,9 @@ class _Misfit(Exception):
         self.answer = answer
 
 
-def write(story: Story, options: StoryboardOptions, keys: Keys, *, timeout_s: float = TIMEOUT_S) -> SceneBreakdown:
+def write(
+    story: Story, options: StoryboardOptions, profile: Profile, keys: Keys, *, timeout_s: float = TIMEOUT_S
+) -> SceneBreakdown:
     """Return `options.frames` scenes, written by `options.writer_model`.
 
     Args:
@@ -63,7 +66,7 @@ def write(story: Story, options: StoryboardOptions, keys: Keys, *, timeout_s: fl
     """
     if problem := find_writer_problem(keys):
         raise WriterRefused(problem)
-    vocabulary = load_vocabulary(options.get_profile())
+    vocabulary = load_vocabulary(profile)
     with _client(keys, timeout_s) as client:
         manner = Manner.first(options.writer_model, "temperature" in options.model_fields_set)
         talk = _Talk(client, story, options, vocabulary, _asked(options, keys), manner)

@@ -19,8 +19,8 @@ from models.language.lexicon import Named, read
 from models.language.roles import MOUNTS, Roles, cast_roles
 from models.language.tales import Beat, Pick, choose_beats, choose_shape
 from models.language.vocabulary import PLAIN, Vocabulary, load_vocabulary
+from models.profiles import Profile
 from models.records import CastMember, Scene, SceneBreakdown, Story
-from models.settings import StoryboardOptions
 
 VERSION = "2"
 """Part of cache keys: raise it with every change of what is written."""
@@ -52,19 +52,19 @@ class Draft:
         return (self.action, ridden or "", self.beat.who, self.place, str(self.time), self.shot)
 
 
-def write(story: Story, options: StoryboardOptions) -> SceneBreakdown:
-    """Return `options.frames` different scenes with a beginning, a trick and an end.
+def write(story: Story, frames: int, profile: Profile) -> SceneBreakdown:
+    """Return `frames` different scenes with a beginning, a trick and an end.
 
     Raises:
         WeightsInvalid: the profile's vocabulary is missing, broken or lacks a word.
     """
-    vocabulary = load_vocabulary(options.get_profile()) or PLAIN
+    vocabulary = load_vocabulary(profile) or PLAIN
     named = read(story.text)
     pick = _picker(story.text)
     shape = choose_shape(named, pick)
     roles = cast_roles(named, shape, vocabulary, pick)
     friends = sum(role != "foe" for role in roles.players)
-    drafts = [_draft(beat, roles) for beat in choose_beats(shape, options.frames, friends, pick)]
+    drafts = [_draft(beat, roles) for beat in choose_beats(shape, frames, friends, pick)]
     _show_named_things(drafts, named)
     _show_named_places(drafts, named)
     _set_times(drafts, named)

@@ -15,30 +15,16 @@ from importlib import metadata
 from pathlib import Path
 
 from models.errors import ChecksFailed, StoryboardError
-from models.frames.render_config import loras_of
+from models.frames.render_config import RunSettings, loras_of
 from models.language.endpoint import find_writer_problem
 from models.preflight.components import find_component_problems, find_room_problems
-from models.preflight.devices import (
-    choose_batch_size,
-    choose_device,
-    choose_low_memory,
-    choose_precision,
-    find_device_problems,
-)
-from models.profiles import ROOT
+from models.preflight.devices import find_device_problems
+from models.preflight.resolution import resolve
+from models.profiles import ROOT, Profile
 from models.secrets.keys import Keys
 from models.settings import StoryboardOptions
 from models.storage.adapters import is_s3, local_path, locate_adapter
 from models.storage.files import why_not_writable
-
-__all__ = [
-    "choose_batch_size",
-    "choose_device",
-    "choose_low_memory",
-    "choose_precision",
-    "find_problems",
-    "require",
-]
 
 logger = logging.getLogger("models.preflight.checks")
 
@@ -47,23 +33,23 @@ INSTALL = "pip install -e ."
 BROKEN = {"prefect": "<3.9.1", "pydantic": "<2", "openai": "<1", "transformers": "<5"}
 """Releases with incompatible interfaces."""
 
-Check = Callable[[StoryboardOptions, Keys], Iterator[str]]
+Check = Callable[[StoryboardOptions, Profile, Keys], Iterator[str]]
 
 
-def require(options: StoryboardOptions, keys: Keys) -> None:
-    """Refuse options with which no storyboard can be made.
+def require(options: StoryboardOptions, keys: Keys, run: str = "") -> RunSettings:
+    """Return the run's settings on this machine; refuse options with which no storyboard can be made.
 
     Raises:
-        ChecksFailed: holds every problem.
+        ChecksFailed: holds every problem, in the order in which to correct them.
     """
-    problems = find_problems(options, keys)
+    profile = options.get_profile()
+    # Within a check, because torch, which looks for a GPU, may be missing.
+    resolved = functools.cache(lambda: resolve(options, profile, run))
+    checks = [functools.partial(check, options, profile, keys) for check in _CHECKS]
+    problems = gather([*checks, lambda: find_device_problems(resolved().setup, is_asked=options.device is not None)])
     if problems:
         raise ChecksFailed(problems)
-
-
-def find_problems(options: StoryboardOptions, keys: Keys) -> tuple[str, ...]:
-    """Return all problems in the order in which to correct them; empty if a storyboard can be made."""
-    return gather([functools.partial(check, options, keys) for check in _CHECKS])
+    return resolved()
 
 
 def gather(checks: list[Callable[[], Iterator[str]]]) -> tuple[str, ...]:
@@ -94,7 +80,7 @@ def find_package_problems() -> Iterator[str]:
     except ImportError:
         yield f"packaging is missing: {INSTALL}"
         return
-    python, requirements = _declared()
+    python, requirements = declared()
     if not SpecifierSet(python).contains(platform.python_version(), prereleases=True):
         yield f"Python {platform.python_version()} is outside {python}: install another one, then {INSTALL}"
     for wanted in map(Requirement, requirements):
@@ -114,7 +100,7 @@ def _warn(line: str) -> None:
     logger.warning("%s", line)
 
 
-def _declared() -> tuple[str, list[str]]:
+def declared() -> tuple[str, list[str]]:
     """Return the required Python and packages, from the installed metadata or else from pyproject.toml."""
     try:
         about = metadata.metadata(DISTRIBUTION)
@@ -131,7 +117,7 @@ def _installed_version(name: str) -> str | None:
         return None
 
 
-def _output_problems(options: StoryboardOptions, _: Keys) -> Iterator[str]:
+def _output_problems(options: StoryboardOptions, _profile: Profile, _: Keys) -> Iterator[str]:
     yield from find_output_problems(options.output_dir)
 
 
@@ -142,21 +128,21 @@ def find_output_problems(directory: str) -> Iterator[str]:
         yield f"{directory}/ directory writable? {reason}; correct that, or choose another with --output-dir"
 
 
-def _writer_problems(options: StoryboardOptions, keys: Keys) -> Iterator[str]:
-    problem = find_writer_problem(keys) if options.writer_name() == "openai" else None
+def _writer_problems(options: StoryboardOptions, profile: Profile, keys: Keys) -> Iterator[str]:
+    problem = find_writer_problem(keys) if options.writer_name(profile) == "openai" else None
     if problem:
         yield problem
 
 
-def _adapter_problems(options: StoryboardOptions, keys: Keys) -> Iterator[str]:
+def _adapter_problems(options: StoryboardOptions, profile: Profile, keys: Keys) -> Iterator[str]:
     from models.diffusion.adapter_fit import judge  # here, because it imports slowly
 
-    for lora in loras_of(options):
+    for lora in loras_of(options, profile):
         try:
             if is_s3(lora.source):
                 yield from _s3_problems(lora.source, keys)
             else:
-                judge(locate_adapter(local_path(lora.source)), options.get_profile().base)
+                judge(locate_adapter(local_path(lora.source)), profile.base)
         except StoryboardError as error:
             yield f"LoRA: {error}; choose another with {lora.option}"
 
@@ -171,7 +157,7 @@ def _s3_problems(source: str, keys: Keys) -> Iterator[str]:
         yield f"{location}: {problem}"
 
 
-def _sketch_problems(options: StoryboardOptions, _: Keys) -> Iterator[str]:
+def _sketch_problems(options: StoryboardOptions, _profile: Profile, _: Keys) -> Iterator[str]:
     if options.sketches and options.pipeline == "simplified":
         yield "sketches need the ControlNet, which --pipeline simplified leaves out: use reference_guided"
     for number, file in sorted(options.sketches.items()):
@@ -202,8 +188,7 @@ _CHECKS: tuple[Check, ...] = (
     _output_problems,
     _writer_problems,
     _adapter_problems,
-    lambda options, _: find_component_problems(options),
-    lambda options, _: find_room_problems(options),
-    lambda options, _: find_device_problems(options),
+    lambda options, profile, _: find_component_problems(options, profile),
+    lambda options, profile, _: find_room_problems(options, profile),
     _sketch_problems,
 )

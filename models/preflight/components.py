@@ -16,7 +16,7 @@ from models.bases.layouts import MODEL_INDEX, PICKLE
 from models.diffusion.requests import sampling
 from models.errors import StoryboardError
 from models.frames.render_config import render_settings
-from models.profiles import ROOT
+from models.profiles import ROOT, Profile
 from models.settings import StoryboardOptions
 from models.sources import SINGLE, Component
 from models.storage.files import check_file
@@ -33,17 +33,15 @@ class Need(NamedTuple):
     folder: Path
 
 
-def needed_components(options: StoryboardOptions) -> list[Component]:
+def needed_components(options: StoryboardOptions, profile: Profile) -> list[Component]:
     """Return the profile's models that these options use: a ControlNet only in the reference_guided pipeline."""
-    profile = options.get_profile()
     guided = [profile.controlnet] if options.pipeline == "reference_guided" else []
     return [profile.base, *([profile.vae] if profile.vae else []), *guided, profile.clip]
 
 
-def find_component_problems(options: StoryboardOptions) -> Iterator[str]:
+def find_component_problems(options: StoryboardOptions, profile: Profile) -> Iterator[str]:
     """Yield one line for each model that is missing and can't be downloaded, or that does not fit the others."""
-    profile = options.get_profile()
-    absent = list(find_absent(needed_components(options)))
+    absent = list(find_absent(needed_components(options, profile)))
     yield from absent
     if not absent:
         sampler = sampling(options.speed, 1).sampler
@@ -148,15 +146,15 @@ def _is_wanted(path: Path, component: Component) -> bool:
     return not component.files or any(fnmatch(path.as_posix(), pattern) for pattern in component.files)
 
 
-def find_room_problems(options: StoryboardOptions) -> Iterator[str]:
+def find_room_problems(options: StoryboardOptions, profile: Profile) -> Iterator[str]:
     """Yield one line for each disk with too little room for a storyboard."""
     from models.board.contact_sheet import most_bytes  # here, because only this function needs Pillow
 
-    side = render_settings(options).size
+    side = render_settings(options, profile).size
     # A PNG is at most about as large as its raw pixels. Every attempt is kept, and the chosen one is copied.
     pictures = Need("pictures", options.frames * (options.attempts + 1) * side * side * 3, Path(options.output_dir))
     sheet = Need("contact sheet", most_bytes(options.frames, side), Path(options.output_dir))
-    yield from find_full_disks([*needs_of(needed_components(options)), pictures, sheet])
+    yield from find_full_disks([*needs_of(needed_components(options, profile)), pictures, sheet])
 
 
 def find_full_disks(all_needs: list[Need]) -> Iterator[str]:
@@ -195,7 +193,7 @@ def _amount(size: int) -> str:
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
-def fingerprints_here(options: StoryboardOptions) -> dict[str, str | None] | None:
+def fingerprints_here(options: StoryboardOptions, profile: Profile) -> dict[str, str | None] | None:
     """Return the fingerprints of the options' base, ControlNet and CLIP; None if one is not on this machine.
 
     Nothing is downloaded. The values equal those of `models.diffusion.weights.fingerprints` after loading.
@@ -203,9 +201,9 @@ def fingerprints_here(options: StoryboardOptions) -> dict[str, str | None] | Non
     Raises:
         WeightsInvalid, StorageError: a file can't be read.
     """
-    profile = options.get_profile()
     parts = {"base": profile.base, "controlnet": profile.controlnet, "clip": profile.clip, "vae": profile.vae}
-    used = {name: part for name, part in parts.items() if part in needed_components(options) and part is not None}
+    needed = needed_components(options, profile)
+    used = {name: part for name, part in parts.items() if part is not None and part in needed}
     places = {name: Path(part.source) if part.is_local else _cached_snapshot(part) for name, part in used.items()}
     here = {name: place for name, place in places.items() if place is not None and place.exists()}
     if len(here) < len(used):

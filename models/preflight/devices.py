@@ -1,12 +1,12 @@
-"""Chooses device, precision and batch size, and checks that the device exists and has enough memory."""
+"""What a device suggests where an option is unset, and checks that it exists and has enough memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Protocol
 
+from models.diffusion.requests import PainterSetup
 from models.profiles import GIB, STEPPE, Precision, Profile
-from models.settings import StoryboardOptions
 
 LOW_MEMORY_BATCH = 2
 """Largest batch size in low-memory mode."""
@@ -37,23 +37,9 @@ def choose_device(options: NamesDevice) -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def choose_precision(options: StoryboardOptions, device: str) -> Precision:
-    """Return the requested precision, else the profile's on a GPU and fp32 on a CPU."""
-    return options.precision or precision_on(device, options.get_profile())
-
-
 def precision_on(device: str, profile: Profile) -> Precision:
-    """Return the profile's default precision on this device; the comparison of checkpoints uses it too."""
+    """Return the default precision, the profile's on a GPU and fp32 on a CPU; checkpoints are compared in it too."""
     return "fp32" if _is_cpu(device) else profile.precision_on_gpu
-
-
-def choose_batch_size(options: StoryboardOptions, device: str) -> int:
-    """Return the requested batch size, else the profile's for this kind of device."""
-    profile = options.get_profile()
-    if options.batch_size:
-        return options.batch_size
-    most = batch_size_on(device, profile)
-    return min(most, LOW_MEMORY_BATCH) if choose_low_memory(options, device) else most
 
 
 def batch_size_on(device: str, profile: Profile) -> int:
@@ -61,13 +47,13 @@ def batch_size_on(device: str, profile: Profile) -> int:
     return profile.batch_size_on_cpu if _is_cpu(device) else profile.batch_size_on_gpu
 
 
-def choose_low_memory(options: StoryboardOptions, device: str) -> bool:
-    """Whether to use low-memory mode: as requested, else if the GPU's memory is smaller than the profile needs."""
-    if options.low_memory is not None or not device.startswith("cuda"):
-        return bool(options.low_memory) and not _is_cpu(device)
+def needs_low_memory(device: str, profile: Profile, asked: bool | None) -> bool:
+    """Whether to use low-memory mode: as asked, else if the GPU's memory is smaller than the profile needs."""
+    if asked is not None or not device.startswith("cuda") or why_absent(device):
+        return bool(asked) and not _is_cpu(device)
     import torch
 
-    return torch.cuda.mem_get_info(device)[1] < options.get_profile().memory
+    return torch.cuda.mem_get_info(device)[1] < profile.memory
 
 
 def device_name(device: str) -> str:
@@ -83,22 +69,26 @@ def _is_cpu(device: str) -> bool:
     return device.partition(":")[0] == "cpu"
 
 
-def find_device_problems(options: StoryboardOptions) -> Iterator[str]:
-    """Yield, one line each, why the profile can't run on the chosen device.
+def find_device_problems(setup: PainterSetup, *, is_asked: bool) -> Iterator[str]:
+    """Yield, one line each, why the profile can't run on the device.
+
+    Args:
+        setup: profile, device and precision.
+        is_asked: whether the options name the device.
 
     Raises:
         ImportError, OSError: torch can't be imported.
     """
-    device = choose_device(options)
+    profile, device = setup.profile, setup.device
     if _is_cpu(device):
-        yield from _cpu_problems(options)
+        yield from _cpu_problems(setup, is_asked=is_asked)
         return
     absent = why_absent(device)
     if absent:
         yield absent
     elif device.startswith("cuda"):
-        profile, what = options.get_profile(), f"profile {options.profile}"
-        if choose_low_memory(options, device):
+        what = f"profile {profile.name}"
+        if setup.low_memory:
             yield from find_memory_problems(device, profile.low_memory, what)
         else:
             yield from find_memory_problems(
@@ -125,14 +115,13 @@ def why_absent(device: str) -> str | None:
     return None
 
 
-def _cpu_problems(options: StoryboardOptions) -> Iterator[str]:
-    profile = options.get_profile()
-    if options.device is None and profile.memory > HEAVY:
+def _cpu_problems(setup: PainterSetup, *, is_asked: bool) -> Iterator[str]:
+    if not is_asked and setup.profile.memory > HEAVY:
         yield (
-            f"profile {profile.name} needs a GPU: none found; use --profile {STEPPE.name}, "
+            f"profile {setup.profile.name} needs a GPU: none found; use --profile {STEPPE.name}, "
             "or set --device cpu to run it anyway (very slow)"
         )
-    if options.precision == "fp16":
+    if setup.precision == "fp16":
         yield "precision fp16 does not work on a CPU: use --precision fp32 or bf16, or a GPU"
 
 

@@ -23,6 +23,7 @@ from models.frames.generate import FrameJob, seed_of
 from models.frames.recipe import Recipe, read_recipe
 from models.frames.render_config import RenderConfig, RenderSettings, read_sketches
 from models.language.prompts import MAX_TOKENS, token_counter
+from models.profiles import Profile
 from models.records import Adapter, Candidate, FramePrompt, FrameResult, Options, Record, Sketch, Weights
 from models.settings import DEVICES, StoryboardOptions
 
@@ -236,7 +237,7 @@ def prepare_frame(redo: Redo, render_config: RenderConfig) -> FrameJob:
     own = {**redo.settings.settings(), "base_seed": redo.seed - seed_of(0, number, 0)}
     return FrameJob(
         render_config=render_config.for_one().model_copy(update=own),
-        prompt=_prompt(redo),
+        prompt=_prompt(redo, render_config.profile),
         reference=None if number == 1 else _reference(redo.board),
         sketch=sketch,
         earlier=tuple(str(folder / before.file) for before in redo.board.report.frames[: number - 1]),
@@ -261,11 +262,11 @@ def _refuse_other_sketch(redo: Redo, sketch: Sketch | None) -> None:
         )
 
 
-def _prompt(redo: Redo) -> FramePrompt:
+def _prompt(redo: Redo, profile: Profile) -> FramePrompt:
     old = redo.board.prompts[redo.number - 1]
     if redo.words is None:
         return old
-    tokens = token_counter(redo.painting.get_profile())(redo.words)
+    tokens = token_counter(profile)(redo.words)
     if tokens > MAX_TOKENS:
         raise InputError(f"prompt: at most {MAX_TOKENS} tokens, got {tokens}; shorten {redo.words!r}")
     return old.model_copy(update={"prompt": redo.words, "tokens": tokens, "cut": ()})

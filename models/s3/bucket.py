@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from s3transfer.exceptions import S3DownloadFailedError
 
 from models.errors import InputError, ObjectNotFound, WeightsInvalid
@@ -22,6 +22,7 @@ from models.s3.client import error_code, status_of
 from models.secrets.addresses import without_credentials
 from models.storage.adapters import ADAPTER_CONFIG, ADAPTER_FOLDERS, ADAPTER_WEIGHTS, EXPECTED, SINGLE_FILE
 from models.storage.files import flush_to_disk, sha256_of
+from models.storage.manifests import MANIFEST, Manifest, ManifestEntry
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MIB = 2**20
-MANIFEST = "manifest.json"
 KNOWN = (
     *(f"{folder}/{name}" for folder in ADAPTER_FOLDERS for name in (ADAPTER_CONFIG, *ADAPTER_WEIGHTS)),
     SINGLE_FILE,
@@ -69,19 +69,6 @@ class RemoteFile:
     key: str
     etag: str
     size: int
-
-
-class ManifestEntry(BaseModel):
-    """The publisher's checksum and size of one file."""
-
-    sha256: str
-    size: int
-
-
-class Manifest(BaseModel):
-    """`manifest.json` in a prefix: the checksums its publisher computed before sending the files."""
-
-    files: dict[str, ManifestEntry]
 
 
 def parse_location(source: str) -> Location:

@@ -23,10 +23,11 @@ from filelock import FileLock
 
 from models.errors import AccessDenied, CorruptFile, CredentialsMissing
 from models.progress import ByteProgress
-from models.s3.bucket import MANIFEST, Bucket, Counter, Location, ManifestEntry, RemoteFile, parse_location
+from models.s3.bucket import Bucket, Counter, Location, RemoteFile, parse_location
 from models.s3.client import errors_told_apart, make_client
 from models.secrets.keys import Keys
 from models.storage.files import local_errors, sha256_of, write_atomically
+from models.storage.manifests import MANIFEST, ManifestEntry
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -24,12 +24,13 @@ from botocore.exceptions import ClientError
 
 from models.errors import InputError
 from models.progress import ByteProgress
-from models.s3.bucket import MANIFEST, PARALLEL, Counter, Location, parse_location
+from models.s3.bucket import PARALLEL, Counter, Location, parse_location
 from models.s3.checksums import stored_checksum_of
 from models.s3.client import TO_WRITE, errors_told_apart, make_client, status_of
 from models.secrets.keys import Keys
 from models.storage.adapters import ADAPTER_CONFIG, ADAPTER_FOLDERS
 from models.storage.files import local_errors
+from models.storage.manifests import EARLIER, MANIFEST
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -93,10 +94,7 @@ def _refuse_other_weights(
             raise InputError(
                 f"{location}: these credentials may not check for an earlier publication; --replace writes anyway"
             )
-        raise InputError(
-            f"{location}: an earlier publication is there; choose another --name, or let this one take its place with "
-            "--replace"
-        )
+        raise InputError(f"{location}: {EARLIER}")
 
 
 def in_order(names: Iterable[str], *, manifest_first: bool) -> list[str]:

@@ -141,12 +141,12 @@ def install() -> None:
     """Redact all log records, stdout and stderr of this process."""
     make = logging.getLogRecordFactory()
     if not getattr(make, REDACTS, False):
-        logging.setLogRecordFactory(_redacting(make))
+        logging.setLogRecordFactory(redacting(make))
     for stream in (sys.stdout, sys.stderr):
         _guard(stream)
 
 
-def _redacting(make: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
+def redacting(make: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
     """Wrap a record factory: message and traceback are redacted before any handler or formatter sees them."""
 
     def make_record(*values: Any, **more: Any) -> logging.LogRecord:

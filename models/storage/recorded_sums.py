@@ -22,11 +22,12 @@ def sha256_once(path: Path) -> str:
         OSError: it can't be read.
     """
     about = path.stat()
-    return _sha256(path, (about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino))
+    return sha256_at(path, (about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino))
 
 
 @functools.lru_cache(maxsize=1024)
-def _sha256(path: Path, _state: tuple[int, ...]) -> str:
+def sha256_at(path: Path, _state: tuple[int, ...]) -> str:
+    """Return the sha256 of the file, which is read once in each state: size, times and inode."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

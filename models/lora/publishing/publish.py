@@ -41,11 +41,9 @@ from models.storage.files import (
     why_not_writable,
     write_atomically,
 )
+from models.storage.manifests import EARLIER, MANIFEST, Manifest, ManifestEntry
 
 __all__ = ["Character", "assemble", "character_of", "find_publish_problems", "publish", "publish_to_folder"]
-
-EARLIER = "an earlier publication is there; choose another --name, or let this one take its place with --replace"
-_MANIFEST = "manifest.json"  # repeated from models.s3.bucket, so that publishing to a folder imports no boto3
 
 
 def assemble(character: Character, folder: Path) -> tuple[str, ...]:
@@ -70,16 +68,14 @@ def assemble(character: Character, folder: Path) -> tuple[str, ...]:
     names = list_names(folder)
     _write_manifest(folder, names)
     locate_adapter(folder)
-    return (*names, _MANIFEST)
+    return (*names, MANIFEST)
 
 
 def _write_manifest(folder: Path, names: list[str]) -> None:
-    from models.s3.bucket import Manifest, ManifestEntry
-
     entries = {
         name: ManifestEntry(sha256=sha256_of(folder / name), size=(folder / name).stat().st_size) for name in names
     }
-    write_atomically(folder / _MANIFEST, Manifest(files=entries).model_dump_json(indent=1).encode() + b"\n")
+    write_atomically(folder / MANIFEST, Manifest(files=entries).model_dump_json(indent=1).encode() + b"\n")
 
 
 def character_of(options: TrainingOptions, training_set: TrainingSet, comparison: Comparison) -> Character:
@@ -205,7 +201,7 @@ def find_earlier_publication(publish_to: str, keys: Keys, name: str) -> Iterator
             there = holds_weights(location, keys)
         else:
             location = str(Path(location).expanduser().resolve())
-            there = (Path(location) / _MANIFEST).is_file()
+            there = (Path(location) / MANIFEST).is_file()
     except StoryboardError:
         return
     if there:
@@ -214,16 +210,14 @@ def find_earlier_publication(publish_to: str, keys: Keys, name: str) -> Iterator
 
 def _refuse_other_contents(target: Path) -> None:
     """Refuse to replace a folder that holds other things than a publication."""
-    from models.s3.bucket import Manifest
-
     if not target.exists():
         return
     if not target.is_dir():
         raise InputError(f"{target}: there is a file of that name; choose another name, or remove it")
     names = sorted(path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir())
-    ours = {_MANIFEST}
+    ours = {MANIFEST}
     with suppress(ValidationError, FileNotFoundError):
-        ours |= Manifest.model_validate_json((target / _MANIFEST).read_bytes()).files.keys()
+        ours |= Manifest.model_validate_json((target / MANIFEST).read_bytes()).files.keys()
     strange = [name for name in names if name not in ours]
     if strange:
         raise InputError(

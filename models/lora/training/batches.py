@@ -122,9 +122,9 @@ class Batches:
         loss is then the sum of both.
         """
         options, number = self.options, place.batch_number(self.options)
-        rows = self._rows(self.train, number, "order")
+        rows = self.rows(self.train, number, "order")
         shares = [1 / len(rows)] * len(rows)
-        prior = self._rows(self.prior, number, "prior") if self.prior.pictures else []
+        prior = self.rows(self.prior, number, "prior") if self.prior.pictures else []
         prior_shares = [options.prior_loss_weight / len(prior)] * len(prior) if prior else []
         generator = generator_of(options.seed, "batch", number)
         if not (prior and options.aspect_buckets):
@@ -154,7 +154,8 @@ class Batches:
         generator = generator_of(self.options.seed, "validation", picture.sha256)
         return self._batch([picture] * count, [False] * count, tokens, timesteps, [1 / count] * count, generator)
 
-    def _rows(self, captioned: _Captioned, number: int, purpose: str) -> list[Row]:
+    def rows(self, captioned: _Captioned, number: int, purpose: str) -> list[Row]:
+        """Return the pictures of a batch, each with one of its captions as tokens of both text encoders."""
         size, seed = self.options.train_batch_size, seed_of(self.options.seed, purpose)
         if self.options.aspect_buckets:
             chosen = places_in_bucket(number, size, captioned.buckets, seed)
