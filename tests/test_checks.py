@@ -22,6 +22,7 @@ from models.preflight.checks import choose_device, find_problems, require
 from models.preflight.components import bytes_to_fetch
 from models.profiles import GIB, PROFILES, STEPPE, Profile
 from models.settings import StoryboardOptions
+from models.sizes import Size
 from models.sources import Component
 
 WITH_KEY = make_keys(openai_api_key="sk-steppe")
@@ -212,19 +213,24 @@ def test_a_disk_must_have_room_for_what_will_be_fetched(
 
 def test_pictures_need_room_too(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, profile, native_size=2**22)
-    assert "pictures 211.11 GB" not in problems(frames=1, attempts=1, size=64)
+    assert "pictures 211.11 GB" not in problems(frames=1, attempts=1, width=64, height=64)
     assert "pictures 1266637.40 GB" in problems(frames=6, attempts=3)
+
+
+def test_an_aspect_that_the_profile_lacks_is_refused_with_those_that_it_has(profile: Profile) -> None:
+    assert problems(aspect="4:3") == "aspect 4:3: profile steppe has 1:1, 16:9, 9:16; or give width and height"
+    assert problems(aspect="16:9") == problems(width=320, height=200) == ""
 
 
 def test_a_small_disk_is_told_in_megabytes_with_the_contact_sheet(
     profile: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sheet, usage = most_bytes(1, 256), shutil.disk_usage(".")
+    sheet, usage = most_bytes(1, Size.square(256)), shutil.disk_usage(".")
     needed = 2 * 256 * 256 * 3 + sheet
 
     def told(free: int) -> str:
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free))
-        return problems(frames=1, attempts=1, size=256)
+        return problems(frames=1, attempts=1, width=256, height=256)
 
     assert told(needed) == ""
     assert (

@@ -10,6 +10,7 @@ from models.diffusion.requests import PainterSetup, sampling
 from models.loras import WantedLora, wanted_loras
 from models.records import LoraUse, Record, Sketch, Weights
 from models.settings import Pipeline, StoryboardOptions
+from models.sizes import SQUARE, PictureSize, Size
 from models.storage.content_store import Store
 from models.storage.files import sha256_of
 
@@ -18,7 +19,7 @@ class RenderSettings(Record):
     """The settings with which all frames of a board are painted and judged, independent of device and weights."""
 
     pipeline: Pipeline
-    size: int
+    size: PictureSize
     steps: int
     """Number of model evaluations: the requested steps, as reduced by `speed`."""
     sampler: Sampler = "Euler"
@@ -86,7 +87,11 @@ def make_render_config(
 
 
 def render_settings(options: StoryboardOptions) -> RenderSettings:
-    """Return the render settings of these options; unset options take the profile's current values."""
+    """Return the render settings of these options; unset options take the profile's current values.
+
+    Raises:
+        InputError: the profile does not have the aspect.
+    """
     profile = options.get_profile()
     chosen_sampling = sampling(options.speed, options.steps or profile.steps)
 
@@ -95,7 +100,7 @@ def render_settings(options: StoryboardOptions) -> RenderSettings:
 
     return RenderSettings(
         pipeline=options.pipeline,
-        size=options.size or profile.native_size,
+        size=_size(options),
         steps=chosen_sampling.steps,
         sampler=chosen_sampling.sampler,
         guidance=chosen(options.guidance, profile.guidance),
@@ -104,6 +109,12 @@ def render_settings(options: StoryboardOptions) -> RenderSettings:
         consistency_threshold=chosen(options.threshold, profile.consistency_threshold),
         prompt_threshold=chosen(options.prompt_threshold, profile.prompt_threshold),
     )
+
+
+def _size(options: StoryboardOptions) -> Size:
+    if options.width is not None and options.height is not None:
+        return Size(options.width, options.height)
+    return options.get_profile().size_of(options.aspect or SQUARE)
 
 
 def loras_of(options: StoryboardOptions) -> list[WantedLora]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
-from models.errors import ChecksFailed, StoryboardError
+from models.errors import ChecksFailed, InputError, StoryboardError
 from models.frames.render_config import loras_of
 from models.language.endpoint import find_writer_problem
 from models.preflight.components import find_component_problems, find_room_problems
@@ -171,6 +171,13 @@ def _s3_problems(source: str, keys: Keys) -> Iterator[str]:
         yield f"{location}: {problem}"
 
 
+def _picture_problems(options: StoryboardOptions, _: Keys) -> Iterator[str]:
+    try:
+        yield from find_room_problems(options)
+    except InputError as error:
+        yield str(error)
+
+
 def _sketch_problems(options: StoryboardOptions, _: Keys) -> Iterator[str]:
     if options.sketches and options.pipeline == "simplified":
         yield "sketches need the ControlNet, which --pipeline simplified leaves out: use reference_guided"
@@ -203,7 +210,7 @@ _CHECKS: tuple[Check, ...] = (
     _writer_problems,
     _adapter_problems,
     lambda options, _: find_component_problems(options),
-    lambda options, _: find_room_problems(options),
+    _picture_problems,
     lambda options, _: find_device_problems(options),
     _sketch_problems,
 )
