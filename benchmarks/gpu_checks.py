@@ -37,6 +37,9 @@ ROUNDING = 1e-3
 BUCKETS_ROUNDING = 1e-2
 """The same for other kernels, in updates that follow from each other."""
 Pixels = NDArray[np.float64]
+WIDE = STEPPE.size_of("16:9")
+"""Its latents are halved to odd sides."""
+SPEEDS: tuple[Speed, Speed] = ("exact", "plain")
 
 
 def requests(guide: str | None, **changes: Any) -> list[PaintRequest]:
@@ -90,6 +93,8 @@ def check_painting(figures: Figures, folder: Path) -> None:
     exact, exact_guided = (pixels(models_of(device, "exact"), requests(lines)) for lines in (None, str(guide)))
     figures.note("exact, beside plain", **apart(exact, plain))
     figures.note("exact with a ControlNet, beside plain", **apart(exact_guided, guided))
+    wide = [pixels(models_of(device, speed), requests(str(guide), size=WIDE)) for speed in SPEEDS]
+    figures.note(f"exact with a ControlNet at {WIDE}, beside plain", **apart(*wide))
     again = pixels(models_of(device, "exact"), requests(None))
     assert apart(again, exact)["largest"] == 0, "the same request gave another picture"
     sparing = pixels(models_of(device, "exact", low_memory=True), requests(None))

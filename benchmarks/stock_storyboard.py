@@ -21,6 +21,7 @@ from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 from models.diffusion.edges import CANNY_THRESHOLDS
 from models.diffusion.painter import starting_noise
 from models.profiles import Profile
+from models.sizes import Size
 
 NAME = "frame_{number:03}.png"
 
@@ -98,7 +99,7 @@ class StockStoryboard:
             width=told.size,
             num_inference_steps=told.steps,
             guidance_scale=self.profile.guidance,
-            latents=starting_noise(seed, told.size).to(self.device, pipeline.unet.dtype),
+            latents=starting_noise(seed, Size.square(told.size)).to(self.device, pipeline.unet.dtype),
             **({} if lines is None else guided),
         ).images[0]
         return image

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Literal
 
 from dotenv.parser import parse_stream
+from pydantic import Field
 
 from models.errors import InputError
 from models.records import Record
+from models.sizes import GRAIN, LARGEST, SMALLEST, SQUARE, Shapes, Size
 from models.sources import Component, locate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,8 +43,10 @@ class Profile(Record):
     """Folder of the default character LoRA, or None if the profile ships none."""
     trigger: str
     """The LoRA's trigger word for the hero."""
-    native_size: int
+    native_size: int = Field(ge=SMALLEST, le=LARGEST, multiple_of=GRAIN)
     """Side of the square pictures the base was trained on, in pixels."""
+    shapes: Shapes = ()
+    """The other shapes it was trained on; a report of an earlier version has none."""
     steps: int
     guidance: float
     consistency_threshold: float
@@ -73,9 +77,21 @@ class Profile(Record):
         return all(component.is_local for component in (self.base, self.controlnet, self.clip, self.vae) if component)
 
     @property
-    def sizes(self) -> tuple[int, ...]:
-        """Sides of the pictures that the base was trained on, in pixels."""
-        return (self.native_size,)
+    def sizes(self) -> dict[str, Size]:
+        """All sizes that the base was trained on, by aspect; the square is the first."""
+        return {SQUARE: Size.square(self.native_size), **{shape.aspect: shape.size for shape in self.shapes}}
+
+    def size_of(self, aspect: str) -> Size:
+        """Return the size of the pictures of this aspect.
+
+        Raises:
+            InputError: the profile has none; the message lists the aspects that it has.
+        """
+        try:
+            return self.sizes[aspect]
+        except KeyError:
+            has = ", ".join(self.sizes)
+            raise InputError(f"aspect {aspect}: profile {self.name} has {has}; or give width and height") from None
 
     def with_sources(self, named: Mapping[str, str | None]) -> Profile:
         """Return a copy with other models.
@@ -127,6 +143,15 @@ SDXL = Profile(
     adapter=None,
     trigger="aldar_kose_man",
     native_size=1024,
+    shapes={
+        "16:9": "1344x768",
+        "9:16": "768x1344",
+        "4:3": "1152x896",
+        "3:4": "896x1152",
+        "3:2": "1216x832",
+        "2:3": "832x1216",
+        "2.39:1": "1536x640",
+    },  # of the buckets in which SDXL was trained: https://arxiv.org/abs/2307.01952, the last appendix
     steps=50,
     guidance=5.0,
     consistency_threshold=0.70,
@@ -155,6 +180,7 @@ STEPPE = Profile(
     adapter=str(_STEPPE / "checkpoint-1000"),
     trigger="aldar_kose_man",
     native_size=256,
+    shapes={"16:9": "336x192", "9:16": "192x336"},  # a quarter of SDXL's sides
     steps=25,
     guidance=3.0,
     consistency_threshold=0.34,  # these two best separate Aldar from other people, and right prompts from wrong:
@@ -207,6 +233,8 @@ def _like(known: dict[str, Profile], name: str, given: object, folder: Path) -> 
     for part in _PARTS:
         if isinstance(changes.get(part), dict):
             changes[part] = _changed(like, part, changes[part], folder)
+    if "native_size" in changes:
+        changes.setdefault("shapes", {})  # the known profile's are of another size
     return Profile.model_validate({**like.model_dump(), **changes, "name": name})
 
 

@@ -8,19 +8,19 @@ counts as not set. Keys are never options: see models/secrets/keys.py.
 from __future__ import annotations
 
 import difflib
-import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, Self
 
 from dotenv.parser import Original, parse_stream
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.errors import InputError
-from models.loras import STRONGEST, split_strength
-from models.profiles import OWN_PROFILES, PROFILES, Precision, Profile, Speed, get_profile, valid_profiles
+from models.loras import STRONGEST
+from models.option_types import AspectName, LoraTexts, Pixels, ProfileName, Sketches, SourceName
+from models.profiles import OWN_PROFILES, Precision, Profile, Speed, get_profile
 from models.records import MAX_FRAMES, Options, Story
 from models.secrets.keys import ENV_FILE, Keys
 
@@ -29,69 +29,18 @@ SHOWN_CHARACTERS = 80  # of a wrong value, in a message
 NEAR = 0.8  # difflib's ratio from which a name counts as a misspelt known one
 FOREIGN = {"OPENAI_ADMIN_KEY", "OPENAI_API_TYPE", "OPENAI_API_VERSION"}  # other programs' names that resemble ours
 RENAMED = {"OPENAI_API_BASE": "OPENAI_BASE_URL"}  # other programs' name -> ours; difflib would suggest a wrong one
+SHAPE = ("aspect", "width", "height")
+"""Options that together say one thing, the pictures' shape."""
 DEVICES = r"^(cpu|mps|cuda(:[0-9]+)?)$"
 Pipeline = Literal["reference_guided", "simplified"]
 WriterName = Literal["openai", "offline"]
 Reviewed = Literal["none", "scenes", "frames", "all"]
-FrameNumber = Annotated[int, Field(ge=1, le=MAX_FRAMES)]
-SourceName = Annotated[str, Field(min_length=1, max_length=1024)]
-
-
-def _has_strength(text: str) -> str:
-    split_strength(text)
-    return text
-
-
-LoraText = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_has_strength)]
-
-
-def _texts(value: object) -> object:
-    """Parse a list from the environment: JSON, or a single text."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value) if value.startswith("[") else [value]
-    except ValueError:
-        raise ValueError('write a list as ["style.safetensors=0.6"]') from None
-
-
-def _profile_exists(name: str) -> str:
-    if name not in PROFILES:
-        raise ValueError(valid_profiles())
-    return name
-
-
-def _sketches(value: object) -> object:
-    """Parse sketches: JSON from the environment, N=FILE pairs from a command line or a form."""
-    if isinstance(value, list | tuple):
-        return _pairs(value)
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        raise ValueError('write sketches as {"2": "camel.png"}') from None
-
-
-def _pairs(pairs: Sequence[object]) -> dict[str, str]:
-    """Parse N=FILE pairs into frame number -> file."""
-    sketches: dict[str, str] = {}
-    for pair in pairs:
-        number, equals, file = str(pair).partition("=")
-        if not equals:
-            raise ValueError("write N=FILE, such as 2=camel.png")
-        if number in sketches:
-            raise ValueError(f"frame {number} has two, {sketches[number]!r} and {file!r}")
-        sketches[number] = file
-    return sketches
 
 
 class StoryboardOptions(Options):
     """Everything about a storyboard besides the story. `None` means: what the profile or the machine suggests."""
 
-    profile: Annotated[str, AfterValidator(_profile_exists)] = Field(
-        "steppe", json_schema_extra={"enum": list(PROFILES)}
-    )
+    profile: ProfileName = "steppe"
     """Which base model paints: steppe (small, offline, also on a CPU) or sdxl (needs a GPU)."""
     seed: int = Field(42, ge=0, le=2**31)
     """Base seed of the noise. Frame 1 uses it as it is, frame n uses seed + n*1000, each retry adds 10."""
@@ -117,7 +66,7 @@ class StoryboardOptions(Options):
     """Character LoRA: s3://bucket/prefix, a folder, a .safetensors file, or "none". Unset: the profile's own."""
     lora_scale: float = Field(1.0, ge=-STRONGEST, le=STRONGEST)
     """How strongly the character LoRA acts; 1 is as it was trained."""
-    more_loras: Annotated[tuple[LoraText, ...], NoDecode, BeforeValidator(_texts)] = Field(())
+    more_loras: LoraTexts = ()
     """LoRAs besides the character's, each a source as lora_path has it, or SOURCE=STRENGTH: style.safetensors=0.6."""
     threshold: float | None = Field(None, ge=-1.0, le=1.0)
     """Least image similarity (CLIP cosine) of a frame to frame 1. Unset: the profile's."""
@@ -129,13 +78,17 @@ class StoryboardOptions(Options):
     """Denoising steps. Unset: the profile's."""
     guidance: float | None = Field(None, ge=0.0, le=30.0)
     """Guidance scale: how strongly the prompt pulls. Unset: the profile's."""
-    size: int | None = Field(None, ge=64, le=2048, multiple_of=8)
-    """Side of the square pictures in pixels, a multiple of 8. Unset: the profile's."""
+    aspect: AspectName | None = None
+    """Shape of the pictures, width to height, of those that the profile has. Unset: 1:1."""
+    width: Pixels | None = None
+    """Width of the pictures in pixels, a multiple of 8, in place of an aspect; needs a height. Unset: by the aspect."""
+    height: Pixels | None = None
+    """Height of the pictures in pixels, a multiple of 8; needs a width. Unset: by the aspect."""
     control_scale: float | None = Field(None, ge=0.0, le=2.0)
     """Strength of frame 1's edges on later frames. Unset: the profile's."""
     control_end: float | None = Field(None, ge=0.0, le=1.0)
     """Share of the steps in which those edges act. Unset: the profile's."""
-    sketches: Annotated[dict[FrameNumber, SourceName], NoDecode, BeforeValidator(_sketches)] = Field({})
+    sketches: Sketches = Field({})
     """Frame number -> picture file whose lines replace frame 1's edges at full strength."""
     refresh: bool = False
     """Make everything anew instead of taking finished scenes and frames from the store."""
@@ -154,6 +107,24 @@ class StoryboardOptions(Options):
     speed: Speed = "exact"
     """exact (pictures equal up to rounding), fast (like ones in fewer steps) or plain (the libraries' own code)."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_size(cls, given: object) -> object:
+        if not isinstance(given, Mapping) or "size" not in given:
+            return given
+        if given["size"] is not None:
+            raise ValueError(in_place_of_size(given["size"], sign="="))
+        return {name: value for name, value in given.items() if name != "size"}
+
+    @model_validator(mode="after")
+    def _have_one_shape(self) -> Self:
+        if (self.width is None) != (self.height is None):
+            one, other = ("width", "height") if self.height is None else ("height", "width")
+            raise ValueError(f"{one} {getattr(self, one)} needs a {other}: give both, or an aspect")
+        if self.aspect is not None and self.width is not None:
+            raise ValueError(f"aspect {self.aspect} and {self.width}x{self.height} contradict each other: give one")
+        return self
+
     def get_profile(self) -> Profile:
         """Return the named profile, with its models replaced by those that the options name."""
         return get_profile(self.profile).with_sources(self.model_dump(include={"base", "controlnet", "vae", "clip"}))
@@ -161,6 +132,18 @@ class StoryboardOptions(Options):
     def writer_name(self, profile: Profile) -> WriterName:
         """Return the writer to use: the option, else the profile's."""
         return self.writer or profile.writer
+
+
+def in_place_of_size(side: object, called: Callable[[str], str] = str, sign: str = " ") -> str:
+    """Return the message on the option `size` of earlier versions, with what to write instead of it.
+
+    Args:
+        side: the given value.
+        called: maps an option to the name to show, such as "--size".
+        sign: what stands between a name and its value.
+    """
+    instead = " ".join(f"{called(name)}{sign}{_short(str(side))}" for name in ("width", "height"))
+    return f"{called('size')} is no option any more; write {instead}"
 
 
 class _EnvironmentOptions(StoryboardOptions, BaseSettings):
@@ -192,14 +175,23 @@ def with_environment(options: StoryboardOptions) -> StoryboardOptions:
         from_environment = _EnvironmentOptions().model_dump(exclude_unset=True)
     except ValidationError as error:
         raise InputError(explain(error, _variable)) from None
-    return StoryboardOptions.model_validate(
-        from_environment | options.model_dump(exclude_unset=True, exclude_none=True)
-    )
+    return StoryboardOptions.model_validate(overridden(from_environment, options))
+
+
+def overridden(before: Mapping[str, Any], options: StoryboardOptions) -> dict[str, Any]:
+    """Return option values overridden by the given options; a given shape replaces the other ways to give one."""
+    given = options.model_dump(exclude_unset=True, exclude_none=True)
+    replaced = SHAPE if any(name in given for name in SHAPE) else ()
+    return {name: value for name, value in before.items() if name not in replaced} | given
+
+
+def _in_environment(option: str) -> str:
+    return PREFIX + option.upper()
 
 
 def _variable(option: str) -> str:
     """Return the variable that sets this option, and where it was found."""
-    name = PREFIX + option.upper()
+    name = _in_environment(option)
     in_environment = any(value and found.upper() == name for found, value in os.environ.items())
     return f"{name} in {'the environment' if in_environment else ENV_FILE}"
 
@@ -210,7 +202,7 @@ def check_names(env_file: str | Path = ENV_FILE, environment: Mapping[str, str] 
     Raises:
         InputError: names them and the nearest valid ones, or the line of `.env` that can't be read.
     """
-    options = [OWN_PROFILES, *(PREFIX + name.upper() for name in StoryboardOptions.model_fields)]
+    options = [OWN_PROFILES, *map(_in_environment, StoryboardOptions.model_fields)]
     keys = [name.upper() for name in Keys.model_fields]
     _refuse_misspelt(str(env_file), _names_in(Path(env_file)), [*keys, *options])
     names = os.environ if environment is None else environment
@@ -243,6 +235,8 @@ def _number(line: Original) -> int:
 def _refuse_misspelt(where: str, names: Iterable[str], valid: list[str]) -> None:
     for name in names:
         called = name.upper()
+        if called == _in_environment("size"):
+            raise InputError(f"{where}: {in_place_of_size('N', _in_environment, '=')}")
         if called in RENAMED:
             raise InputError(f"{where}: unknown name {name!r}; did you mean {RENAMED[called]}?")
         if called not in valid and (called.startswith(PREFIX) or _is_nearly(called, valid)):

@@ -20,7 +20,7 @@ from models.book.index import Chapter
 from models.book.stories import failed, made, short
 from models.errors import InputError, StoryboardError
 from models.forms.storyboard import FORM
-from models.settings import StoryboardOptions, with_environment
+from models.settings import StoryboardOptions, overridden, with_environment
 from tasks.redo import find_board
 
 logger = logging.getLogger("models.book.stories")
@@ -44,7 +44,7 @@ def deployed_options(deployment: str, options: StoryboardOptions) -> StoryboardO
             ) from None
         _refuse_own_slot(client, found.work_pool_name, deployment)
     own: dict[str, Any] = FORM.lift(found.parameters.get("options") or {})
-    merged = own | options.model_dump(exclude_unset=True, exclude_none=True)
+    merged = overridden(own, options)
     folder = with_environment(StoryboardOptions.model_validate(merged)).output_dir
     # Absolute, because the pool's runs start in another folder.
     return StoryboardOptions.model_validate({**merged, "output_dir": str(Path(folder).absolute())})

@@ -23,7 +23,8 @@ from models.lora.network.layers import merge_sums
 from models.profiles import ROOT, STEPPE
 
 WEIGHTS = ROOT / "weights" / "steppe"
-SIDE = 4
+HEIGHT, WIDTH = 3, 5
+"""Of latents, in cells. Halved twice they are odd, as those of a picture of 336x192."""
 FOUND: dict[str, float] = {}
 
 
@@ -106,9 +107,9 @@ def paint(unet: Any, controlnet: Any, vae: Any) -> dict[str, Tensor]:
 
     config = unet.config
     width = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
-    latents, words = noise(2, 4, SIDE, SIDE), noise(2, 77, config.cross_attention_dim)
+    latents, words = noise(2, 4, HEIGHT, WIDTH), noise(2, 77, config.cross_attention_dim)
     added = {"text_embeds": noise(2, width), "time_ids": noise(2, 6)}
-    lines, picture = noise(2, 3, 8 * SIDE, 8 * SIDE), noise(1, 3, 8 * SIDE, 8 * SIDE)
+    lines, picture = noise(2, 3, 8 * HEIGHT, 8 * WIDTH), noise(1, 3, 8 * HEIGHT, 8 * WIDTH)
     with torch.inference_mode():
         blocks, middle = controlnet(latents, 500, words, lines, added_cond_kwargs=added, return_dict=False)
         more = {"down_block_additional_residuals": blocks, "mid_block_additional_residual": middle}
@@ -158,7 +159,7 @@ def compare_lora() -> None:
         width = unet.config.projection_class_embeddings_input_dim - 6 * unet.config.addition_time_embed_dim
         added = {"text_embeds": torch.randn(2, width), "time_ids": torch.randn(2, 6)}
         words = torch.randn(2, 77, unet.config.cross_attention_dim)
-        out = unet(torch.randn(2, 4, SIDE, SIDE), 500, words, added_cond_kwargs=added).sample
+        out = unet(torch.randn(2, 4, HEIGHT, WIDTH), 500, words, added_cond_kwargs=added).sample
         gradients = torch.autograd.grad(out.square().mean(), learning)
         return out, torch.cat([gradient.flatten() for gradient in gradients])
 

@@ -120,12 +120,13 @@ def test_a_batch_that_does_not_fill_is_painted_after_lingering(studio: Studio, m
 def test_unlike_requests_do_not_share_a_batch(studio: Studio, pool: ThreadPoolExecutor) -> None:
     first = hold(studio, pool)
     kinds: list[dict[str, Any]] = [{"steps": 3}, {"steps": 4}, {"guidance": 1.0}, {"negative_prompt": "a horse"}]
-    futures = [pool.submit(paint_together, setup(batch_size=2), request(seed, **kinds[seed % 4])) for seed in range(8)]
-    wait_for_waiting(8)
+    kinds += [{"size": "88x48"}, {"size": "48x88"}]
+    futures = [pool.submit(paint_together, setup(batch_size=2), request(seed, **kinds[seed % 6])) for seed in range(12)]
+    wait_for_waiting(12)
     studio.may_paint.set()
     first.result(TIMEOUT)
-    assert [seed_of(future.result(TIMEOUT)) for future in futures] == list(range(8))
-    assert sorted(sorted(batch) for batch in studio.batches[1:]) == [[0, 4], [1, 5], [2, 6], [3, 7]]
+    assert [seed_of(future.result(TIMEOUT)) for future in futures] == list(range(12))
+    assert sorted(sorted(batch) for batch in studio.batches[1:]) == [[n, n + 6] for n in range(6)]
 
 
 def test_an_error_reaches_its_own_batch_alone(studio: Studio, pool: ThreadPoolExecutor) -> None:

@@ -201,6 +201,16 @@ def test_a_report_of_an_earlier_version_is_read() -> None:
     assert Report.model_validate_json(json.dumps(earlier)) == told
 
 
+@pytest.mark.parametrize("side", [None, 512])
+def test_a_report_of_a_version_that_had_squares_alone_is_read(side: int | None) -> None:
+    told = report([result(1, None)], StoryboardOptions(width=side, height=side))
+    earlier = json.loads(told.model_dump_json())
+    for name in ("aspect", "width", "height"):
+        del earlier["options"][name]
+    earlier["options"]["size"] = side
+    assert Report.model_validate_json(json.dumps(earlier)) == told
+
+
 def test_options_of_a_command_are_reported_without_what_is_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     class Command(StoryboardOptions):
         openai_api_key: str = "sk-secret"
@@ -226,11 +236,12 @@ def test_the_summary_has_an_aligned_line_per_frame() -> None:
 
 
 def test_a_size_that_the_base_was_not_trained_on_is_noted(tmp_path: Path) -> None:
-    noted = report([result(1, None)], StoryboardOptions(size=320))
+    noted = report([result(1, None)], StoryboardOptions(width=320, height=200))
     (note,) = noted.warnings
-    assert note.startswith("size 320: profile steppe was trained on 256 pixels; ")
+    assert note.startswith("320x200: profile steppe was trained on 256x256, 336x192, 192x336 pixels; ")
     assert f"- **Warning:** {note}" in report_markdown(noted, tmp_path)
-    assert report([result(1, None)], StoryboardOptions(size=256)).warnings == report([result(1, None)]).warnings == ()
+    for usual in ({}, {"width": 256, "height": 256}, {"aspect": "16:9"}, {"width": 192, "height": 336}):
+        assert report([result(1, None)], StoryboardOptions.model_validate(usual)).warnings == ()
 
 
 def test_a_single_frame_has_no_likeness() -> None:

@@ -222,19 +222,19 @@ def test_a_disk_must_have_room_for_what_will_be_fetched(
 
 def test_pictures_need_room_too(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, profile, native_size=2**22)
-    assert "pictures 211.11 GB" not in problems(frames=1, attempts=1, size=64)
+    assert "pictures 211.11 GB" not in problems(frames=1, attempts=1, width=64, height=64)
     assert "pictures 1266637.40 GB" in problems(frames=6, attempts=3)
 
 
 def test_a_small_disk_is_told_in_megabytes_with_the_contact_sheet(
     profile: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sheet, usage = most_bytes(1, 256), shutil.disk_usage(".")
+    sheet, usage = most_bytes(1, STEPPE.sizes["1:1"]), shutil.disk_usage(".")
     needed = 2 * 256 * 256 * 3 + sheet
 
     def told(free: int) -> str:
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free))
-        return problems(frames=1, attempts=1, size=256)
+        return problems(frames=1, attempts=1, width=256, height=256)
 
     assert told(needed) == ""
     assert (

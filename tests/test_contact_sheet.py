@@ -25,11 +25,11 @@ def colour(index: int) -> tuple[int, int, int]:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def panels(folder: Path, frames: int, size: int = 256, **changes: Any) -> list[Panel]:
+def panels(folder: Path, frames: int, size: int = 256, height: int | None = None, **changes: Any) -> list[Panel]:
     """Frames of one colour each, with a black square in the upper left quarter."""
     made = []
     for index in range(frames):
-        picture = Image.new("RGB", (size, size), colour(index))
+        picture = Image.new("RGB", (size, height or size), colour(index))
         picture.paste((0, 0, 0), (size // 8, size // 8, size // 2, size // 2))
         picture.save(folder / f"{index}.png")
         panel = Panel(folder / f"{index}.png", "Aldar rides away.", "image similarity 0.71 · seed 2042", accepted=True)
@@ -75,6 +75,23 @@ def test_pictures_are_shown_upright_at_a_size_for_the_page(size: int, side: int,
     with Image.open(tmp_path / "4.png") as original:
         difference = np.asarray(crop, int) - np.asarray(original.resize((64, 64)), int)
     assert np.abs(difference)[4:-4, 4:-4].mean() < 4  # without the round corners
+
+
+@pytest.mark.parametrize(("width", "height"), [(336, 192), (192, 336), (1536, 640), (640, 1536)])
+def test_pictures_of_another_shape_keep_it_and_touch_no_words(width: int, height: int, tmp_path: Path) -> None:
+    caption = "Aldar rides away on the khan's own horse, and nobody in the steppe has seen anything of it. " * 2
+    sheet = contact_sheet(panels(tmp_path, 6, width, height, caption=caption.strip()), "Title", story="A story.")
+    cells = [cell(sheet, index) for index in range(6)]
+    for left, top, right, bottom in cells:
+        assert (right - left) / (bottom - top) == pytest.approx(width / height, rel=0.02)
+        assert 376**2 * 0.97 <= (right - left) * (bottom - top) <= 513**2
+    assert len({left for left, *_ in cells}) == 3
+    assert max(right for _, _, right, _ in cells[:2]) < cells[2][0]
+    below = np.asarray(sheet.crop((0, cells[0][3] + 4, sheet.width, cells[3][1] - 4)).convert("L"))
+    words = np.nonzero((below < 100).any(axis=1))[0]
+    assert words.size, "captions stand between the rows"
+    assert words.max() < below.shape[0] - 8
+    assert sheet.width > cells[2][2]
 
 
 def test_only_weak_frames_are_marked(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from models.diffusion.loading import Models, load, unload
 from models.diffusion.painter import paint, starting_noise
 from models.diffusion.requests import PaintRequest
 from models.errors import OutOfMemory, PaintError
+from models.sizes import Size
 
 tiny_world = tiny_models.tiny_world
 
@@ -34,18 +35,19 @@ def test_a_seed_paints_the_same_bytes_again(tiny_world: profiles.Profile) -> Non
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-def test_it_paints_what_diffusers_paints(tiny_world: profiles.Profile) -> None:
+@pytest.mark.parametrize("size", [Size.square(SIZE), Size(88, 48), Size(48, 88)])
+def test_it_paints_what_diffusers_paints(tiny_world: profiles.Profile, size: Size) -> None:
     """Own noise and own decoding change nothing: the plain pipeline with one CPU generator gives the same bytes."""
     models = load(setup())
     expected = models.plain(
         prompt="aldar in a yurt",
-        height=SIZE,
-        width=SIZE,
+        height=size.height,
+        width=size.width,
         num_inference_steps=3,
         guidance_scale=3.0,
         generator=torch.Generator("cpu").manual_seed(3),
     ).images[0]
-    assert bytes_of(models, request(3)) == [expected.tobytes()]
+    assert bytes_of(models, request(3, size=size)) == [expected.tobytes()]
 
 
 def test_a_frame_does_not_depend_on_its_batch(tiny_world: profiles.Profile) -> None:
@@ -60,11 +62,12 @@ def test_a_frame_does_not_depend_on_its_batch(tiny_world: profiles.Profile) -> N
 
 
 def test_noise_is_standard_normal_and_the_seeds_own() -> None:
-    noise = starting_noise(7, 512)
+    noise = starting_noise(7, Size.square(512))
     assert noise.shape == (1, 4, 64, 64)
-    assert torch.equal(noise, starting_noise(7, 512))
-    assert not torch.equal(noise, starting_noise(8, 512))
+    assert torch.equal(noise, starting_noise(7, Size.square(512)))
+    assert not torch.equal(noise, starting_noise(8, Size.square(512)))
     assert abs(float(noise.std()) - 1) < 0.02
+    assert starting_noise(7, Size(width=336, height=192)).shape == (1, 4, 24, 42)
 
 
 @pytest.mark.parametrize("guidance", [0.0, 1.0])
@@ -111,7 +114,7 @@ def test_a_picture_of_nan_is_marked_and_the_others_are_not(
 ) -> None:
     models = load(setup())
 
-    def noise(seed: int, size: int, channels: int = 4) -> torch.Tensor:
+    def noise(seed: int, size: Size, channels: int = 4) -> torch.Tensor:
         return starting_noise(seed, size, channels) * (float("nan") if seed == 2 else 1.0)
 
     monkeypatch.setattr(painter, "starting_noise", noise)
@@ -130,7 +133,7 @@ def test_out_of_memory_names_the_remedy(tiny_world: profiles.Profile, monkeypatc
     with pytest.raises(OutOfMemory, match=r"2 picture.* of 64x64; try --batch-size 1") as raised:
         paint(models, [request(1), request(2)])
     assert raised.value.retryable
-    with pytest.raises(OutOfMemory, match="a --size under 64"):
+    with pytest.raises(OutOfMemory, match="a --width and --height under 64x64"):
         paint(models, [request()])
 
 
@@ -140,6 +143,23 @@ def square_file(tmp_path: Path) -> Path:
     ImageDraw.Draw(image).rectangle((16, 16, 48, 48), fill=(30, 60, 160))
     image.save(tmp_path / "square.png")
     return tmp_path / "square.png"
+
+
+@pytest.mark.parametrize("guided", [False, True])
+def test_the_base_is_told_the_pictures_height_and_width(
+    tiny_world: profiles.Profile, square_file: Path, guided: bool
+) -> None:
+    models, told = load(setup(with_controlnet=True)), list[list[float]]()
+
+    def note(_module: object, _args: object, given: dict[str, dict[str, torch.Tensor]]) -> None:
+        told.extend(given["added_cond_kwargs"]["time_ids"].tolist())
+
+    hook = models.plain.unet.register_forward_pre_hook(note, with_kwargs=True)
+    lines = control(square_file) if guided else None
+    (painting,) = paint(models, [request(size="88x48", control=lines)])
+    hook.remove()
+    assert painting.image.size == (88, 48)
+    assert {tuple(one) for one in told} == {(48, 88, 0, 0, 48, 88)}  # original size, corner of the crop, target size
 
 
 def test_the_lines_act(tiny_world: profiles.Profile, square_file: Path) -> None:

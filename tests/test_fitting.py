@@ -18,6 +18,7 @@ from models.diffusion.loading import load
 from models.diffusion.painter import Painting, paint
 from models.errors import OutOfMemory
 from models.records import Adapter
+from models.sizes import Size
 
 tiny_world = tiny_models.tiny_world
 
@@ -61,7 +62,8 @@ def test_the_pictures_come_in_smaller_batches_and_the_way_is_kept(
     assert device.batches == [5, 2, 1, 2, 1]
     other = setup(batch_size=5, adapter=Adapter(path="/a", fingerprint="0" * 64, source="/a"))
     assert fitting._fitting(other, requests[0].size) == other.model_copy(update={"batch_size": 2})
-    assert fitting._fitting(other, requests[0].size + 8) == other
+    assert fitting._fitting(other, Size(32, 128)).batch_size == 2  # another shape of as many pixels
+    assert fitting._fitting(other, Size(72, 64)) == other
     assert [record.getMessage() for record in caplog.records] == [
         "no memory left for 5 picture(s) of 64x64; going on with batches of 2"
     ]
@@ -76,7 +78,7 @@ def test_where_one_picture_does_not_fit_no_other_try_is_made(
     tiny_world: profiles.Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device = Device(0, monkeypatch)
-    with pytest.raises(OutOfMemory, match=r"1 picture.* of 64x64; try a --size under 64") as raised:
+    with pytest.raises(OutOfMemory, match=r"1 picture.* of 64x64; try a --width and --height under 64x64") as raised:
         paint_fitting(setup(batch_size=4), [request(seed) for seed in range(1, 5)])
     assert device.batches == [4, 2, 1]
     assert not raised.value.retryable

@@ -15,7 +15,7 @@ from prefect.utilities.schema_tools.validation import ValidationError as Prefect
 from prefect.utilities.schema_tools.validation import is_valid, validate
 from pydantic import ValidationError
 from test_deployments import DECLARED, NEEDED, flow_of, name_of
-from test_settings import OTHER_VALUES
+from test_settings import TOGETHER
 
 from flows.storyboard import storyboard
 from flows.training import train_lora
@@ -174,17 +174,17 @@ def test_the_story_is_one_of_the_right_length() -> None:
 
 
 def test_a_value_of_every_option_is_taken_in_its_place_in_the_form_and_by_its_name() -> None:
-    named = {**OTHER_VALUES, "sketches": ["2=camel.png"], "more_loras": list(OTHER_VALUES["more_loras"])}
+    named = {**TOGETHER, "sketches": ["2=camel.png"], "more_loras": list(TOGETHER["more_loras"])}
     shown = {**named, "refresh": "yes", "low_memory": "yes"}
     placed = [
         ({group.key: one} if group.key else one)
         for group in STORYBOARD.groups
-        for one in [{name: shown[name] for name in group.options}]
+        for one in [{name: shown[name] for name in group.options if name in shown}]
     ]
     form = {name: value for part in placed for name, value in part.items()}
     for options in (form, named):
         found = taken(storyboard, {"story": STORY, "options": options})["options"]
-        assert found == StoryboardOptions.model_validate(OTHER_VALUES)
+        assert found == StoryboardOptions.model_validate(TOGETHER)
 
 
 @pytest.mark.parametrize(
@@ -192,8 +192,10 @@ def test_a_value_of_every_option_is_taken_in_its_place_in_the_form_and_by_its_na
     [
         {"frames": 25},
         {"profile": "stepe"},
-        {"size": 65},
-        {"painting": {"size": 65}},
+        {"width": 65, "height": 64},
+        {"painting": {"width": 65}},
+        {"aspect": "5:7"},
+        {"size": 64},
         {"painting": {"frames": 2}},
         {"device": "gpu"},
         {"steps": "many"},

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from models.language import offline
+from models.profiles import SDXL
 from models.records import SceneBreakdown, Story
-from models.settings import StoryboardOptions
 
 
 def board(text: str, frames: int = 6) -> SceneBreakdown:
-    return offline.write(Story(text=text), StoryboardOptions(profile="sdxl", frames=frames))
+    return offline.write(Story(text=text), frames, SDXL)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from models.errors import InputError
-from models.profiles import OWN_PROFILES, ROOT, SDXL, STEPPE, read_own
+from models.profiles import OWN_PROFILES, ROOT, SDXL, STEPPE, Profile, read_own
 from models.settings import StoryboardOptions
+from models.sizes import Size
 from models.sources import Component, locate
 
 
@@ -31,6 +32,28 @@ def test_a_profile_names_only_what_differs(tmp_path: Path) -> None:
     )  # of the hub's files nothing holds
     assert (own["ink"].guidance, own["ink"].clip, own["ink"].name) == (6.5, SDXL.clip, "ink")
     assert (own["ink-small"].native_size, own["ink-small"].guidance) == (512, 6.5)
+    assert own["ink"].sizes == SDXL.sizes
+    assert own["ink-small"].sizes == {"1:1": Size.square(512)}  # the other shapes of sdxl are of its own size
+
+
+def test_a_profile_gives_its_own_shapes(tmp_path: Path) -> None:
+    ink = {"like": "sdxl", "native_size": 512, "shapes": {"16:9": "672x384", "2.39:1": [768, 320]}}
+    own = read_own(written(tmp_path, {"ink": ink, "oil": {"like": "ink"}}))["oil"]
+    assert own.sizes == {"1:1": Size(512, 512), "16:9": Size(672, 384), "2.39:1": Size(768, 320)}
+    assert Profile.model_validate_json(own.model_dump_json()) == own
+    with pytest.raises(
+        InputError, match=r"^aspect 9:16: profile oil has 1:1, 16:9, 2\.39:1; or give width and height$"
+    ):
+        own.size_of("9:16")
+
+
+def test_the_shapes_of_both_profiles_are_alike() -> None:
+    assert SDXL.size_of("2.39:1") == Size(1536, 640)
+    assert STEPPE.sizes == {aspect: Size(*(side // 4 for side in SDXL.size_of(aspect))) for aspect in STEPPE.sizes}
+    for profile in (SDXL, STEPPE):
+        for aspect, size in profile.sizes.items():
+            width, height = map(float, aspect.split(":"))
+            assert size.width / size.height == pytest.approx(width / height, rel=0.04)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +65,10 @@ def test_a_profile_names_only_what_differs(tmp_path: Path) -> None:
         ({"steppe": {"like": "sdxl"}}, "profile 'steppe' is there already; choose another name"),
         ({"ink": {"like": "sdxl", "guidence": 6}}, "guidence"),
         ({"ink": {"like": "sdxl", "steps": "many"}}, "steps"),
+        ({"ink": {"like": "sdxl", "shapes": {"wide": "672x384"}}}, "shapes.0.aspect"),
+        ({"ink": {"like": "sdxl", "shapes": {"16:9": "672x381"}}}, "width and height must be multiples of 8"),
+        ({"ink": {"like": "sdxl", "shapes": {"16:9": "4096x2304"}}}, "width and height must be 64 to 2048"),
+        ({"ink": {"like": "sdxl", "shapes": {"1:1": 512}}}, "1:1 is not set here: its side is native_size"),
     ],
 )
 def test_what_is_no_profile_is_refused_in_one_line(tmp_path: Path, profiles: Any, told: str) -> None:

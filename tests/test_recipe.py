@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from pydantic import ValidationError
 
 from models.errors import InputError, ObjectNotFound
 from models.frames.recipe import Control, PaintedLora, Recipe, png_bytes, read_recipe
+from models.sizes import Size
 
 RECIPE = Recipe(
     prompt="aldar_kose_man, talking to the merchant, bazaar",
@@ -88,6 +90,23 @@ def test_other_readers_find_prompt_seed_and_settings(tmp_path: Path) -> None:
         "Frame": "2",
         "Version": "aldar-kose-storyboard 1.2.3",
     }
+
+
+def test_a_shape_is_named_by_width_and_height_and_a_square_is_written_as_it_always_was(tmp_path: Path) -> None:
+    wide = RECIPE.model_copy(update={"size": Size(336, 192)})
+    path = saved(tmp_path, wide)
+    with Image.open(path) as image:
+        assert parse_as_a1111_does(image.info["parameters"])["Size"] == "336x192"
+    assert read_recipe(path) == wide
+    text = RECIPE.model_dump_json()
+    assert '"guidance":3.0,"size":64,"sampler"' in text  # so that squares painted anew keep their bytes
+    assert Recipe.model_validate_json(text).size == Size(64, 64)
+
+
+@pytest.mark.parametrize("size", ["336", "336x", "100x100", "0x64", [64], [64, 64.0], 12, None, {}])
+def test_what_is_no_size_is_refused(size: object) -> None:
+    with pytest.raises(ValidationError, match="width and height"):
+        Recipe.model_validate(RECIPE.model_dump() | {"size": size})
 
 
 def test_what_was_not_used_is_not_named(tmp_path: Path) -> None:

@@ -38,7 +38,9 @@ OTHER_VALUES: dict[str, Any] = {
     "attempts": 5,
     "steps": 30,
     "guidance": 4.5,
-    "size": 512,
+    "aspect": "16:9",
+    "width": 512,
+    "height": 384,
     "control_scale": 0.5,
     "control_end": 0.75,
     "sketches": {2: "camel.png"},
@@ -52,6 +54,9 @@ OTHER_VALUES: dict[str, Any] = {
     "speed": "fast",
 }
 """A value of every option that is not its default."""
+TOGETHER = {name: value for name, value in OTHER_VALUES.items() if name != "aspect"}
+"""Those that may be set at once."""
+NEEDS = {"width": "height", "height": "width"}
 
 
 @pytest.fixture(autouse=True)
@@ -70,13 +75,15 @@ def environment_words(value: Any) -> str:
 
 @pytest.mark.parametrize("name", StoryboardOptions.model_fields)
 def test_every_option_can_be_set_in_the_environment_and_in_env(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    value = OTHER_VALUES[name]
-    expected = StoryboardOptions.model_validate({name: value})
+    given = {one: OTHER_VALUES[one] for one in (name, NEEDS.get(name, name))}
+    expected = StoryboardOptions.model_validate(given)
     assert expected != StoryboardOptions()
-    Path(".env").write_text(f"{PREFIX}{name.upper()}={environment_words(value)}\n")
+    lines = {f"{PREFIX}{one.upper()}": environment_words(value) for one, value in given.items()}
+    Path(".env").write_text("".join(f"{one}={words}\n" for one, words in lines.items()))
     assert with_environment(StoryboardOptions()) == expected
     Path(".env").unlink()
-    monkeypatch.setenv(f"{PREFIX}{name.upper()}", environment_words(value))
+    for one, words in lines.items():
+        monkeypatch.setenv(one, words)
     assert with_environment(StoryboardOptions()) == expected
 
 
@@ -132,7 +139,14 @@ def test_keys_come_from_env_and_are_not_shown() -> None:
         ({"seed": -1}, "seed: Input should be greater than or equal to 0, got -1"),
         ({"temperature": float("nan")}, "temperature: Input should be less than or equal to 2, got nan"),
         ({"guidance": 31}, "guidance: Input should be less than or equal to 30, got 31"),
-        ({"size": 65}, "size: Input should be a multiple of 8, got 65"),
+        ({"width": 65, "height": 64}, "width: Input should be a multiple of 8, got 65"),
+        ({"width": 320}, "width 320 needs a height: give both, or an aspect"),
+        ({"height": 200}, "height 200 needs a width: give both, or an aspect"),
+        (
+            {"aspect": "1:1", "width": 320, "height": 200},
+            "aspect 1:1 and 320x200 contradict each other: give one",
+        ),
+        ({"size": 512}, "size is no option any more; write width=512 height=512"),
         ({"device": "gpu"}, "device: valid devices: cpu, cuda, cuda:N, mps, got 'gpu'"),
         ({"device": "cpu:0"}, "device: valid devices: cpu, cuda, cuda:N, mps, got 'cpu:0'"),
         ({"sketches": {25: "a.png"}}, "sketches.25: Input should be less than or equal to 24, got 25"),
@@ -175,6 +189,10 @@ def test_devices_that_are_right() -> None:
         ("AWS_SECRET_KEY=sk-secret", ".env: unknown name 'AWS_SECRET_KEY'; did you mean AWS_SECRET_ACCESS_KEY?"),
         ("aws_acces_key_id=sk-secret", ".env: unknown name 'aws_acces_key_id'; did you mean AWS_ACCESS_KEY_ID?"),
         ("STORYBORD_SEED=1", ".env: unknown name 'STORYBORD_SEED'; did you mean STORYBOARD_SEED?"),
+        (
+            "STORYBOARD_SIZE=512",
+            ".env: STORYBOARD_SIZE is no option any more; write STORYBOARD_WIDTH=N STORYBOARD_HEIGHT=N",
+        ),
         ("STORYBOARD_X=1", ".env: unknown name 'STORYBOARD_X'; did you mean"),
         ("STORYBOARD_STORY=x", ".env: unknown name 'STORYBOARD_STORY'; did you mean"),
         ("\n# a comment\nOPENAI_API_KEY sk-secret", ".env, line 3: not NAME=value"),

@@ -87,7 +87,7 @@ def test_letters_that_the_font_lacks_are_named_with_their_places() -> None:
 
 
 def test_the_report_its_page_and_the_last_lines_warn(tmp_path: Path) -> None:
-    board = write_board(tmp_path, story="阿尔达尔骗了商人", size=256)
+    board = write_board(tmp_path, story="阿尔达尔骗了商人", width=256, height=256)
     report = read_board(board).report
     assert len(report.warnings) == 2
     assert outcome(report) == "3 frames, all accepted; 2 warnings: see the report"

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 from flows.storyboard import storyboard
 from models.errors import FrameRejected, InputError
 from models.frames.recipe import read_recipe
+from models.sizes import Size
 from tasks.checks import check
 from tasks.frames import generate_frame
 from tasks.report import find_near_copies, write_report
@@ -81,7 +82,7 @@ def test_each_picture_carries_its_recipe(told: Ran) -> None:
     for frame in told.report.frames:
         recipe = read_recipe(told.board / frame.file)
         assert (recipe.prompt, recipe.seed, recipe.frame) == (frame.prompt, frame.seed, frame.number)
-        assert (recipe.steps, recipe.size, recipe.base) == (2, 64, told.report.weights.base)
+        assert (recipe.steps, recipe.size, recipe.base) == (2, Size.square(64), told.report.weights.base)
         assert (recipe.control is None) == frame.reference
         assert recipe.control is None or recipe.control.kind == "reference"
 

@@ -27,6 +27,7 @@ from models.lora.comparison.choice import NO_DRIFT, RULE
 from models.lora.comparison.evaluation import read_adapter
 from models.lora.records import Checkpoint
 from models.profiles import ROOT, get_profile
+from models.sizes import Size
 from models.vision.clip import load_scorer
 
 tiny_world = tiny_models.tiny_world
@@ -41,7 +42,7 @@ def test_every_checkpoint_paints_every_prompt_with_every_seed(compared: Compared
     for name in ("base", "checkpoint-100", "checkpoint-200", "checkpoint-300"):
         assert trials.pictures(name) == expected
     recipe = read_recipe(trials.folder / "samples" / "checkpoint-100" / "04_1007.png")
-    assert (recipe.prompt, recipe.seed, recipe.frame, recipe.size) == (UNRELATED[0], 1007, 4, 64)
+    assert (recipe.prompt, recipe.seed, recipe.frame, recipe.size) == (UNRELATED[0], 1007, 4, Size.square(64))
     assert recipe.adapter == read_adapter(comparison.rows[0].checkpoint).fingerprint
     assert [row.checkpoint.step for row in comparison.rows] == [100, 200, 300]
     assert comparison.rule == RULE

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
-from PIL import Image, ImageChops, ImageDraw
+from PIL import Image, ImageChops, ImageDraw, ImageOps
 
 from models import profiles
 from models.errors import InputError, ScoreUnavailable, WeightsInvalid
@@ -42,6 +42,18 @@ def noise(grain: int = 1) -> Image.Image:
 @pytest.mark.parametrize("size", [64, 256, 512])
 def test_a_picture_of_something_has_no_anomaly(size: int) -> None:
     assert find_flaws(scene(size=size), True) == ()
+
+
+WIDE, TALL = (336, 192), (192, 336)
+
+
+@pytest.mark.parametrize("size", [WIDE, TALL, (1344, 768), (1536, 640)])
+def test_a_picture_of_another_shape_is_judged_by_the_same_limits(size: tuple[int, int]) -> None:
+    image, spoilt = ImageOps.fit(scene(), size), ImageOps.fit(noise(grain=4), size)
+    assert find_flaws(image, True) == ()
+    assert "noise" in find_flaws(spoilt, True)[0]
+    assert "near copy of earlier frame 2" in find_copies(shifted(image, 2), [ImageOps.mirror(image), image])[0]
+    assert find_copies(ImageOps.fit(scene("up"), size), [image]) == ()
 
 
 @pytest.mark.parametrize(
@@ -167,6 +179,20 @@ def test_scores_are_the_cosines_that_clip_itself_computes(scorer: clip.ClipScore
     assert own == pytest.approx(agreement, abs=1e-5)
     assert scorer.similarity(image, noise()) == pytest.approx(similarity, abs=1e-5)
     assert scorer.similarity(image, image) == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize(("size", "end"), [(WIDE, (0, 0, 40, 192)), (TALL, (0, 296, 192, 336))])
+def test_clip_sees_the_ends_of_a_picture_and_does_not_squash_it(
+    scorer: clip.ClipScorer, size: tuple[int, int], end: tuple[int, int, int, int]
+) -> None:
+    image = ImageOps.fit(scene(), size)
+    marked = image.copy()
+    marked.paste((255, 0, 0), end)
+    assert scorer.similarity(image, marked) < 0.9999
+    side = max(size)
+    square = Image.new("RGB", (side, side), tuple(round(255 * mean) for mean in scorer.processor.image_mean))
+    square.paste(image, ((side - size[0]) // 2, (side - size[1]) // 2))
+    assert torch.equal(scorer.image_features([image]), scorer.image_features([square]))
 
 
 def test_a_long_prompt_keeps_its_trigger(scorer: clip.ClipScorer) -> None:

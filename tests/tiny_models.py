@@ -14,6 +14,7 @@ import torch
 from models.diffusion.loading import quieten
 from models.diffusion.requests import ControlPicture, PainterSetup, PaintRequest
 from models.profiles import PROFILES, STEPPE, Profile
+from models.sizes import Shape, Size
 from models.sources import Component
 
 SIZE = 64
@@ -165,6 +166,7 @@ def profile(folder: Path, name: str = "tiny") -> Profile:
             "clip": Component(source=str(folder / "clip"), size=0),
             "adapter": None,
             "native_size": SIZE,
+            "shapes": (Shape(aspect="16:9", size=Size(120, 72)),),
             "steps": 3,
         }
     )

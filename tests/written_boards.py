@@ -29,7 +29,7 @@ STORY = "Aldar Köse outwits the khan"
 
 def options_of(output: Path, **given: Any) -> StoryboardOptions:
     """Three frames of 64 pixels on a CPU."""
-    plain = {"frames": 3, "size": 64, "device": "cpu", "output_dir": str(output)}
+    plain = {"frames": 3, "width": 64, "height": 64, "device": "cpu", "output_dir": str(output)}
     return StoryboardOptions.model_validate({**plain, **given})
 
 
@@ -39,9 +39,9 @@ def render_config_of(options: StoryboardOptions, weights: Weights = WEIGHTS) -> 
     return RenderConfig(**dict(resolve(on_cpu, options.get_profile(), "first")), weights=weights)
 
 
-def noise(seed: int, size: int) -> Image.Image:
+def noise(seed: int, size: tuple[int, int]) -> Image.Image:
     """A picture of its own for each seed."""
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (size, size, 3), np.uint8))
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3), np.uint8))
 
 
 def write_board(

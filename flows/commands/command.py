@@ -62,6 +62,8 @@ class Command:
     shortcuts: Mapping[str, Shortcut] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Earlier name of an option, which is still accepted -> present name."""
+    gone: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
+    """Option of earlier versions -> the message that says what to write instead of it with this value."""
     without: tuple[str, ...] = ()
     """Fields of the records that are no options of this command."""
     explain_foreign: Callable[[str], str | None] = lambda _: None
@@ -81,6 +83,7 @@ class Command:
         arguments = sys.argv[1:] if arguments is None else arguments
         given, rest = parser.parse_known_args([self._under_its_name_now(argument) for argument in arguments])
         try:
+            self._refuse_gone(vars(given))
             self._refuse(rest, parser)
             return read(self._without_shortcuts(vars(given)))
         except ValidationError as error:
@@ -108,6 +111,8 @@ class Command:
                 for name in names:
                     if name not in self.without:
                         self._add(group, name, form.options[name])
+        for name in self.gone:
+            parser.add_argument(option_name(name), dest=name, help=argparse.SUPPRESS)
         parser.add_argument_group("help").add_argument("-h", "--help", action="help", help="Show this and stop")
         return parser
 
@@ -140,9 +145,14 @@ class Command:
                 return f"{option_name(now)}{separator}{value}"
         return argument
 
+    def _refuse_gone(self, given: Mapping[str, Any]) -> None:
+        for name, instead in self.gone.items():
+            if name in given:
+                raise InputError(instead(given[name]))
+
     def _refuse(self, rest: list[str], parser: Parser) -> None:
         """Refuse the first unknown option, with a suggestion, else the first surplus argument."""
-        valid = parser.option_names()
+        valid = [option for option in parser.option_names() if option not in map(option_name, self.gone)]
         left = [argument for argument in rest if argument != "--"]
         for name in (argument.partition("=")[0] for argument in left if argument.startswith("-")):
             if name in valid:

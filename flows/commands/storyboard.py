@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from flows.commands.command import Command, Shortcut, record_of
+from flows.commands.command import Command, Shortcut, option_name, record_of
 from flows.commands.running import Run, run
 from models.errors import InputError
 from models.forms.storyboard import FORM
 from models.records import STORY_MAX_CHARACTERS
 from models.secrets.keys import Keys
-from models.settings import StoryboardOptions, read_story, with_environment
+from models.settings import StoryboardOptions, in_place_of_size, read_story, with_environment
 
 SHORT_NAMES = {"temperature": "--temp"}
+GONE = {"size": lambda side: in_place_of_size(side, option_name)}
 VALUES = {
     **dict.fromkeys(("lora_path", "base", "controlnet", "vae", "clip"), "SOURCE"),
     "more_loras": "SOURCE[=STRENGTH]",
@@ -56,6 +57,7 @@ COMMAND = Command(
     surplus="only one story is expected, got {} too; put the story in quotes",
     values=VALUES,
     short_names=SHORT_NAMES,
+    gone=GONE,
     shortcuts={"ref_guided": Shortcut("pipeline", "reference_guided")},
 )
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from flows.commands.command import Command, record_of
 from flows.commands.running import Run, run
-from flows.commands.storyboard import SHORT_NAMES, VALUES
+from flows.commands.storyboard import GONE, SHORT_NAMES, VALUES
 from models.book.stories import AtOnce, read_stories
 from models.errors import InputError
 from models.forms.form import Form, Group
@@ -64,6 +64,7 @@ COMMAND = Command(
     surplus="only one file of stories is expected, got {} too; give a story with --story TEXT",
     values={**VALUES, "deployment": "NAME"},
     short_names=SHORT_NAMES,
+    gone=GONE,
     without=("sketches",),  # they belong to the frames of one story
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from models.board.lettering import Colour, Weight, draw_line, get_font, reads_right_to_left, showable, wrap
 from models.errors import CorruptFile, ObjectNotFound
+from models.sizes import Size
 
 PAPER: Colour = (250, 246, 237)
 INK: Colour = (46, 39, 34)
@@ -17,7 +19,8 @@ GREY: Colour = (128, 118, 106)
 RULE: Colour = (206, 193, 170)
 CLAY: Colour = (176, 70, 40)
 
-_SMALLEST, _LARGEST = 384, 512  # limits of a picture's side on the sheet in px; pictures are scaled to fit
+_SMALLEST, _LARGEST = 384, 512  # limits of a square's side on the sheet in px; other shapes have as many pixels
+_NARROWEST = 240  # least width of a column in units, which words need; a narrower picture leaves a part of it empty
 _SMOOTH = 4  # masks are drawn 4 times larger and reduced, because Pillow draws round corners without antialiasing
 
 
@@ -34,7 +37,7 @@ class Panel(NamedTuple):
 
 
 class _Style(NamedTuple):
-    """Style of a text. Sizes are in units: 384 units are a picture's side."""
+    """Style of a text. Sizes are in units: 384 units are the side of a square picture."""
 
     weight: Weight
     size: int
@@ -42,7 +45,7 @@ class _Style(NamedTuple):
     """Distance between baselines."""
     colour: Colour
     most: int
-    """Largest number of lines."""
+    """Largest number of lines in a column that is as wide as a square; a narrower one may have more."""
 
 
 _TITLE = _Style("bold", 33, 42, INK, 3)
@@ -55,20 +58,37 @@ _FOOT = _NOTE._replace(most=2)
 _TAG = _Style("bold", 14, 18, PAPER, 1)
 
 
+class _Measures(NamedTuple):
+    """Measures of pictures on a sheet in pixels."""
+
+    side: int
+    """Side of a square with as many pixels as a picture."""
+    picture: Size
+    column: int
+    """Width of a column."""
+
+    @property
+    def narrowness(self) -> float:
+        """How many times narrower a column is than a square; 1 for a wider one."""
+        return max(1.0, self.side / self.column)
+
+
 class _Page:
     """The sheet while it is drawn from top to bottom; `y` is the next position in pixels."""
 
-    def __init__(self, side: int, columns: int, frames: int) -> None:
-        self.side, self.columns = side, columns
+    def __init__(self, own: Size, frames: int) -> None:
+        self.own, self.columns = own, _columns(frames)
+        self.measures = _measures(own)
+        self.side, self.picture, self.column = self.measures
         self.margin, self.gutter = self.units(56), self.units(34)
-        self.width, longest = _extent(side, frames)
+        self.width, longest = _extent(self.measures, frames)
         self.edges = (self.margin, self.width - self.margin)
         self.image = Image.new("RGB", (self.width, longest), PAPER)
         self.draw = ImageDraw.Draw(self.image)
         self.y = self.margin
 
     def units(self, count: float) -> int:
-        """Convert units to pixels; 384 units are a picture's side."""
+        """Convert units to pixels; 384 units are the side of a square picture."""
         return _units(count, self.side)
 
     def write(self, text: str, style: _Style, edges: tuple[int, int], top: int, backwards: bool | None = None) -> int:
@@ -87,7 +107,8 @@ class _Page:
         left, right = edges
         font = get_font(style.weight, self.units(style.size))
         backwards = reads_right_to_left(text) if backwards is None else backwards
-        for line in wrap(showable(text, style.weight), font, right - left, style.most):
+        most = math.ceil(style.most * self.measures.narrowness)
+        for line in wrap(showable(text, style.weight), font, right - left, most):
             baseline = top + self.units((style.leading + 0.72 * style.size) / 2)  # capitals are 0.72 of the size
             draw_line(self.draw, (left, right, baseline), line, font, style.colour, backwards)
             top += self.units(style.leading)
@@ -104,15 +125,15 @@ def contact_sheet(panels: Sequence[Panel], title: str, *, story: str = "", foote
         footer: small print at the bottom of the page; may be empty.
 
     Returns:
-        An RGB picture; pictures on it have a side of 384 to 512 px, and 6 frames take 3 columns.
+        An RGB picture. Pictures on it have as many pixels as a square of 384 to 512 px and the shape of the first one;
+        a picture of another shape gets margins. 6 frames take 3 columns.
 
     Raises:
         ObjectNotFound: a picture is missing.
         CorruptFile: a picture can't be read.
     """
     assert panels, "a sheet has at least one frame"
-    side = min(max(_open(panels[0].picture).width, _SMALLEST), _LARGEST)
-    page = _Page(side, _columns(len(panels)), len(panels))
+    page = _Page(Size(*_open(panels[0].picture).size), len(panels))
     _draw_head(page, title, story)
     for first in range(0, len(panels), page.columns):
         _draw_row(page, panels[first : first + page.columns], first + 1)
@@ -120,14 +141,14 @@ def contact_sheet(panels: Sequence[Panel], title: str, *, story: str = "", foote
     return page.image.crop((0, 0, page.width, page.y))
 
 
-def most_bytes(frames: int, side: int) -> int:
+def most_bytes(frames: int, size: Size) -> int:
     """Return an upper limit of a sheet's bytes: a PNG is at most about as large as its raw pixels.
 
     Args:
         frames: number of frames.
-        side: a picture's side in pixels.
+        size: of a picture.
     """
-    width, height = _extent(min(max(side, _SMALLEST), _LARGEST), frames)
+    width, height = _extent(_measures(size), frames)
     return 3 * width * height
 
 
@@ -135,11 +156,20 @@ def _units(count: float, side: int) -> int:
     return round(count * side / _SMALLEST)
 
 
-def _extent(side: int, frames: int) -> tuple[int, int]:
+def _measures(own: Size) -> _Measures:
+    """Return the measures of pictures of this size."""
+    side = min(max(round(math.sqrt(own.pixels)), _SMALLEST), _LARGEST)
+    stretch = math.sqrt(own.width / own.height)
+    picture = Size(round(side * stretch), round(side / stretch))
+    return _Measures(side, picture, max(picture.width, _units(_NARROWEST, side)))
+
+
+def _extent(measures: _Measures, frames: int) -> tuple[int, int]:
     """Return width and height of a page in pixels; unused height is cropped at the end."""
-    columns = _columns(frames)
-    width = 2 * _units(56, side) + columns * side + (columns - 1) * _units(34, side)
-    return width, _units(560, side) + -(-frames // columns) * (side + _units(220, side))
+    side, columns, more = measures.side, _columns(frames), measures.narrowness
+    width = 2 * _units(56, side) + columns * measures.column + (columns - 1) * _units(34, side)
+    rows = -(-frames // columns)
+    return width, _units(560 * more, side) + rows * (measures.picture.height + _units(220 * more, side))
 
 
 def _columns(frames: int) -> int:
@@ -174,7 +204,7 @@ def _draw_rule(page: _Page, diamonds: int = 0) -> None:
 def _draw_row(page: _Page, panels: Sequence[Panel], first: int) -> None:
     ends = []
     for column, panel in enumerate(panels):
-        left = page.margin + column * (page.side + page.gutter)
+        left = page.margin + column * (page.column + page.gutter)
         _draw_picture(page, panel, left)
         ends.append(_draw_words(page, panel, first + column, left))
     page.y = max(ends) + page.units(34)
@@ -182,12 +212,16 @@ def _draw_row(page: _Page, panels: Sequence[Panel], first: int) -> None:
 
 def _draw_picture(page: _Page, panel: Panel, left: int) -> None:
     border = page.units(1.5 if panel.accepted else 4)
-    outer, inner = page.side, page.side - 2 * border
-    radius = page.units(14)
-    frame = Image.new("RGB", (outer, outer), INK if panel.accepted else CLAY)
-    page.image.paste(frame, (left, page.y), _rounded(outer, outer, radius))
-    picture = ImageOps.pad(_open(panel.picture), (inner, inner), Image.Resampling.LANCZOS, color=PAPER)
-    page.image.paste(picture, (left + border, page.y + border), _rounded(inner, inner, radius - border))
+    outer, radius = page.picture, page.units(14)
+    inner = Size(outer.width - 2 * border, outer.height - 2 * border)
+    frame = Image.new("RGB", outer, INK if panel.accepted else CLAY)
+    page.image.paste(frame, (left, page.y), _rounded(*outer, radius))
+    picture = _open(panel.picture)
+    if picture.size == page.own:  # within its border the shape differs by a pixel, which would show as a margin
+        picture = ImageOps.fit(picture, inner, Image.Resampling.LANCZOS)
+    else:
+        picture = ImageOps.pad(picture, inner, Image.Resampling.LANCZOS, color=PAPER)
+    page.image.paste(picture, (left + border, page.y + border), _rounded(*inner, radius - border))
     if not panel.accepted:
         _draw_tag(page, "weak", left)
 
@@ -195,7 +229,7 @@ def _draw_picture(page: _Page, panel: Panel, left: int) -> None:
 def _draw_tag(page: _Page, word: str, left: int) -> None:
     """Draw a label on the picture's upper right corner."""
     width, height, inset = page.units(62), page.units(26), page.units(14)
-    x, y = left + page.side - inset - width, page.y + inset
+    x, y = left + page.picture.width - inset - width, page.y + inset
     label = Image.new("RGB", (width, height), CLAY)
     page.image.paste(label, (x, y), _rounded(width, height, height // 2))
     room = (width - get_font(_TAG.weight, page.units(_TAG.size)).getlength(word)) / 2
@@ -204,7 +238,8 @@ def _draw_tag(page: _Page, word: str, left: int) -> None:
 
 def _draw_words(page: _Page, panel: Panel, number: int, left: int) -> int:
     """Write number, caption and note under a picture, and return their bottom in pixels."""
-    top, right, indent = page.y + page.side + page.units(12), left + page.side, page.units(36 if number > 9 else 24)
+    top, right = page.y + page.picture.height + page.units(12), left + page.column
+    indent = page.units(36 if number > 9 else 24)
     backwards = reads_right_to_left(panel.caption)
     edges = (left, right - indent) if backwards else (left + indent, right)
     page.write(str(number), _NUMBER, (left, right), top, backwards)

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, BeforeValidator, Field
 
 from models.board.directory import frame_name
 from models.board.story_warnings import find_warnings
@@ -20,6 +20,7 @@ from models.frames.render_config import RenderConfig
 from models.frames.setting_warnings import find_setting_warnings
 from models.records import Candidate, FrameResult, Record, Scene, SceneBreakdown, Scores, Weights
 from models.settings import Pipeline, StoryboardOptions
+from models.sizes import without_size
 
 PACKAGES = (DISTRIBUTION, "prefect", "torch", "diffusers", "transformers", "peft", "openai", "pillow")
 MOST_ATTEMPTS = 10  # the upper limit of StoryboardOptions.attempts
@@ -111,7 +112,7 @@ class Report(Record):
     weak_frames: tuple[int, ...]
     """Numbers of the frames that were not accepted."""
     frames: tuple[FrameReport, ...]
-    options: StoryboardOptions
+    options: Annotated[StoryboardOptions, BeforeValidator(without_size)]
     """The options as given; null means the default of the profile or the machine."""
     render_config: RenderConfig | None = Field(None, validation_alias=AliasChoices("render_config", "studio"))
     """The resolved settings, which a redo uses again. Earlier versions called it studio, or did not have it (null)."""

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from models.diffusion.requests import ControlPicture
 from models.errors import InputError
+from models.sizes import Size
 
 CANNY_THRESHOLDS = (100, 200)
 MAX_INK = 0.2
@@ -25,8 +26,8 @@ MIN_CONTRAST = 32
 Grey = NDArray[np.uint8]
 
 
-def control_image(picture: ControlPicture, size: int) -> Image.Image:
-    """Return a control picture's lines, as RGB of size x size, white on black.
+def control_image(picture: ControlPicture, size: Size) -> Image.Image:
+    """Return a control picture's lines, as RGB of this size, white on black.
 
     Raises:
         InputError: the file is missing or not a picture, or a sketch is blank.
@@ -59,17 +60,19 @@ def open_picture(file: Path) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")
 
 
-def canny_edges(image: Image.Image, size: int) -> Image.Image:
-    """Return a picture's Canny edges, as RGB of size x size. A picture that is not square gets black margins.
+def canny_edges(image: Image.Image, size: Size) -> Image.Image:
+    """Return a picture's Canny edges, as RGB of this size. A picture of another shape gets black margins.
 
     The margins are added after edge detection, so that their border is not found as an edge.
     """
-    fitted = ImageOps.contain(image.convert("RGB"), (size, size), Image.Resampling.LANCZOS)
+    fitted = ImageOps.contain(image.convert("RGB"), size, Image.Resampling.LANCZOS)
     return _on_black(_canny(np.asarray(fitted.convert("L"))), size)
 
 
-def sketch_lines(image: Image.Image, size: int) -> Image.Image:
-    """Return a drawing's lines, as RGB of size x size, white on black; dark and light lines both work.
+def sketch_lines(image: Image.Image, size: Size) -> Image.Image:
+    """Return a drawing's lines, as RGB of this size, white on black; dark and light lines both work.
+
+    A drawing of another shape gets black margins; it is neither cropped nor stretched.
 
     Otsu's threshold (1979) separates ink from paper; the larger share is paper. With more than `MAX_INK` of ink the
     picture is not a line drawing, and its Canny edges are returned.
@@ -79,7 +82,7 @@ def sketch_lines(image: Image.Image, size: int) -> Image.Image:
     """
     import cv2
 
-    fitted = ImageOps.contain(image.convert("RGB"), (size, size), Image.Resampling.BOX)
+    fitted = ImageOps.contain(image.convert("RGB"), size, Image.Resampling.BOX)
     grey = np.asarray(ImageOps.autocontrast(fitted.convert("L")) if _has_contrast(fitted) else fitted.convert("L"))
     if not _has_contrast(fitted):
         raise InputError("the sketch is blank: it needs lines that differ from their paper")
@@ -105,10 +108,10 @@ def _as_grey(values: Any) -> Grey:
     return np.asarray(values, dtype=np.uint8)
 
 
-def _on_black(lines: Grey, size: int) -> Image.Image:
-    canvas = Image.new("RGB", (size, size))
+def _on_black(lines: Grey, size: Size) -> Image.Image:
+    canvas = Image.new("RGB", size)
     picture = Image.fromarray(lines).convert("RGB")
-    canvas.paste(picture, ((size - picture.width) // 2, (size - picture.height) // 2))
+    canvas.paste(picture, ((size.width - picture.width) // 2, (size.height - picture.height) // 2))
     return canvas
 
 

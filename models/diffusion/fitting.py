@@ -13,6 +13,7 @@ from models.diffusion.requests import PainterSetup, PaintRequest
 from models.diffusion.weights import give_memory_back
 from models.errors import OutOfMemory
 from models.progress import Progress, StageProgress
+from models.sizes import Size
 
 if TYPE_CHECKING:
     from models.diffusion.painter import Finished, Painting
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("models.diffusion")
 
 _FITTING: dict[tuple[PainterSetup, int], PainterSetup] = {}
-"""(Setup without adapters, which don't change the memory needed; picture size) -> the setup that fits."""
+"""(Setup without adapters, which don't change the memory needed; pixels of a picture) -> the setup that fits."""
 
 
 def paint_fitting(
@@ -62,11 +63,11 @@ def paint_fitting(
     return [painted[number] for number in range(len(requests))]
 
 
-def _key(setup: PainterSetup, size: int) -> tuple[PainterSetup, int]:
-    return setup.model_copy(update={"adapter": None, "more_adapters": ()}), size
+def _key(setup: PainterSetup, size: Size) -> tuple[PainterSetup, int]:
+    return setup.model_copy(update={"adapter": None, "more_adapters": ()}), size.pixels
 
 
-def _fitting(setup: PainterSetup, size: int) -> PainterSetup:
+def _fitting(setup: PainterSetup, size: Size) -> PainterSetup:
     """Return the setup with the batch size and memory mode that are known to fit."""
     found = _FITTING.get(_key(setup, size), setup)
     return setup.model_copy(update={"batch_size": found.batch_size, "low_memory": found.low_memory})
@@ -94,7 +95,7 @@ def _try(
     try:
         models = load(setup, loading)
         pictures = len(requests)
-        logger.info("painting %d frame(s) of %d px", pictures, requests[0].size)
+        logger.info("painting %d frame(s) of %s px", pictures, requests[0].size)
         paint(models, requests, report, keep)
     except OutOfMemory as error:
         return _Lack(str(error), pictures)

@@ -26,6 +26,7 @@ from models.diffusion.requests import ControlPicture, PaintRequest
 from models.diffusion.weights import first_line, is_out_of_memory
 from models.errors import OutOfMemory, PaintError
 from models.progress import Progress
+from models.sizes import GRAIN, Size
 
 Finished = Callable[[int, "Painting"], None]
 FEW_STEPS = 4
@@ -37,7 +38,7 @@ class Painting:
     """One painted picture."""
 
     image: Image.Image
-    """RGB, size x size."""
+    """RGB, of the requested size."""
     finite: bool
     """Whether all latents and pixels were finite; if not, the picture is meaningless."""
 
@@ -136,10 +137,11 @@ class _Callers:
         return called
 
 
-def starting_noise(seed: int, size: int, channels: int = 4) -> torch.Tensor:
-    """Return the standard normal noise of one frame, float32 [1, channels, size / 8, size / 8], on the CPU."""
+def starting_noise(seed: int, size: Size, channels: int = 4) -> torch.Tensor:
+    """Return the standard normal noise of one frame, float32 [1, channels, height / 8, width / 8], on the CPU."""
     generator = torch.Generator("cpu").manual_seed(seed)
-    return torch.randn((1, channels, size // 8, size // 8), generator=generator, dtype=torch.float32)
+    height, width = size.height // GRAIN, size.width // GRAIN
+    return torch.randn((1, channels, height, width), generator=generator, dtype=torch.float32)
 
 
 def _lines(models: Models, requests: Sequence[PaintRequest]) -> list[Image.Image] | None:
@@ -157,7 +159,7 @@ def _lines(models: Models, requests: Sequence[PaintRequest]) -> list[Image.Image
 def _denoise(
     models: Models, requests: Sequence[PaintRequest], lines: list[Image.Image] | None, report: Progress
 ) -> torch.Tensor:
-    """Return the denoised latents, [batch, 4, size / 8, size / 8]."""
+    """Return the denoised latents, [batch, 4, height / 8, width / 8]."""
     _accept_old_array_protocol()
     first = requests[0]
     pipeline: Any = models.plain if lines is None else models.controlled
@@ -183,8 +185,8 @@ def _denoise(
         latents: torch.Tensor = pipeline(
             prompt=[request.prompt for request in requests],
             negative_prompt=negative,
-            height=first.size,
-            width=first.size,
+            height=first.size.height,  # also SDXL's original and target size; the corner of the crop is 0, 0
+            width=first.size.width,
             num_inference_steps=first.steps,
             guidance_scale=first.guidance,
             latents=noise.to(models.device, pipeline.unet.dtype),
@@ -235,7 +237,7 @@ def _decode(
 
 
 def _decode_one(vae: Any, latent: torch.Tensor) -> torch.Tensor:
-    """Return the pixels of one latent, -1..1, [1, 3, size, size]."""
+    """Return the pixels of one latent, -1..1, [1, 3, height, width]."""
     scaled = latent.to(vae.dtype) / vae.config.scaling_factor
     mean, deviation = vae.config.latents_mean, vae.config.latents_std
     if mean is not None and deviation is not None:
@@ -246,7 +248,7 @@ def _decode_one(vae: Any, latent: torch.Tensor) -> torch.Tensor:
 
 
 def _image(pixels: torch.Tensor) -> Image.Image:
-    """Return pixels -1..1, [1, 3, size, size], as a picture; rounds like diffusers' `VaeImageProcessor.postprocess`.
+    """Return pixels -1..1, [1, 3, height, width], as a picture; rounds like diffusers' `VaeImageProcessor.postprocess`.
 
     Rounding on a GPU takes 1 ms for a picture of 1024 pixels; diffusers rounds on the CPU in 55 ms.
     """
@@ -255,7 +257,7 @@ def _image(pixels: torch.Tensor) -> Image.Image:
 
 
 @contextmanager
-def _one_line_errors(batch: int, size: int) -> Iterator[None]:
+def _one_line_errors(batch: int, size: Size) -> Iterator[None]:
     """Turn a device's errors during painting into the project's errors; other errors pass unchanged."""
     try:
         yield
@@ -263,8 +265,8 @@ def _one_line_errors(batch: int, size: int) -> Iterator[None]:
         if is_out_of_memory(error):
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            remedy = "--batch-size 1" if batch > 1 else f"a --size under {size}"
-            raise OutOfMemory(f"no memory left for {batch} picture(s) of {size}x{size}; try {remedy}") from error
+            remedy = "--batch-size 1" if batch > 1 else f"a --width and --height under {size}"
+            raise OutOfMemory(f"no memory left for {batch} picture(s) of {size}; try {remedy}") from error
         if isinstance(error, torch.AcceleratorError):
             raise PaintError(f"the device failed while painting: {first_line(error)}") from error
         raise

@@ -11,6 +11,7 @@ from pydantic import Field
 from models.bases.schedules import Sampler
 from models.profiles import Precision, Profile, Speed
 from models.records import Adapter, Record
+from models.sizes import PictureSize
 
 BatchKey = tuple[object, ...]
 
@@ -94,8 +95,7 @@ class PaintRequest(Record):
     negative_prompt: str
     """Negative prompt; empty means the base's own unconditional embedding."""
     seed: int = Field(ge=0)
-    size: int = Field(ge=8, multiple_of=8)
-    """Side of the square picture in pixels."""
+    size: PictureSize
     steps: int = Field(ge=1)
     sampler: Sampler = "Euler"
     guidance: float = Field(ge=0.0)

@@ -13,7 +13,11 @@ GROUPS = (
         ("profile", "frames", "seed", "writer", "review", "lora_path", "output_dir"),
     ),
     Group("the language model that writes", ("writer_model", "temperature"), "writing"),
-    Group("the pictures", ("lora_scale", "more_loras", "size", "steps", "guidance", "refresh"), "painting"),
+    Group(
+        "the pictures",
+        ("aspect", "width", "height", "lora_scale", "more_loras", "steps", "guidance", "refresh"),
+        "painting",
+    ),
     Group("which frames are accepted", ("threshold", "prompt_threshold", "attempts"), "gate"),
     Group("what guides the frames", ("pipeline", "control_scale", "control_end", "sketches"), "control"),
     Group("models in place of the profile's", ("base", "controlnet", "vae", "clip"), "models"),

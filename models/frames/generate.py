@@ -80,7 +80,7 @@ def forget(job: FrameJob) -> None:
     """Delete the frame's stored candidates, so that all are painted again."""
     store = Store(job.render_config.store)
     for attempt in range(job.render_config.attempts):
-        store.forget(PICTURES, _key(job, attempt))
+        store.forget(PICTURES, candidate_key(job, attempt))
 
 
 def near_copies(results: Sequence[FrameResult]) -> dict[int, tuple[str, ...]]:
@@ -105,7 +105,7 @@ class _PaintedCandidate(NamedTuple):
 def _stored_candidates(job: FrameJob, store: Store) -> Iterator[_PaintedCandidate]:
     """Yield the frame's stored candidates by attempt, up to the first that passes or is missing."""
     for attempt in range(job.render_config.attempts):
-        painted = store.get_picture(_key(job, attempt))
+        painted = store.get_picture(candidate_key(job, attempt))
         if painted is None:
             return
         each = _PaintedCandidate(_verdict(job, attempt, painted), painted.run)
@@ -129,7 +129,7 @@ def store_candidate(job: FrameJob, attempt: int, image: Image.Image, scores: Sco
     request, run = _request(job, attempt), job.render_config.run
     data = png_bytes(image, _recipe(job, request))
     store = Store(job.render_config.store)
-    return store.put_picture(_key(job, attempt), data, seed=request.seed, scores=scores, run=run)
+    return store.put_picture(candidate_key(job, attempt), data, seed=request.seed, scores=scores, run=run)
 
 
 def _measure(job: FrameJob, image: Image.Image, finite: bool) -> Scores:
@@ -185,7 +185,7 @@ def _result(job: FrameJob, tried: list[_PaintedCandidate]) -> FrameResult:
     )
 
 
-def _key(job: FrameJob, attempt: int) -> str:
+def candidate_key(job: FrameJob, attempt: int) -> str:
     """Return a candidate's key in the store: a hash of exactly the inputs that decide its pixels and scores."""
     render_config = job.render_config
     return content_key(

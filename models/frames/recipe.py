@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 
 from models.errors import InputError, ObjectNotFound
 from models.records import Record
+from models.sizes import PictureSize
 
 DISTRIBUTION = "aldar-kose-storyboard"
 _READABLE = "parameters"
@@ -60,8 +61,7 @@ class Recipe(Record):
     seed: int
     steps: int
     guidance: float
-    size: int
-    """Side of the square picture in pixels."""
+    size: PictureSize
     sampler: str
     profile: str
     base: str
@@ -100,7 +100,7 @@ def parameters(recipe: Recipe) -> str:
         "Sampler": recipe.sampler,
         "CFG scale": recipe.guidance,
         "Seed": recipe.seed,
-        "Size": f"{recipe.size}x{recipe.size}",
+        "Size": str(recipe.size),
         "Model hash": recipe.base[:_SHORT_HASH],
         "Model": recipe.profile,
     }

@@ -11,6 +11,7 @@ from models.loras import WantedLora, wanted_loras
 from models.profiles import Profile
 from models.records import LoraUse, Record, Sketch, Weights
 from models.settings import Pipeline, StoryboardOptions
+from models.sizes import SQUARE, PictureSize, Size
 from models.storage.files import sha256_of
 
 
@@ -18,7 +19,7 @@ class RenderSettings(Record):
     """The settings with which all frames of a board are painted and judged, independent of device and weights."""
 
     pipeline: Pipeline
-    size: int
+    size: PictureSize
     steps: int
     """Number of model evaluations: the requested steps, as reduced by `speed`."""
     sampler: Sampler = "Euler"
@@ -75,7 +76,11 @@ class RenderConfig(RunSettings):
 
 
 def render_settings(options: StoryboardOptions, profile: Profile) -> RenderSettings:
-    """Return the render settings of these options; unset options take the profile's values."""
+    """Return the render settings of these options; unset options take the profile's values.
+
+    Raises:
+        InputError: the profile does not have the aspect.
+    """
     chosen_sampling = sampling(options.speed, options.steps or profile.steps)
 
     def chosen(given: float | None, suggested: float) -> float:
@@ -83,7 +88,7 @@ def render_settings(options: StoryboardOptions, profile: Profile) -> RenderSetti
 
     return RenderSettings(
         pipeline=options.pipeline,
-        size=options.size or profile.native_size,
+        size=_size(options, profile),
         steps=chosen_sampling.steps,
         sampler=chosen_sampling.sampler,
         guidance=chosen(options.guidance, profile.guidance),
@@ -92,6 +97,12 @@ def render_settings(options: StoryboardOptions, profile: Profile) -> RenderSetti
         consistency_threshold=chosen(options.threshold, profile.consistency_threshold),
         prompt_threshold=chosen(options.prompt_threshold, profile.prompt_threshold),
     )
+
+
+def _size(options: StoryboardOptions, profile: Profile) -> Size:
+    if options.width is not None and options.height is not None:
+        return Size(options.width, options.height)
+    return profile.size_of(options.aspect or SQUARE)
 
 
 def loras_of(options: StoryboardOptions, profile: Profile) -> list[WantedLora]:

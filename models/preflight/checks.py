@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
-from models.errors import ChecksFailed, StoryboardError
+from models.errors import ChecksFailed, InputError, StoryboardError
 from models.frames.render_config import RunSettings, loras_of
 from models.language.endpoint import find_writer_problem
 from models.preflight.components import find_component_problems, find_room_problems
@@ -59,13 +59,15 @@ def gather(checks: list[Callable[[], Iterator[str]]]) -> tuple[str, ...]:
     for check in checks:
         try:
             problems.extend(check())
+        except InputError as error:
+            problems.append(str(error))
         except ImportError as error:
             # Missing packages are reported above; an installed package that can't be imported is not.
             if packages_are_there:
                 problems.append(f"{_one_line(error)}: pip install --force-reinstall -e .")
         except OSError as error:
             problems.append(f"a check could not be made: {_one_line(error)}")
-    return tuple(problems)
+    return tuple(dict.fromkeys(problems))  # two checks may find the same one
 
 
 def _one_line(error: Exception) -> str:

@@ -147,13 +147,17 @@ def _is_wanted(path: Path, component: Component) -> bool:
 
 
 def find_room_problems(options: StoryboardOptions, profile: Profile) -> Iterator[str]:
-    """Yield one line for each disk with too little room for a storyboard."""
+    """Yield one line for each disk with too little room for a storyboard.
+
+    Raises:
+        InputError: the profile does not have the aspect.
+    """
     from models.board.contact_sheet import most_bytes  # here, because only this function needs Pillow
 
-    side = render_settings(options, profile).size
+    size = render_settings(options, profile).size
     # A PNG is at most about as large as its raw pixels. Every attempt is kept, and the chosen one is copied.
-    pictures = Need("pictures", options.frames * (options.attempts + 1) * side * side * 3, Path(options.output_dir))
-    sheet = Need("contact sheet", most_bytes(options.frames, side), Path(options.output_dir))
+    pictures = Need("pictures", options.frames * (options.attempts + 1) * size.pixels * 3, Path(options.output_dir))
+    sheet = Need("contact sheet", most_bytes(options.frames, size), Path(options.output_dir))
     yield from find_full_disks([*needs_of(needed_components(options, profile)), pictures, sheet])
 
 

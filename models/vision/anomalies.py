@@ -2,7 +2,7 @@
 
 Every limit was measured on 400 drawings of the steppe world (256 px) and on spoilt copies of them; the measurements
 are given with the limits. `python -m steppe.figures --only anomalies` shows the margins of good paintings. Pictures are
-compared at 256 px, so that a limit means the same at every size.
+compared at as many pixels as 256x256 has, so that a limit means the same at every size.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.sizes import Size
+
 Grey = NDArray[np.float32]
 
 SIDE = 256
-"""Side in pixels at which pictures are compared."""
+"""Side in pixels at which squares are compared; other shapes have as many pixels."""
 MIN_DEVIATION = 8.0
 """Least standard deviation of brightness, 0..255. Drawings: 30 to 76; paintings: 28 and more."""
 MIN_BRIGHTEST = 24.0
@@ -32,7 +34,7 @@ MIN_DIFFERENCE = 47.0
 
 _BLOCK = 8
 _REACH = 4
-"""Largest shift, in pixels at 256, at which a copy is still found."""
+"""Largest shift, in pixels of the compared picture, at which a copy is still found."""
 
 
 def find_flaws(image: Image.Image, finite: bool) -> tuple[str, ...]:
@@ -44,7 +46,7 @@ def find_flaws(image: Image.Image, finite: bool) -> tuple[str, ...]:
     """
     if not finite:
         return ("the picture is broken: the model gave numbers that are not finite",)
-    pixels = _pixels(image)
+    pixels = _pixels(image, _compared_size(image))
     return tuple(_blank(pixels) or [*_noise(pixels), *_clipped(image)])
 
 
@@ -57,8 +59,9 @@ def find_copies(image: Image.Image, earlier: Sequence[Image.Image]) -> tuple[str
     """
     if not earlier:
         return ()
-    pixels = _pixels(image)
-    apart, number = min((difference(pixels, _pixels(other)), number) for number, other in enumerate(earlier, 1))
+    size = _compared_size(image)
+    pixels = _pixels(image, size)
+    apart, number = min((difference(pixels, _pixels(other, size)), number) for number, other in enumerate(earlier, 1))
     if apart >= MIN_DIFFERENCE:
         return ()
     return (
@@ -67,9 +70,16 @@ def find_copies(image: Image.Image, earlier: Sequence[Image.Image]) -> tuple[str
     )
 
 
-def _pixels(image: Image.Image) -> Grey:
-    """Return the picture in RGB at 256 px: float32 [256, 256, 3] in 0..255."""
-    small = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
+def _compared_size(image: Image.Image) -> Size:
+    """Return the size at which the picture is compared: of its shape, in whole blocks, about SIDE x SIDE pixels."""
+    stretch = (image.width / image.height) ** 0.5
+    blocks = (max(2, round(side / _BLOCK)) for side in (SIDE * stretch, SIDE / stretch))
+    return Size(*(count * _BLOCK for count in blocks))
+
+
+def _pixels(image: Image.Image, size: Size) -> Grey:
+    """Return the picture in RGB at this size: float32 [height, width, 3] in 0..255."""
+    small = image.convert("RGB").resize(size, Image.Resampling.BOX)
     return np.asarray(small, dtype=np.float32)
 
 
@@ -84,8 +94,8 @@ def roughness(pixels: Grey) -> float:
     Any real picture has calm areas, however detailed it is; noise has none.
     """
     grey = pixels.mean(axis=2)
-    count = SIDE // _BLOCK
-    inside = grey.reshape(count, _BLOCK, count, _BLOCK).std(axis=(1, 3))
+    rows, columns = (side // _BLOCK for side in grey.shape)
+    inside = grey.reshape(rows, _BLOCK, columns, _BLOCK).std(axis=(1, 3))
     return float(np.quantile(inside, 0.25) / max(float(grey.std()), 1e-9))
 
 
@@ -103,8 +113,8 @@ def difference(first: Grey, second: Grey) -> float:
     """
     core, other = _inner(first), _best_shift(first, second)
     apart = np.abs(core - other).mean(axis=2)
-    count = apart.shape[0] // _BLOCK
-    blocks = apart[: count * _BLOCK, : count * _BLOCK].reshape(count, _BLOCK, count, _BLOCK)
+    rows, columns = (side // _BLOCK for side in apart.shape)
+    blocks = apart[: rows * _BLOCK, : columns * _BLOCK].reshape(rows, _BLOCK, columns, _BLOCK)
     return float(blocks.mean(axis=(1, 3)).max())
 
 
@@ -138,8 +148,8 @@ def _inner(pixels: Grey) -> Grey:
 
 
 def _shifted(pixels: Grey, down: int, right: int) -> Grey:
-    end = SIDE - 2 * _REACH
-    return pixels[_REACH + down : _REACH + down + end, _REACH + right : _REACH + right + end]
+    height, width = pixels.shape[0] - 2 * _REACH, pixels.shape[1] - 2 * _REACH
+    return pixels[_REACH + down : _REACH + down + height, _REACH + right : _REACH + right + width]
 
 
 def _best_shift(first: Grey, second: Grey) -> Grey:
