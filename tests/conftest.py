@@ -38,6 +38,8 @@ SERVICES = (
     "test_run_form",
 )
 """Files of tests that start servers with workers, PostgreSQL or a browser, the longest first."""
+LONGEST = ("test_training_steppe", "test_storyboard_resume", "test_redo_frame", "test_training_processes")
+"""Of the others the longest. They are begun first, so that at the end no process waits for one of them alone."""
 
 
 def _stay_offline_and_alone() -> None:
@@ -75,7 +77,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("service")
         if item.path.stem == "test_benchmarks":
             item.add_marker("benchmark")
-    items.sort(key=lambda item: SERVICES.index(item.path.stem) if item.path.stem in SERVICES else len(SERVICES))
+    first = (*SERVICES, *LONGEST)
+    items.sort(key=lambda item: first.index(item.path.stem) if item.path.stem in first else len(first))
 
 
 def pytest_unconfigure() -> None:

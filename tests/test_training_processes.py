@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import pytest
 import tiny_models
@@ -21,7 +21,7 @@ from models.lora.data.latents import encode_set
 from models.lora.training import checkpoints, launcher
 from models.lora.training import worker as training_process
 from models.lora.training.job import Job, Tick
-from models.profiles import ROOT, Profile
+from models.profiles import PROFILES, ROOT, Profile
 
 tiny_world = tiny_models.tiny_world
 pytestmark = pytest.mark.usefixtures("tiny_world")
@@ -51,30 +51,46 @@ def run_in_two(job: Job, world: Profile) -> Told:
     return told
 
 
-@pytest.mark.parametrize("buckets", [False, True])
+class InTwo(NamedTuple):
+    """A training in two processes."""
+
+    folder: Path
+    told: Told
+
+
+@pytest.fixture(scope="module")
+def in_two(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> InTwo:
+    """A finished one, made once."""
+    with pytest.MonkeyPatch.context() as patch:
+        world = tiny_models.made_once(tmp_path_factory)
+        patch.setitem(PROFILES, "tiny", world)
+        folder = tmp_path_factory.mktemp("two")
+        return InTwo(folder, run_in_two(make_job(folder, pictures), world))
+
+
 def test_two_processes_learn_what_one_does_with_twice_the_batches(
-    tiny_world: Profile, pictures: Path, tmp_path: Path, *, buckets: bool
+    in_two: InTwo, pictures: Path, tmp_path: Path
 ) -> None:
-    if buckets:
-        pictures = draw_pictures(tmp_path / "pictures", sizes=((64, 64), (50, 90), (90, 60)))
-    settings: dict[str, Any] = {"dropout": 0.0, "aspect_buckets": buckets}
-    one = run(make_job(tmp_path / "one", pictures, gradient_accumulation_steps=2, **settings))
-    two = run_in_two(make_job(tmp_path / "two", pictures, **settings), tiny_world)
+    one = run(make_job(tmp_path, pictures, gradient_accumulation_steps=2))
+    assert in_two.told.losses == pytest.approx(one.losses, rel=1e-4)
+    assert in_two.told.checkpoints == one.checkpoints == [4, 8, 12]
+    assert not list(in_two.folder.glob(".processes-*"))
+
+
+def test_two_processes_learn_the_same_in_aspect_buckets(tiny_world: Profile, tmp_path: Path) -> None:
+    pictures = draw_pictures(tmp_path / "pictures", sizes=((64, 64), (50, 90), (90, 60)))
+    one = run(make_job(tmp_path / "one", pictures, gradient_accumulation_steps=2, dropout=0.0, aspect_buckets=True))
+    two = run_in_two(make_job(tmp_path / "two", pictures, dropout=0.0, aspect_buckets=True), tiny_world)
     assert two.losses == pytest.approx(one.losses, rel=1e-4)
-    assert two.checkpoints == one.checkpoints == [4, 8, 12]
-    assert not list((tmp_path / "two").glob(".processes-*"))
 
 
-def test_two_processes_go_on_exactly(tiny_world: Profile, pictures: Path, tmp_path: Path) -> None:
-    run_in_two(make_job(tmp_path, pictures), tiny_world)
-    whole = (tmp_path / "checkpoint-12").rename(tmp_path / "whole")
-    run_in_two(make_job(tmp_path, pictures, start=tmp_path / "checkpoint-8"), tiny_world)
-    assert_equal_to_the_bit(whole, tmp_path / "checkpoint-12")
+def test_two_processes_go_on_exactly(in_two: InTwo, tiny_world: Profile, pictures: Path, tmp_path: Path) -> None:
+    run_in_two(make_job(tmp_path, pictures, start=in_two.folder / "checkpoint-8"), tiny_world)
+    assert_equal_to_the_bit(in_two.folder / "checkpoint-12", tmp_path / "checkpoint-12")
 
 
-def test_an_error_keeps_its_words(tiny_world: Profile, pictures: Path, tmp_path: Path) -> None:
-    run(make_job(tmp_path, pictures))
-    other = make_job(tmp_path, pictures, start=tmp_path / "checkpoint-8", rank=8)
+def test_an_error_keeps_its_words(in_two: InTwo, tiny_world: Profile, pictures: Path, tmp_path: Path) -> None:
+    other = make_job(tmp_path, pictures, start=in_two.folder / "checkpoint-8", rank=8)
     with pytest.raises(InputError, match="checkpoint-8 was trained with rank 4, and now it is 8"):
         run_in_two(other, tiny_world)
 

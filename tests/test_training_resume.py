@@ -70,8 +70,7 @@ def test_two_kills_change_nothing(tiny_world: Profile, pictures: Path, tmp_path:
         job = make_job(killed, pictures, start=checkpoints.find_start(killed, "latest"), **ALL)
         assert run_alone(job, tiny_world, tmp_path, "kill", step).returncode == -signal.SIGKILL
         assert checkpoints.list_steps(killed) == left
-    last = make_job(killed, pictures, start=checkpoints.find_start(killed, "latest"), **ALL)
-    assert run_alone(last, tiny_world, tmp_path).returncode == 0
+    run(make_job(killed, pictures, start=checkpoints.find_start(killed, "latest"), **ALL))
     assert_equal_to_the_bit(whole / "checkpoint-12", killed / "checkpoint-12")
     losses = [checkpoints.read_state(folder / "checkpoint-12").losses for folder in (whole, killed)]
     assert losses[0] == losses[1]
