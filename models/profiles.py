@@ -47,6 +47,9 @@ class Profile(Record):
     """Side of the square pictures the base was trained on, in pixels."""
     shapes: Shapes = ()
     """The other shapes it was trained on; a report of an earlier version has none."""
+    original_scale: float = Field(1.0, ge=0.25, le=16)
+    """The original's size that the base is told, as a multiple of the picture's (SDXL's micro-conditioning). Over 1
+    means a picture that was scaled down, and so is sharp."""
     steps: int
     guidance: float
     consistency_threshold: float
@@ -180,7 +183,6 @@ STEPPE = Profile(
     adapter=str(_STEPPE / "checkpoint-1000"),
     trigger="aldar_kose_man",
     native_size=256,
-    shapes={"16:9": "336x192", "9:16": "192x336"},  # a quarter of SDXL's sides
     steps=25,
     guidance=3.0,
     consistency_threshold=0.34,  # these two best separate Aldar from other people, and right prompts from wrong:

@@ -145,9 +145,9 @@ def square_file(tmp_path: Path) -> Path:
     return tmp_path / "square.png"
 
 
-@pytest.mark.parametrize("guided", [False, True])
-def test_the_base_is_told_the_pictures_height_and_width(
-    tiny_world: profiles.Profile, square_file: Path, guided: bool
+@pytest.mark.parametrize(("guided", "scale", "original"), [(False, 1.0, (48, 88)), (True, 4.0, (192, 352))])
+def test_the_base_is_told_the_pictures_height_and_width_and_the_originals(
+    tiny_world: profiles.Profile, square_file: Path, guided: bool, scale: float, original: tuple[int, int]
 ) -> None:
     models, told = load(setup(with_controlnet=True)), list[list[float]]()
 
@@ -156,10 +156,10 @@ def test_the_base_is_told_the_pictures_height_and_width(
 
     hook = models.plain.unet.register_forward_pre_hook(note, with_kwargs=True)
     lines = control(square_file) if guided else None
-    (painting,) = paint(models, [request(size="88x48", control=lines)])
+    (painting,) = paint(models, [request(size="88x48", original_scale=scale, control=lines)])
     hook.remove()
     assert painting.image.size == (88, 48)
-    assert {tuple(one) for one in told} == {(48, 88, 0, 0, 48, 88)}  # original size, corner of the crop, target size
+    assert {tuple(one) for one in told} == {(*original, 0, 0, 48, 88)}  # original size, corner of the crop, target size
 
 
 def test_the_lines_act(tiny_world: profiles.Profile, square_file: Path) -> None:

@@ -185,8 +185,9 @@ def _denoise(
         latents: torch.Tensor = pipeline(
             prompt=[request.prompt for request in requests],
             negative_prompt=negative,
-            height=first.size.height,  # also SDXL's original and target size; the corner of the crop is 0, 0
+            height=first.size.height,  # also SDXL's target size; the corner of the crop is 0, 0
             width=first.size.width,
+            original_size=tuple(round(side * first.original_scale) for side in reversed(first.size)),
             num_inference_steps=first.steps,
             guidance_scale=first.guidance,
             latents=noise.to(models.device, pipeline.unet.dtype),

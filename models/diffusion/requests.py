@@ -96,6 +96,8 @@ class PaintRequest(Record):
     """Negative prompt; empty means the base's own unconditional embedding."""
     seed: int = Field(ge=0)
     size: PictureSize
+    original_scale: float = 1.0
+    """See `models.profiles.Profile`."""
     steps: int = Field(ge=1)
     sampler: Sampler = "Euler"
     guidance: float = Field(ge=0.0)
@@ -107,4 +109,12 @@ class PaintRequest(Record):
         """Return the settings that a pipeline takes once per batch; requests of one batch must agree on them."""
         control = self.control if self.control is not None and self.control.acts else None
         lines = (control.scale, control.end) if control is not None else None
-        return (self.size, self.steps, self.sampler, self.guidance, lines, self.negative_prompt == "")
+        return (
+            self.size,
+            self.original_scale,
+            self.steps,
+            self.sampler,
+            self.guidance,
+            lines,
+            self.negative_prompt == "",
+        )

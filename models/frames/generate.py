@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -187,11 +187,13 @@ def _result(job: FrameJob, tried: list[_PaintedCandidate]) -> FrameResult:
 
 def candidate_key(job: FrameJob, attempt: int) -> str:
     """Return a candidate's key in the store: a hash of exactly the inputs that decide its pixels and scores."""
-    render_config = job.render_config
+    render_config, request = job.render_config, _request(job, attempt)
+    # A scale of 1 is left out, so that pictures stored before there was one are found.
+    left_out: Any = {"control": {"file"}} | ({"original_scale": True} if request.original_scale == 1 else {})
     return content_key(
         PICTURES,
         version=VERSION,
-        request=_request(job, attempt).model_dump(exclude={"control": {"file"}}),
+        request=request.model_dump(exclude=left_out),
         control=_control_sha256(job),
         reference=None if job.reference is None else job.reference.sha256,
         frame=job.number,
@@ -210,6 +212,7 @@ def _request(job: FrameJob, attempt: int) -> PaintRequest:
         negative_prompt=job.prompt.negative_prompt,
         seed=seed_of(render_config.base_seed, job.number, attempt),
         size=render_config.size,
+        original_scale=render_config.original_scale,
         steps=render_config.steps,
         sampler=render_config.sampler,
         guidance=render_config.guidance,

@@ -71,6 +71,8 @@ class Recipe(Record):
     loras: tuple[PaintedLora, ...] = ()
     control: Control | None
     frame: int
+    original_scale: float = 1.0
+    """See `models.profiles.Profile`."""
     story: str | None = None
     version: str = Field(default_factory=software_version)
     """Version of this project."""

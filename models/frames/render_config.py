@@ -20,6 +20,8 @@ class RenderSettings(Record):
 
     pipeline: Pipeline
     size: PictureSize
+    original_scale: float = 1.0
+    """See `models.profiles.Profile`; earlier reports do not have it."""
     steps: int
     """Number of model evaluations: the requested steps, as reduced by `speed`."""
     sampler: Sampler = "Euler"
@@ -89,6 +91,7 @@ def render_settings(options: StoryboardOptions, profile: Profile) -> RenderSetti
     return RenderSettings(
         pipeline=options.pipeline,
         size=_size(options, profile),
+        original_scale=profile.original_scale,
         steps=chosen_sampling.steps,
         sampler=chosen_sampling.sampler,
         guidance=chosen(options.guidance, profile.guidance),

@@ -197,6 +197,7 @@ def _settings(board: Board, frame: FrameReport, recipe: Recipe, has_sketch: bool
     return RenderSettings(
         pipeline=report.pipeline,
         size=recipe.size,
+        original_scale=recipe.original_scale,
         steps=recipe.steps,
         sampler=_known_sampler(recipe),
         guidance=recipe.guidance,

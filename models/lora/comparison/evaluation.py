@@ -169,6 +169,7 @@ def _requests(options: TrainingOptions, prompt: str) -> Iterator[PaintRequest]:
             negative_prompt=profile.negative_prompt,
             seed=options.seed + number * SEED_STEP,
             size=options.side(),
+            original_scale=profile.original_scale,
             steps=profile.steps,
             guidance=profile.guidance,
             control=None,
