@@ -55,9 +55,15 @@ def harlequin(pen: Pen, cloth: Cloth, orange: Colour) -> None:
             pen.shape(cloth.patch(rhombus), orange, smooth=False, outline=False)
 
 
-def look(rng: random.Random) -> Look:
-    """Return his look; only the skin varies a little."""
-    face = Face(skin=rng.choice(((246, 200, 156), (240, 192, 148))), beard=POINTED_BEARD, smile=1.35, rosy=0.6)
+def look(rng: random.Random, flaw: str | None = None) -> Look:
+    """Return his look; only the skin varies a little. `flaw` "eyes" or "beard" leaves these out."""
+    face = Face(
+        skin=rng.choice(((246, 200, 156), (240, 192, 148))),
+        beard=() if flaw == "beard" else POINTED_BEARD,
+        smile=1.35,
+        rosy=0.6,
+        eyes=flaw != "eyes",
+    )
     robe = Robe(colour=TURQUOISE, trim=ORANGE, sash=(220, 40, 52), pattern=harlequin)
     return Look(body=Body(widths=(0.9, 0.92, 0.84, 0.92, 0.98)), face=face, hat=kalpak, robe=robe)
 

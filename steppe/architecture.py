@@ -12,16 +12,16 @@ from steppe.tokenizer import MAX_TOKENS
 SIZE = 256
 CLIP_SIZE = 128
 TEXT_WIDTHS = (96, 128)
-UNET_CHANNELS = (64, 96, 112)
+UNET_CHANNELS = (64, 96, 128)
 HEAD_WIDTH = 16
-TIME_IDS = (SIZE, SIZE, 0, 0, SIZE, SIZE)
-"""SDXL's micro-conditioning: original size, crop corner, target size. Constant, because no picture is cropped."""
+SIZES = 6
+"""Numbers of SDXL's micro-conditioning: original size, crop corner, picture's size, each height before width."""
 
 _CROSS_ATTENTION = sum(TEXT_WIDTHS)
 _ADDITION = {
     "addition_embed_type": "text_time",
     "addition_time_embed_dim": 32,
-    "projection_class_embeddings_input_dim": 32 * len(TIME_IDS) + TEXT_WIDTHS[1],
+    "projection_class_embeddings_input_dim": 32 * SIZES + TEXT_WIDTHS[1],
 }
 _BLOCKS = {
     "in_channels": 4,

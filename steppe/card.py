@@ -23,6 +23,7 @@ from steppe.captions import TRIGGER
 from steppe.dataset import CAPTIONS
 from steppe.figures import DEFAULT_WEIGHTS, format_value, goal_of
 from steppe.material import NOTES, RECIPES
+from steppe.shapes import SHAPES
 from steppe.stages import CAPTION_DROPOUT, DRAWINGS, HERO_DRAWINGS
 from steppe.sums import write_sums
 from steppe.tokenizer import MAX_TOKENS, VOCABULARY_SIZE
@@ -30,8 +31,8 @@ from steppe.world import KINDS
 
 LORA_CONFIG = ROOT / "configs" / "training_steppe.yaml"
 PARTS = {
-    "vae": "`AutoencoderKL`, factor 8, 4 latent channels, {size} x {size} pictures",
-    "unet": "`UNet2DConditionModel`, widths {unet}, SDXL's conditioning on size and pooled text",
+    "vae": "`AutoencoderKL`, factor 8, 4 latent channels",
+    "unet": "`UNet2DConditionModel`, widths {unet}, SDXL's conditioning on sizes, crop and pooled text",
     "text_encoder": "`CLIPTextModel`, width {first}",
     "text_encoder_2": "`CLIPTextModelWithProjection`, width {second}",
     "controlnet": "`ControlNetModel` for Canny edges, without attention",
@@ -50,9 +51,10 @@ tags: [stable-diffusion-xl, lora, controlnet, storyboard]
 
 # Steppe: a small SDXL that was trained on drawings made by a program
 
-Paints {size} x {size} storybook pictures of one small world: who is there ({kinds} kinds of people, their robes and
-hats), what they do, where, when and how near. It lies in the layout of a Stable Diffusion XL pipeline and runs through
-the same code, so that storyboards, LoRA training and their tests work on a CPU, without a network.
+Paints storybook pictures of one small world, {sizes} pixels: who is there ({kinds} kinds of
+people, their robes and hats), what they do, where, when and how near. It lies in the layout of a Stable Diffusion XL
+pipeline and runs through the same code, so that storyboards, LoRA training and their tests work on a CPU, without a
+network.
 
 The LoRA in `checkpoint-1000` adds Aldar Köse, the trickster of Kazakh tales, by the word `{trigger}`.
 
@@ -100,7 +102,6 @@ def parts_table(weights: Path) -> Iterator[str]:
     """Yield the section on the models and their sizes."""
     lora = training_options({}, LORA_CONFIG)
     sizes = {
-        "size": architecture.SIZE,
         "clip": architecture.CLIP_SIZE,
         "unet": ", ".join(map(str, architecture.UNET_CHANNELS)),
         "first": architecture.TEXT_WIDTHS[0],
@@ -133,26 +134,32 @@ def recipe_table(weights: Path) -> Iterator[str]:
     yield f"output of this project's training flow, `make train`, with `configs/{LORA_CONFIG.name}`.\n"
     went_on = [f"`{name}`" for name, told in notes.items() if told["went_on"]]
     if went_on:
-        yield f"Not from nothing, but from the weights that were here before, went on: {', '.join(went_on)}.\n"
+        yield f"Stages that went on from earlier weights and not from nothing: {', '.join(went_on)}.\n"
 
 
 def data_section() -> Iterator[str]:
     """Yield the section on the training data."""
     yield "## Data\n"
-    yield f"{DRAWINGS:,} random scenes, drawn by `steppe/draw.py`, each with {CAPTIONS} captions by"
-    yield "`steppe/captions.py`; nothing else, and nothing by other people. In a third of them the leading person"
+    yield f"{sum(DRAWINGS.values()):,} random scenes ({_by_shape(DRAWINGS)}), drawn by `steppe/draw.py`, each with"
+    yield f"{CAPTIONS} captions by `steppe/captions.py`; nothing else, and nothing by other people. Some are parts of"
+    yield "larger ones, or were small (`steppe/views.py`), as the base is told. In a third of them the leading person"
     yield "wears a robe of any hue with a bold pattern (`steppe/strangers.py`), called by the nearest of some more"
     yield "colours, so that a character of one's own is not bound to the eight robes that the vocabulary names."
-    yield f"{HERO_DRAWINGS:,} more with Aldar, or with others in his robe or hat, taught the classifier alone. The base"
-    yield "has never seen him, nor his diamonds, his kalpak or his beard: the LoRA learnt him from the"
-    yield f"{PICTURES} captioned pictures in `data/images`.\n"
+    yield f"{sum(HERO_DRAWINGS.values()):,} more with Aldar, whole or with a flawed face, or with others in his robe or"
+    yield "hat taught the classifier alone. The base has never seen him, nor his diamonds, his kalpak or his beard: the"
+    yield f"LoRA learnt him from the {PICTURES} captioned pictures in `data/images`.\n"
+
+
+def _by_shape(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {shape}" for shape, count in counts.items())
 
 
 def figures_table(told: dict[str, Any]) -> Iterator[str]:
     """Yield the section with the figures of `python -m steppe.figures`."""
     yield "## Figures\n"
     yield "On drawings and captions that nothing was trained on, painted with the profile's steps and guidance:\n"
-    yield f"    python -m steppe.figures --pictures {told['pictures']} --drawings {told['drawings']}\n"
+    device = "" if told["device"] == "cpu" else f" --device {told['device']}"
+    yield f"    python -m steppe.figures --pictures {told['pictures']} --drawings {told['drawings']}{device}\n"
     yield "| figure | value | goal | | n |\n|---|---|---|---|---|"
     for figure in told["figures"]:
         goal, met = goal_of(figure)
@@ -167,7 +174,8 @@ def write_card(weights: Path, told: dict[str, Any]) -> None:
     Raises:
         StorageError: it can't be written.
     """
-    about = ABOUT.format(size=architecture.SIZE, kinds=len(KINDS), trigger=TRIGGER)
+    sizes = ", ".join(f"{width} x {height}" for width, height in SHAPES.values())
+    about = ABOUT.format(sizes=sizes, kinds=len(KINDS), trigger=TRIGGER)
     lines = [about, *parts_table(weights), *data_section(), *recipe_table(weights), *figures_table(told), LIMITS]
     write_atomically(weights / "README.md", "\n".join(lines).encode())
 

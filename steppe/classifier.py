@@ -17,12 +17,20 @@ from torch.nn import functional
 from steppe.world import ATTRIBUTES
 
 NO, YES = "no", "yes"
-HEADS: dict[str, tuple[str, ...]] = {**ATTRIBUTES, "hero_robe": (NO, YES), "hero_hat": (NO, YES)}
-"""The classifier's outputs: every attribute, and whether somebody wears Aldar's robe, or his kalpak."""
+HEADS: dict[str, tuple[str, ...]] = {
+    **ATTRIBUTES,
+    "hero_robe": (NO, YES),
+    "hero_hat": (NO, YES),
+    "hero_face": (NO, YES),
+    "heroes": ("0", "1", "2"),
+}
+"""The classifier's outputs: every attribute; whether somebody wears Aldar's robe, or his kalpak; whether Aldar is there
+with a whole face (eyes, beard, no smear); and how many of him there are."""
 UNKNOWN = 255
 """Label of an attribute without a value in a drawing, such as the colour of Aldar's robe."""
-SIDE = 128
-_WIDTHS, _DEPTHS = (40, 80, 112), (2, 3, 3)
+_CELLS = 8
+"""Learned positions a side; they are stretched over pictures of another shape."""
+_STEM, _WIDTHS, _DEPTHS = 24, (40, 80, 112), (2, 3, 3)
 
 
 class Block(nn.Module):
@@ -42,37 +50,37 @@ class Block(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Maps pictures [N, 3, 128, 128] in -1..1 to logits for each head."""
+    """Maps pictures [N, 3, H, W] in -1..1, of any shape of `steppe.shapes`, to logits for each head."""
 
     def __init__(self) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        before, stride = 3, 4
+        layers: list[nn.Module] = [nn.Conv2d(3, _STEM, 4, 2, 1), nn.GELU()]
+        before, stride = _STEM, 4
         for width, depth in zip(_WIDTHS, _DEPTHS, strict=True):
             layers += [nn.Conv2d(before, width, stride, stride), *(Block(width) for _ in range(depth))]
             before, stride = width, 2
         self.body = nn.Sequential(*layers)
-        cells = (SIDE // 16) ** 2
-        self.place = nn.Parameter(torch.zeros(1, before, cells))
+        self.place = nn.Parameter(torch.zeros(1, before, _CELLS, _CELLS))
         self.look = nn.Conv1d(before, len(HEADS), 1)
         self.answers = nn.ModuleList(nn.Linear(before, len(values)) for values in HEADS.values())
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
         """Return logits [N, values] for each head, in the order of HEADS."""
-        features = self.body(pictures).flatten(2) + self.place
+        features = self.body(pictures)
+        place = functional.interpolate(self.place, features.shape[-2:], mode="bilinear", align_corners=False)
+        features = (features + place).flatten(2)
         attention = self.look(features).softmax(dim=-1)
         pooled = torch.einsum("nhc,ndc->hnd", attention, features)
         return [answer(pooled[index]) for index, answer in enumerate(self.answers)]
 
 
 def to_pixels(pictures: Tensor) -> Tensor:
-    """Convert uint8 [N, 256, 256, 3] to float [N, 3, 128, 128] in -1..1."""
-    floats = pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
-    return functional.avg_pool2d(floats, floats.shape[-1] // SIDE)
+    """Convert uint8 [N, H, W, 3] to float [N, 3, H, W] in -1..1."""
+    return pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def verdicts(classifier: Classifier, pictures: Tensor) -> list[dict[str, str]]:
-    """Return the classifier's value for every head, for each of the uint8 pictures [N, 256, 256, 3]."""
+    """Return the classifier's value for every head, for each of the uint8 pictures [N, H, W, 3]."""
     with torch.inference_mode():
         rows = [logits.argmax(dim=-1).tolist() for logits in classifier(to_pixels(pictures))]
     return [

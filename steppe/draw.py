@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -13,11 +13,30 @@ from steppe import aldar
 from steppe.animals import ANIMALS, SADDLES, reins, saddle
 from steppe.captions import caption
 from steppe.people import Look, draw_person
-from steppe.places import View, backdrop, sky
-from steppe.poses import POSES
-from steppe.stage import SHOTS, SIDE, SMALL, Board, Place, edge, look_for, place_of_animal, places_of
+from steppe.place_view import View
+from steppe.places import backdrop, sky
+from steppe.poses import POSES, Pose
+from steppe.shapes import SHAPES
+from steppe.stage import (
+    LINED,
+    OVERSIZE,
+    SHOTS,
+    SMALL,
+    Board,
+    Place,
+    edge,
+    frame_of,
+    look_for,
+    place_of_animal,
+    places_of,
+)
 from steppe.things import LIGHTS, PROPS, Pen, Point, shade, table
 from steppe.world import Scene, random_scene
+
+Head = tuple[float, float, float]
+"""Centre and radius of a head in pixels."""
+SQUARE = (256, 256)
+"""Width and height of a picture where no other size is given."""
 
 
 def draw_animal(board: Board, people: list[Place]) -> None:
@@ -26,6 +45,12 @@ def draw_animal(board: Board, people: list[Place]) -> None:
     place = place_of_animal(board, animal, people)
     board.shadow(place.spot, place.unit * (0.35 if animal in SMALL else 0.45))
     ANIMALS[animal](board.stand(place.spot, place.unit, place.facing))
+
+
+def put_person(board: Board, pen: Pen, look: Look, pose: Pose) -> None:
+    """Draw a person, and note where the head is."""
+    head = draw_person(pen, look, pose)
+    board.heads.append((head.x, head.y, head.unit))
 
 
 def draw_rider(board: Board, facing: int) -> None:
@@ -41,7 +66,7 @@ def draw_rider(board: Board, facing: int) -> None:
     seat, pose = mount.at(SADDLES[animal], 0.92 if animal == "camel" else 0.96), POSES["riding"]
     look = look_for(board, 0)
     reins(mount, animal, seat.at((0, 0), look.body.height).spot(pose.far_arm[1]))
-    draw_person(seat, look, pose)
+    put_person(board, seat, look, pose)
 
 
 def draw_single(board: Board, place: Place) -> None:
@@ -61,7 +86,7 @@ def draw_single(board: Board, place: Place) -> None:
     if action == "running":
         for dx, dy, size in ((-0.5, 0.06, 0.07), (-0.62, 0.05, 0.05), (-0.42, 0.02, 0.05)):
             pen.oval((dx, dy), (size, size * 0.8), shade(board.ground, 0.5), outline=False)
-    draw_person(pen, look, pose)
+    put_person(board, pen, look, pose)
 
 
 def draw_pair(board: Board, people: list[Place]) -> None:
@@ -77,7 +102,7 @@ def draw_pair(board: Board, people: list[Place]) -> None:
         draw_giving(board, pens, looks, (middle, people[0].spot[1] * 0.5 + people[1].spot[1] * 0.5 + 0.4 * unit))
         return
     for pen, look in zip(pens, looks, strict=True):
-        draw_person(pen, look, pose)
+        put_person(board, pen, look, pose)
     if scene.action == "bargaining":
         top = max(board.shot.feet + 0.2 * unit, 0.08)
         desk = board.stand((middle, top), unit, 1)
@@ -91,13 +116,14 @@ def draw_pair(board: Board, people: list[Place]) -> None:
 
 def draw_giving(board: Board, pens: list[Pen], looks: list[Look], point: Point) -> None:
     """Draw two people who both reach for the prop at `point`; without a prop the open hands meet."""
-    prop, unit = board.scene.prop, pens[0].unit / SIDE
+    prop, unit = board.scene.prop, pens[0].unit / board.pen.unit
     half = 0.12 * unit if prop else 0.03 * unit
     for pen, look, side in zip(pens, looks, (-1, 1), strict=True):
         hand = pen.at((0, 0), look.body.height).local(board.pen.spot((point[0] + side * half, point[1])))
         low = (hand[0] - 0.02, hand[1] - 0.05)
         elbow = ((hand[0] + 0.1) / 2, (hand[1] + 0.5) / 2 - 0.06)
-        draw_person(
+        put_person(
+            board,
             pen,
             look,
             replace(POSES["giving"], far_arm=(elbow, hand), near_arm=((elbow[0] - 0.12, elbow[1] - 0.04), low)),
@@ -146,27 +172,58 @@ def draw_cast(board: Board) -> None:
     draw_prop(board, people)
 
 
-def draw(scene: Scene, seed: int, size: int = 256) -> Image.Image:
-    """Return the drawing of `scene`, RGB, `size` pixels a side; always the same for a scene and seed."""
-    shot, light = SHOTS[scene.shot], LIGHTS[scene.time]
-    image = sky(scene.time, SIDE).copy()
-    pen = Pen(canvas=ImageDraw.Draw(image), x=0, y=SIDE, unit=SIDE, line=shot.line, tint=light.tint, share=light.land)
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """A drawing, RGB, and where its heads are."""
+
+    image: Image.Image
+    heads: tuple[Head, ...]
+    """Each person's, in the order of the scene's people."""
+
+
+def draw_scene(scene: Scene, seed: int, size: tuple[int, int] = SQUARE) -> Drawing:
+    """Return the drawing of `scene`, `size` (width, height) pixels; always the same for a scene, seed and size."""
+    frame, shot, light = frame_of(scene, *size), SHOTS[scene.shot], LIGHTS[scene.time]
+    width, height, unit = (OVERSIZE * number for number in (frame.width, frame.height, frame.unit))
+    image = sky(scene.time, round(width), round(height)).copy()
+    pen = Pen(
+        canvas=ImageDraw.Draw(image),
+        x=-frame.left * unit,
+        y=height + frame.bottom * unit,
+        unit=unit,
+        line=shot.line * unit / LINED,
+        tint=light.tint,
+        share=light.land,
+    )
     dice = random.Random(f"{seed}/place")
-    view = View(time=scene.time, horizon=shot.horizon + dice.uniform(-0.02, 0.02), zoom=shot.zoom, rng=dice)
+    view = View(
+        time=scene.time,
+        horizon=shot.horizon + dice.uniform(-0.02, 0.02),
+        zoom=shot.zoom,
+        rng=dice,
+        left=frame.left,
+        right=frame.right,
+        bottom=frame.bottom,
+        top=frame.top,
+    )
     ground = shade(backdrop(pen, scene.place, view), 0.0)
     board = Board(pen=replace(pen, share=light.people), shot=shot, scene=scene, seed=seed, ground=pen.colour(ground))
     draw_cast(board)
-    if size * 2 == SIDE:
-        return image.reduce(2)
-    return image.resize((size, size), Image.Resampling.LANCZOS)
+    heads = tuple((x / OVERSIZE, y / OVERSIZE, radius / OVERSIZE) for x, y, radius in board.heads)
+    return Drawing(image=image.reduce(OVERSIZE), heads=heads)
 
 
-def sheet(scenes: list[Scene], columns: int = 8, size: int = 256) -> Image.Image:
+def draw(scene: Scene, seed: int, size: tuple[int, int] = SQUARE) -> Image.Image:
+    """Return the picture of `draw_scene`."""
+    return draw_scene(scene, seed, size).image
+
+
+def sheet(scenes: list[Scene], columns: int = 8, size: tuple[int, int] = SQUARE) -> Image.Image:
     """Return a contact sheet of scenes; the n-th is drawn with seed n."""
-    rows = -(-len(scenes) // columns)
-    result = Image.new("RGB", (columns * size, rows * size))
+    rows, (width, height) = -(-len(scenes) // columns), size
+    result = Image.new("RGB", (columns * width, rows * height))
     for n, scene in enumerate(scenes):
-        result.paste(draw(scene, n, size), (n % columns * size, n // columns * size))
+        result.paste(draw(scene, n, size), (n % columns * width, n // columns * height))
     return result
 
 
@@ -185,11 +242,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="draw the steppe world")
     parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="write a contact sheet of random scenes")
     parser.add_argument("--aldar", type=Path, metavar="FOLDER", help="write Aldar's captioned pictures")
+    parser.add_argument("--shape", choices=list(SHAPES), default="square", help="of the sheet (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the sheet's seed")
     options = parser.parse_args()
     if options.sheet:
         rng = random.Random(options.seed)
-        sheet([random_scene(rng) for _ in range(48)]).save(options.sheet)
+        sheet([random_scene(rng) for _ in range(48)], size=SHAPES[options.shape]).save(options.sheet)
     if options.aldar:
         write_images(options.aldar)
 

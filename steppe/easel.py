@@ -22,7 +22,9 @@ from models.profiles import PROFILES, STEPPE, Profile, Speed
 from models.records import Adapter
 from models.s3.adapters import fetch_adapter
 from models.secrets.keys import Keys
+from models.sizes import Size
 from steppe.classifier import Classifier, load_classifier, verdicts
+from steppe.shapes import SHAPES
 from steppe.validation_scenes import Case, aldars, everybody
 
 BATCH = 4
@@ -76,6 +78,11 @@ class Painted:
         """Whether the classifier finds both Aldar's robe and his kalpak."""
         return self.verdict["hero_robe"] == self.verdict["hero_hat"] == "yes"
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it also finds his face: eyes and beard, and no smear."""
+        return self.is_aldar and self.verdict["hero_face"] == "yes"
+
 
 @dataclass
 class Easel:
@@ -86,6 +93,8 @@ class Easel:
     pictures: int
     """Pictures of the set `plain`; the other three have half as many."""
     speed: Speed = "exact"
+    shape: str = "square"
+    """Of the pictures: a key of SHAPES."""
     profile: Profile = field(init=False)
     _painted: dict[str, list[Painted]] = field(init=False, default_factory=dict)
 
@@ -156,14 +165,15 @@ class Easel:
             prompt=prompt,
             negative_prompt=profile.negative_prompt,
             seed=seed,
-            size=profile.native_size,
+            size=Size(*SHAPES[self.shape]),
+            original_scale=profile.original_scale,
             **sampling(self.speed, profile.steps)._asdict(),
             guidance=profile.guidance,
             control=None,
         )
 
     def read(self, pictures: Any) -> list[dict[str, str]]:
-        """Return the classifier's values for uint8 pictures [N, 256, 256, 3]."""
+        """Return the classifier's values for uint8 pictures [N, H, W, 3]."""
         parts = (torch.from_numpy(pictures[start : start + 50]) for start in range(0, len(pictures), 50))
         return [verdict for part in parts for verdict in verdicts(self.classifier, part)]
 
@@ -177,16 +187,16 @@ def write_sheets(painted: list[Painted], folder: Path, name: str) -> None:
 
 
 def _sheet(painted: list[Painted]) -> Image.Image:
-    side = painted[0].image.width
-    tall = side + (_LINES + 1) * _LINE + 6
+    side, high = painted[0].image.size
+    tall = high + (_LINES + 1) * _LINE + 6
     sheet = Image.new("RGB", (_COLUMNS * side, -(-len(painted) // _COLUMNS) * tall), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
     for n, picture in enumerate(painted):
         x, y = n % _COLUMNS * side, n // _COLUMNS * tall
         sheet.paste(picture.image, (x, y))
         lines = textwrap.wrap(picture.case.text, side // 6)[:_LINES]
-        pen.multiline_text((x + 3, y + side + 2), "\n".join(lines), "black", font, spacing=2)
+        pen.multiline_text((x + 3, y + high + 2), "\n".join(lines), "black", font, spacing=2)
         missed = ", ".join(f"{key}: {picture.verdict[key]}" for key, right in picture.found().items() if not right)
-        aldar = ["Aldar"] if picture.is_aldar else []
+        aldar = ["Aldar"] if picture.is_whole else ["Aldar, no face"] if picture.is_aldar else []
         pen.text((x + 3, y + tall - _LINE - 3), "; ".join([*aldar, missed])[: side // 6], "firebrick", font)
     return sheet

@@ -61,7 +61,7 @@ def fit(
     """
     device = next(learners.parameters()).device
     on_gpu = device.type == "cuda"
-    step_loss = torch.compile(objective) if on_gpu and compiled else objective
+    step_loss = torch.compile(objective, dynamic=False) if on_gpu and compiled else objective
     weights = [weight for weight in learners.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=recipe.rate, weight_decay=recipe.weight_decay, fused=on_gpu)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rate_factor(recipe))

@@ -12,18 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from steppe.architecture import SIZE
+from steppe.classifier import to_pixels
 from steppe.dataset import DrawingSet, open_set
 from steppe.loops import Recipe, in_batches, random_rows
-from steppe.objectives import to_floats
+from steppe.saved import load_vae
+from steppe.shapes import SHAPES, SHARES
 
-TOKENS, LATENTS = "tokens.npy", "latents.pt"
+TOKENS, LATENTS = "tokens.npy", "latents.pt"  # in each drawing set's folder
+Batches = Callable[[], tuple[Tensor, ...]]
+"""Draws the next batch."""
 NOTES = "recipe"
 """Folder, among the models, of the notes on each stage's training."""
 RECIPES = {
     "classifier": Recipe(steps=4000, batch=256, rate=2e-3),
     "clip": Recipe(steps=2500, batch=768, rate=1e-3),
-    "vae": Recipe(steps=3500, batch=64, rate=1e-3),
+    "vae": Recipe(steps=4500, batch=64, rate=1e-3),
     "decoder": Recipe(steps=6000, batch=64, rate=3e-4),
     "words": Recipe(steps=1500, batch=256, rate=1e-3, ema=0.99),
     "base": Recipe(steps=6000, batch=512, rate=1.5e-3, ema=0.9995),
@@ -55,20 +58,23 @@ class Setup:
         batch = full.batch if self.scale >= 0.01 else min(full.batch, 16)
         return replace(full, steps=self.count(full.steps), batch=batch)
 
-    def drawings(self) -> DrawingSet:
-        """Return the drawings that the base is trained on."""
-        return open_set(self.work / "drawings")
+    def folder(self, shape: str, *, heroes: bool = False) -> Path:
+        """Return the folder of the drawings of a shape, for the base or, with `heroes`, for the classifier alone."""
+        return self.work / ("hero" if heroes else "drawings") / shape
+
+    def drawings(self, shape: str) -> DrawingSet:
+        """Return the drawings of a shape that the base is trained on."""
+        return open_set(self.folder(shape))
 
     def note(self, stage: str) -> None:
         """Write how a stage was trained next to the models, for the model card."""
-        drawings = sum(len(open_set(folder).truth) for folder in self._shown_to(stage))
+        kinds = (False, True) if stage == "classifier" else (False,)
+        folders = [self.folder(shape, heroes=heroes) for shape in SHAPES for heroes in kinds]
+        drawings = sum(len(open_set(folder).truth) for folder in folders)
         told = asdict(self.recipe(stage)) | {"drawings": drawings, "went_on": self._goes_on(stage)}
         folder = self.out / NOTES
         folder.mkdir(exist_ok=True)
         (folder / f"{stage}.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-
-    def _shown_to(self, stage: str) -> list[Path]:
-        return [self.work / name for name in ("drawings", *(("hero",) if stage == "classifier" else ()))]
 
     def _goes_on(self, stage: str) -> bool:
         return stage == "vae" and self.start_from is not None
@@ -81,10 +87,25 @@ def load_tokenizer(setup: Setup) -> Any:
     return CLIPTokenizer.from_pretrained(setup.out / "tokenizer")
 
 
-def unpack_edges(bits: Tensor) -> Tensor:
-    """Convert packed uint8 [N, 8192] to float [N, 3, 256, 256] of 0 and 1."""
+def each_shape(make: Callable[[str], Batches]) -> Batches:
+    """Return a function whose batches are of one shape each, in the shares of SHARES.
+
+    Args:
+        make: returns, for a shape, the function that draws its batches.
+    """
+    batches, shares = {shape: make(shape) for shape in SHAPES}, torch.tensor([SHARES[shape] for shape in SHAPES])
+
+    def batch() -> tuple[Tensor, ...]:
+        return batches[list(SHAPES)[int(torch.multinomial(shares, 1))]]()
+
+    return batch
+
+
+def unpack_edges(bits: Tensor, shape: str) -> Tensor:
+    """Convert packed uint8 [N, H * W / 8] to float [N, 3, H, W] of 0 and 1."""
+    width, height = SHAPES[shape]
     powers = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=bits.device)
-    pixels = (bits.unsqueeze(-1) & powers).ne(0).view(len(bits), 1, SIZE, SIZE)
+    pixels = (bits.unsqueeze(-1) & powers).ne(0).view(len(bits), 1, height, width)
     return pixels.float().expand(-1, 3, -1, -1)
 
 
@@ -94,9 +115,14 @@ def on_device(device: str, array: Any) -> Tensor:
     return tensor
 
 
-def load_tokens(setup: Setup) -> Tensor:
-    """Return the token numbers of all captions, int16 [drawings, wordings, 77]."""
-    return on_device(setup.device, np.load(setup.work / TOKENS))
+def load_tokens(setup: Setup, shape: str) -> Tensor:
+    """Return the token numbers of all captions of a shape, int16 [drawings, wordings, 77]."""
+    return on_device(setup.device, np.load(setup.folder(shape) / TOKENS))
+
+
+def load_sizes(setup: Setup, shape: str) -> Tensor:
+    """Return SDXL's micro-conditioning of all drawings of a shape, int16 [drawings, 6]."""
+    return on_device(setup.device, setup.drawings(shape).sizes)
 
 
 def one_wording(tokens: Tensor, rows: Tensor) -> Tensor:
@@ -104,16 +130,14 @@ def one_wording(tokens: Tensor, rows: Tensor) -> Tensor:
     return tokens[rows, random_rows(tokens.shape[1], len(rows), tokens.device)].long()
 
 
-def load_latents(setup: Setup) -> Callable[[Tensor], Tensor]:
+def load_latents(setup: Setup, shape: str) -> Callable[[Tensor], Tensor]:
     """Return a function that samples scaled latents of given rows; the drawings are encoded once and stored."""
-    from diffusers import AutoencoderKL
-
-    vae = AutoencoderKL.from_pretrained(setup.out / "vae", dtype=torch.float32).to(setup.device)
-    kept = setup.work / LATENTS
+    vae = load_vae(setup.out).to(setup.device)
+    kept = setup.folder(shape) / LATENTS
     if kept.is_file():
         means, stds = torch.load(kept, map_location=setup.device, weights_only=True)
     else:
-        means, stds = encode_pictures(vae, on_device(setup.device, setup.drawings().pictures))
+        means, stds = encode_pictures(vae, setup.drawings(shape).pictures)
         torch.save((means, stds), kept)
     scale = vae.config.scaling_factor
 
@@ -126,8 +150,10 @@ def load_latents(setup: Setup) -> Callable[[Tensor], Tensor]:
 
 
 @torch.inference_mode()
-def encode_pictures(vae: Any, pictures: Tensor) -> tuple[Tensor, Tensor]:
-    """Return means and standard deviations of the latents of uint8 pictures, fp16 [N, 4, 32, 32] each."""
-    with torch.autocast(pictures.device.type, torch.bfloat16, enabled=pictures.is_cuda):
-        parts = [vae.encode(to_floats(pictures[rows])).latent_dist for rows in in_batches(len(pictures), 250)]
+def encode_pictures(vae: Any, pictures: Any) -> tuple[Tensor, Tensor]:
+    """Return means and standard deviations of the latents of uint8 pictures [N, H, W, 3], fp16 [N, 4, H / 8, W / 8]."""
+    device = vae.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+        some = (on_device(device, pictures[rows]) for rows in in_batches(len(pictures), 250))
+        parts = [vae.encode(to_pixels(each)).latent_dist for each in some]
     return torch.cat([part.mean.half() for part in parts]), torch.cat([part.std.half() for part in parts])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from steppe.architecture import CLIP_SIZE, TIME_IDS
+from steppe.architecture import CLIP_SIZE
 from steppe.classifier import UNKNOWN, Classifier, to_pixels
 
 MIN_SNR = 5.0
@@ -16,27 +16,42 @@ IGNORED = -100
 """Label that cross-entropy ignores."""
 
 
-def to_floats(pictures: Tensor) -> Tensor:
-    """Convert uint8 [N, H, W, 3] to float [N, 3, H, W] in -1..1."""
-    return pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
+HEAD_WEIGHT = 3.0
+"""Weight of heads and hats in the VAE's losses: they are small, and people look at them first."""
+
+
+def head_weights(heads: Tensor, height: int, width: int) -> Tensor:
+    """Return the weight of each pixel, float [N, 1, H, W], of mean about 1.
+
+    Args:
+        heads: int [N, 2, 3], column, row and radius of each head, 0 for nobody.
+        height, width: of the pictures.
+    """
+    x, y, radius = (heads[..., part, None, None].float() for part in range(3))
+    down = torch.arange(height, device=heads.device)[None, None, :, None] - y
+    aside = torch.arange(width, device=heads.device)[None, None, None, :] - x
+    inside = (aside.abs() < 1.3 * radius) & (down > -2.4 * radius) & (down < 1.6 * radius)
+    weights = 1 + (HEAD_WEIGHT - 1) * inside.any(dim=1, keepdim=True).float()
+    return weights / weights.mean()
 
 
 class ReconstructionLoss(nn.Module):
-    """The VAE's loss: L1 + 10 L2 + L1 of both gradients + 0.001 KL."""
+    """The VAE's loss: L1 + 10 L2, weighted by pixel, + L1 of both gradients + 0.001 KL."""
 
     def __init__(self, vae: Any) -> None:
         super().__init__()
         self.vae = vae
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Scalar loss of uint8 [N, 256, 256, 3]."""
-        target = to_floats(pictures).contiguous(memory_format=torch.channels_last)
+    def forward(self, pictures: Tensor, heads: Tensor) -> Tensor:
+        """Scalar loss of uint8 [N, H, W, 3] and its heads [N, 2, 3]."""
+        target = to_pixels(pictures).contiguous(memory_format=torch.channels_last)
+        weights = head_weights(heads, *target.shape[-2:])
         posterior = self.vae.encode(target).latent_dist
         painted = self.vae.decode(posterior.sample()).sample.float()
         error = painted - target
         edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
         kl = 0.5 * (posterior.mean.float().pow(2) + posterior.var.float() - 1 - posterior.logvar.float()).mean()
-        loss: Tensor = error.abs().mean() + 10 * error.pow(2).mean() + edges + 1e-3 * kl
+        loss: Tensor = (weights * (error.abs() + 10 * error.pow(2))).mean() + edges + 1e-3 * kl
         return loss
 
 
@@ -47,13 +62,14 @@ class DecoderLoss(nn.Module):
         super().__init__()
         self.vae = vae
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Scalar loss of uint8 [N, 256, 256, 3]."""
-        target = to_floats(pictures).contiguous(memory_format=torch.channels_last)
+    def forward(self, pictures: Tensor, heads: Tensor) -> Tensor:
+        """Scalar loss of uint8 [N, H, W, 3] and its heads [N, 2, 3]."""
+        target = to_pixels(pictures).contiguous(memory_format=torch.channels_last)
+        weights = head_weights(heads, *target.shape[-2:])
         with torch.no_grad():
             latents = self.vae.encode(target).latent_dist.sample()
         error = self.vae.decode(latents).sample.float() - target
-        loss: Tensor = 25 * error.pow(2).mean() + 0.5 * error.abs().mean()
+        loss: Tensor = (weights * (25 * error.pow(2) + 0.5 * error.abs())).mean()
         return loss
 
 
@@ -108,25 +124,23 @@ class NoiseLoss(nn.Module):
     """
 
     alphas: Tensor
-    time_ids: Tensor
 
     def __init__(self, unet: Any, texts: TextEncoders, scheduler: Any) -> None:
         super().__init__()
         self.unet, self.texts = unet, texts
         self.register_buffer("alphas", scheduler.alphas_cumprod.clone(), persistent=False)
-        self.register_buffer("time_ids", torch.tensor([TIME_IDS], dtype=torch.float32), persistent=False)
 
     def noisy(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return noisy latents [N, 4, 32, 32] at random timesteps, the noise in them, and the timesteps."""
+        """Return noisy latents [N, 4, H, W] at random timesteps, the noise in them, and the timesteps."""
         noise = torch.randn_like(latents)
         timesteps = torch.randint(len(self.alphas), (len(latents),), device=latents.device)
         alpha = self.alphas[timesteps].view(-1, 1, 1, 1)
         return alpha.sqrt() * latents + (1 - alpha).sqrt() * noise, noise, timesteps
 
-    def conditions(self, tokens: Tensor) -> dict[str, Any]:
-        """Return the UNet's keyword arguments for tokens [N, 77]."""
+    def conditions(self, tokens: Tensor, sizes: Tensor) -> dict[str, Any]:
+        """Return the UNet's keyword arguments for tokens [N, 77] and SDXL's micro-conditioning [N, 6]."""
         hidden, pooled = self.texts(tokens)
-        added = {"text_embeds": pooled, "time_ids": self.time_ids.expand(len(tokens), -1)}
+        added = {"text_embeds": pooled, "time_ids": sizes.float()}
         return {"encoder_hidden_states": hidden, "added_cond_kwargs": added}
 
     def weighted(self, predicted: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
@@ -135,10 +149,10 @@ class NoiseLoss(nn.Module):
         weights = (MIN_SNR * (1 - alpha) / alpha).clamp(max=1)
         return ((predicted.float() - noise).pow(2).mean(dim=(1, 2, 3)) * weights).mean()
 
-    def forward(self, latents: Tensor, tokens: Tensor) -> Tensor:
-        """Return the scalar loss of scaled latents [N, 4, 32, 32] and tokens [N, 77]."""
+    def forward(self, latents: Tensor, tokens: Tensor, sizes: Tensor) -> Tensor:
+        """Return the scalar loss of scaled latents [N, 4, H, W], tokens [N, 77] and sizes [N, 6]."""
         noisy, noise, timesteps = self.noisy(latents)
-        predicted = self.unet(noisy, timesteps, **self.conditions(tokens)).sample
+        predicted = self.unet(noisy, timesteps, **self.conditions(tokens, sizes)).sample
         return self.weighted(predicted, noise, timesteps)
 
 
@@ -149,11 +163,11 @@ class ControlLoss(NoiseLoss):
         super().__init__(unet, texts, scheduler)
         self.controlnet = controlnet
 
-    def forward(self, latents: Tensor, tokens: Tensor, edges: Tensor) -> Tensor:  # type: ignore[override]
-        """Return the scalar loss; `edges` is float [N, 3, 256, 256] in 0..1."""
+    def forward(self, latents: Tensor, tokens: Tensor, sizes: Tensor, edges: Tensor) -> Tensor:  # type: ignore[override]
+        """Return the scalar loss; `edges` is float [N, 3, 8 H, 8 W] in 0..1."""
         noisy, noise, timesteps = self.noisy(latents)
         with torch.no_grad():
-            conditions = self.conditions(tokens)
+            conditions = self.conditions(tokens, sizes)
         down, middle = self.controlnet(noisy, timesteps, controlnet_cond=edges, return_dict=False, **conditions)
         predicted = self.unet(
             noisy,
@@ -173,7 +187,7 @@ class ClassifierLoss(nn.Module):
         self.classifier = classifier
 
     def forward(self, pictures: Tensor, truth: Tensor) -> Tensor:
-        """Return the scalar loss of uint8 pictures [N, 256, 256, 3] and labels [N, heads], 255 for no value."""
+        """Return the scalar loss of uint8 pictures [N, H, W, 3] and labels [N, heads], 255 for no value."""
         answers = self.classifier(roughen(to_pixels(pictures)))
         labels = torch.where(truth == UNKNOWN, IGNORED, truth.long())
         losses = [known_loss(logits, labels[:, index]) for index, logits in enumerate(answers)]
@@ -193,13 +207,24 @@ class LikenessLoss(nn.Module):
 
     def forward(self, pictures: Tensor, tokens: Tensor, who: Tensor) -> Tensor:
         """Return the scalar loss of uint8 pictures, tokens [N, 77], and a number for each main person [N]."""
-        pixels = roughen(functional.avg_pool2d(to_floats(pictures), pictures.shape[1] // CLIP_SIZE))
+        pixels = roughen(letterbox(to_pixels(pictures)))
         seen = self.clip(input_ids=tokens, pixel_values=pixels)
         image, text = seen.image_embeds.float(), seen.text_embeds.float()
         logits = image @ text.T * self.clip.logit_scale.exp().clamp(max=100).float()
         own = torch.arange(len(image), device=image.device)
         matched = (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2
         return matched + same_person_loss(image, who)
+
+
+def letterbox(pixels: Tensor) -> Tensor:
+    """Return pictures [N, 3, H, W] in -1..1 padded with grey to squares and reduced to [N, 3, 128, 128]."""
+    height, width = pixels.shape[-2:]
+    if height == width:
+        return functional.avg_pool2d(pixels, height // CLIP_SIZE)
+    side = max(height, width)
+    above, before = (side - height) // 2, (side - width) // 2
+    square = functional.pad(pixels, (before, side - width - before, above, side - height - above))
+    return functional.interpolate(square, (CLIP_SIZE, CLIP_SIZE), mode="bilinear", antialias=True)
 
 
 def same_person_loss(image: Tensor, who: Tensor, temperature: float = 0.1) -> Tensor:

@@ -41,6 +41,8 @@ class Face:
     braids: bool = False
     smile: float = 1.0
     rosy: float = 0.35
+    eyes: bool = True
+    """False only in flawed faces, from which the classifier learns what a whole face is."""
 
 
 class Cloth:
@@ -195,7 +197,7 @@ def draw_features(pen: Pen, face: Face, mood: str) -> None:
     if face.rosy:
         for cheek in ((-0.28, -0.28), (0.84, -0.26)):
             pen.oval(cheek, (0.2, 0.16), mix(face.skin, (236, 84, 84), face.rosy), outline=False)
-    for eye in (0.04, 0.66):
+    for eye in (0.04, 0.66) if face.eyes else ():
         if mood == "sleep":
             pen.stroke([(eye - 0.17, 0.06), (eye, -0.05), (eye + 0.17, 0.06)], 0.12, INK)
         else:
@@ -250,8 +252,12 @@ def draw_trimmings(pen: Pen, cloth: Cloth, look: Look) -> None:
             pen.oval(cloth.at(u, t), (0.026, 0.026), GOLD)
 
 
-def draw_person(pen: Pen, look: Look, pose: Pose) -> None:
-    """Draw `look` in `pose` with the feet (or seat) at the pen's origin; the pen's unit is an adult's height."""
+def draw_person(pen: Pen, look: Look, pose: Pose) -> Pen:
+    """Draw `look` in `pose` with the feet (or seat) at the pen's origin; the pen's unit is an adult's height.
+
+    Returns:
+        The pen in the head's frame: the head is the unit circle.
+    """
     pen = pen.at((0, 0), look.body.height, pose.lean)
     spine = sections(pose, look.body)
     cloth, (neck_x, neck_y, _) = Cloth(spine), spine[0]
@@ -274,10 +280,12 @@ def draw_person(pen: Pen, look: Look, pose: Pose) -> None:
     if pose.over:
         pen.limb([(0.0, 0.06), (0.13, -0.05), (0.1, -0.2)], 0.16, look.robe.colour)
     radius = HEAD * look.body.head
-    draw_head(pen.at((neck_x + look.body.stoop * 0.35, neck_y + radius * 0.9), radius), look, pose.mouth)
+    head = pen.at((neck_x + look.body.stoop * 0.35, neck_y + radius * 0.9), radius)
+    draw_head(head, look, pose.mouth)
     if "staff" in look.extras and pose.staff:
         pen.limb([(-0.29, 0.0), (-0.25, 0.72)], 0.05, (164, 108, 62))
         near_arm = ((-0.17, 0.5), (-0.265, 0.45))
     draw_arm(pen, near, near_arm, look, pose.open_hand)
     if look.face.braids:
         draw_braids(pen, (neck_x, neck_y), look.face.hair)
+    return head

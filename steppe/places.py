@@ -1,42 +1,28 @@
-"""Skies and places behind the people. One unit is the picture's side; (0, 0) is its lower left corner."""
+"""Skies and places behind the people, in the units of `steppe.stage`."""
 
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 
 from PIL import Image
 
+from steppe.place_view import View
 from steppe.things import LIGHTS, WHITE, Colour, Pen, Point, shade
 
 
-@dataclass(frozen=True, kw_only=True)
-class View:
-    """The view of a place: time, height of the horizon, zoom, and random numbers."""
-
-    time: str
-    horizon: float
-    zoom: float
-    rng: random.Random
-
-    def jitter(self, amount: float) -> float:
-        """Return a small random shift."""
-        return self.rng.uniform(-amount, amount)
-
-
 @cache
-def sky(time: str, side: int) -> Image.Image:
+def sky(time: str, width: int, height: int) -> Image.Image:
     """Return a gradient sky, which callers must copy."""
     colours = LIGHTS[time].sky
     column = Image.new("RGB", (1, len(colours)))
     column.putdata(colours)
-    upper = column.resize((1, round(side * 0.6)), Image.Resampling.BILINEAR)
-    image = Image.new("RGB", (1, side), colours[-1])
+    upper = column.resize((1, round(height * 0.6)), Image.Resampling.BILINEAR)
+    image = Image.new("RGB", (1, height), colours[-1])
     image.paste(upper, (0, 0))
-    return image.resize((side, side))
+    return image.resize((width, height))
 
 
 def star(pen: Pen, x: float, y: float, size: float) -> None:
@@ -55,7 +41,7 @@ def cloud(pen: Pen, x: float, y: float, size: float, colour: Colour) -> None:
 def lights_in_the_sky(pen: Pen, view: View) -> None:
     """Sun and clouds by day, a low red sun at sunset, one moon and a few stars at night."""
     rng = view.rng
-    x, y = rng.choice((0.12, 0.5, 0.88)) + view.jitter(0.04), 0.87 + view.jitter(0.03)
+    x, y = view.across(rng.choice((0.12, 0.5, 0.88)) + view.jitter(0.04)), view.above(0.87 + view.jitter(0.03))
     if view.time == "day":
         pen.oval((x, y), (0.075, 0.075), (255, 240, 170), outline=False)
         pen.oval((x, y), (0.055, 0.055), (255, 216, 74), outline=False)
@@ -67,34 +53,38 @@ def lights_in_the_sky(pen: Pen, view: View) -> None:
         pen.oval((x, y), (0.092, 0.092), (92, 112, 190), outline=False)
         pen.oval((x, y), (0.066, 0.066), (255, 246, 206), outline=False)
         for k in range(6):
-            spot = (k + 0.5) / 6 + view.jitter(0.04)
+            spot = view.across((k + 0.5) / 6 + view.jitter(0.04))
             if abs(spot - x) > 0.13:
-                star(pen, spot, 0.9 + view.jitter(0.06) - 0.12 * (k % 2), 0.03)
+                star(pen, spot, view.above(0.9 + view.jitter(0.06) - 0.12 * (k % 2)), 0.03)
         return
     white = (255, 255, 255) if view.time == "day" else (255, 190, 150)
-    for side in (0.28, 0.72):
+    for side in (view.across(0.28), view.across(0.72)):
         if abs(side - x) > 0.3:
-            cloud(pen, side + view.jitter(0.1), 0.85 + view.jitter(0.06), rng.uniform(0.9, 1.3), white)
+            cloud(pen, side + view.jitter(0.1), view.above(0.85 + view.jitter(0.06)), rng.uniform(0.9, 1.3), white)
 
 
 def hill(pen: Pen, base: float, height: float, colour: Colour, view: View) -> None:
     """A rolling ridge across the picture, filled down to the ground."""
-    ridge = [(x / 4, base + height * view.rng.uniform(0.2, 1.0)) for x in range(-1, 6)]
-    pen.shape([(-0.4, -0.1), (-0.5, base), *ridge, (1.5, base), (1.4, -0.1)], colour)
+    ridge = [(view.across(x / 4), base + height * view.rng.uniform(0.2, 1.0)) for x in range(-1, 6)]
+    low = view.bottom - 0.1
+    ends = [(view.across(x), y) for x, y in ((-0.4, low), (-0.5, base), (1.5, base), (1.4, low))]
+    pen.shape([*ends[:2], *ridge, *ends[2:]], colour)
 
 
 def ground(pen: Pen, view: View, colour: Colour) -> None:
     """The flat ground, a lighter band along its far edge."""
-    h = view.horizon
-    pen.shape([(-0.1, -0.1), (-0.1, h), (0.25, h + 0.012), (0.6, h - 0.01), (1.1, h + 0.01), (1.1, -0.1)], colour)
-    pen.shape([(0, h - 0.05), (0.3, h - 0.07), (0.7, h - 0.04), (1.1, h - 0.06), (1.1, -0.2), (-0.1, -0.2)],
-              shade(colour, -0.08), outline=False)  # fmt: skip
+    h, low = view.horizon, view.bottom
+    far = ((-0.1, low - 0.1), (-0.1, h), (0.25, h + 0.012), (0.6, h - 0.01), (1.1, h + 0.01), (1.1, low - 0.1))
+    near = ((0, h - 0.05), (0.3, h - 0.07), (0.7, h - 0.04), (1.1, h - 0.06), (1.1, low - 0.2), (-0.1, low - 0.2))
+    pen.shape([(view.across(x), y) for x, y in far], colour)
+    pen.shape([(view.across(x), y) for x, y in near], shade(colour, -0.08), outline=False)
 
 
 def tufts(pen: Pen, view: View, colour: Colour, count: int) -> None:
     """Bold tufts of grass, some with a flower."""
     for k in range(count):
-        x, y = (k + 0.5) / count + view.jitter(0.07), view.rng.uniform(0.04, view.horizon - 0.09)
+        x = view.across((k + 0.5) / count + view.jitter(0.07))
+        y = view.below(view.rng.uniform(0.04, view.horizon - 0.09))
         for lean in (-0.022, 0.0, 0.022):
             pen.stroke([(x, y), (x + lean, y + 0.045 * view.zoom)], 0.013, colour, smooth=False)
         if view.rng.random() < 0.4:
@@ -117,7 +107,8 @@ def mountains(pen: Pen, view: View) -> Colour:
     rock: Colour = (118, 134, 172)
     h, peaks = view.horizon - 0.02, ((0.1, 0.27), (0.9, 0.31), (0.48, 0.37))
     for k, (middle, high) in enumerate(peaks):
-        x, top, wide = (middle + view.jitter(0.05), h + high * (0.75 + view.zoom * 0.25) + view.jitter(0.02), 0.36)
+        x, wide = view.across(middle + view.jitter(0.05)), 0.36
+        top = h + high * (0.75 + view.zoom * 0.25) + view.jitter(0.02)
         colour = shade(rock, -0.12 if k < 2 else 0.0)
         pen.shape([(x - wide, h), (x, top), (x + wide, h)], colour, smooth=False)
         drop = (top - h) * 0.36
@@ -127,7 +118,7 @@ def mountains(pen: Pen, view: View) -> Colour:
     grass: Colour = (132, 178, 112)
     ground(pen, view, grass)
     for k in range(5):
-        x, size = (k + 0.5) / 5 + view.jitter(0.06), 0.13 * view.zoom * view.rng.uniform(0.8, 1.1)
+        x, size = view.across((k + 0.5) / 5 + view.jitter(0.06)), 0.13 * view.zoom * view.rng.uniform(0.8, 1.1)
         y = h + view.jitter(0.02)
         for step in (0.0, 0.4):
             wide = size * (0.36 - step * 0.2)
@@ -144,17 +135,19 @@ def river(pen: Pen, view: View) -> Colour:
     ground(pen, view, (172, 206, 112))
     deep = h - 0.24
     wet = replace(pen, share=pen.share * 0.5)  # water keeps its blue in the evening
-    wet.shape([(-0.2, h - 0.02), (0.3, h - 0.045), (0.7, h - 0.02), (1.2, h - 0.05),
-               (1.2, deep + 0.03), (0.6, deep), (0.3, deep + 0.03), (-0.2, deep)], water)  # fmt: skip
+    banks = ((-0.2, h - 0.02), (0.3, h - 0.045), (0.7, h - 0.02), (1.2, h - 0.05),
+             (1.2, deep + 0.03), (0.6, deep), (0.3, deep + 0.03), (-0.2, deep))  # fmt: skip
+    wet.shape([(view.across(x), y) for x, y in banks], water)
     for k in range(7):
-        x, y = (k + 0.5) / 7 + view.jitter(0.05), view.rng.uniform(deep + 0.06, h - 0.08)
+        x = view.across((k + 0.5) / 7 + view.jitter(0.05))
+        y = view.rng.uniform(deep + 0.06, h - 0.08)
         wet.stroke([(x - 0.06, y), (x - 0.02, y + 0.015), (x + 0.02, y), (x + 0.06, y + 0.012)], 0.014, (186, 228, 250))
-    for x in (0.05, 0.95):
+    for x in (view.across(0.05), view.across(0.95)):
         for apart in (-0.035, 0.0, 0.035):
             foot, tip = (x + apart, deep - 0.02), (x + apart * 1.6, deep + 0.16 * view.zoom + view.jitter(0.03))
             pen.stroke([foot, tip], 0.015, (66, 126, 60), smooth=False)
             pen.oval(tip, (0.015, 0.034), (134, 84, 48), outline=False)
-    tufts(pen, View(time=view.time, horizon=max(deep, 0.12), zoom=view.zoom, rng=view.rng), (92, 146, 62), 4)
+    tufts(pen, replace(view, horizon=max(deep, 0.12)), (92, 146, 62), 4)
     return grass
 
 
@@ -177,7 +170,12 @@ def yurts(pen: Pen, view: View) -> Colour:
     hill(pen, view.horizon + 0.02, 0.12 * view.zoom, (120, 178, 116), view)
     ground(pen, view, grass)
     for x, down, size in ((0.5, -0.01, 0.27), (0.13, 0.035, 0.36), (0.87, 0.03, 0.38)):
-        yurt(pen.at((x + view.jitter(0.03), view.horizon - down), size * view.zoom * view.rng.uniform(0.92, 1.08)))
+        yurt(
+            pen.at(
+                (view.across(x + view.jitter(0.03)), view.horizon - down),
+                size * view.zoom * view.rng.uniform(0.92, 1.08),
+            )
+        )
     tufts(pen, view, (98, 154, 66), 4)
     return grass
 
@@ -202,14 +200,15 @@ def bazaar(pen: Pen, view: View) -> Colour:
     sand: Colour = (234, 206, 150)
     h, clay = view.horizon, (226, 182, 132)
     for x, wide in ((0.3 + view.jitter(0.1), 0.11), (0.78 + view.jitter(0.08), 0.13)):
-        pen.oval((x, h + 0.28), (wide, wide * 1.15), (70, 170, 178))
-    pen.shape([(-0.1, h - 0.02), (-0.1, h + 0.27), (1.1, h + 0.27), (1.1, h - 0.02)], clay, smooth=False)
+        pen.oval((view.across(x), h + 0.28), (wide, wide * 1.15), (70, 170, 178))
+    left, right = view.across(-0.1), view.across(1.1)
+    pen.shape([(left, h - 0.02), (left, h + 0.27), (right, h + 0.27), (right, h - 0.02)], clay, smooth=False)
     ground(pen, view, sand)
     awnings = [((222, 66, 60), (250, 200, 60)), ((52, 128, 204), (240, 120, 50)), ((60, 158, 98), (216, 60, 80))]
     view.rng.shuffle(awnings)
     size = 0.36 * view.zoom
     for k, (colour, goods) in enumerate(awnings):
-        spot = (0.5 + (k - 1) * max(size * 1.05, 0.34) + view.jitter(0.02), h - 0.07 + 0.02 * (k == 1))
+        spot = (0.5 + (k - 1) * max(size * 1.05, 0.34 * view.wide) + view.jitter(0.02), h - 0.07 + 0.02 * (k == 1))
         stall(pen.at(spot, size), colour, goods)
     return sand
 
@@ -234,29 +233,32 @@ def inside(pen: Pen, view: View) -> Colour:
     if view.time == "night":
         pen = replace(pen, share=0.1)
     h = view.horizon - 0.03
-    eaves, ring_y = h + 0.3, 0.95
-    pen.shape([(-0.1, -0.1), (-0.1, 1.1), (1.1, 1.1), (1.1, -0.1)], felt, smooth=False, outline=False)
-    for k in range(9):
-        pen.stroke([(0.5 + (k - 4) * 0.17, eaves), (0.5 + (k - 4) * 0.05, ring_y)], 0.018, red, smooth=False)
+    eaves, ring_y = h + 0.3, view.above(0.95)
+    left, right, low, poles = view.across(-0.1), view.across(1.1), view.bottom - 0.1, round(4 * max(view.wide, 1.0))
+    pen.shape([(left, low), (left, view.top + 0.1), (right, view.top + 0.1), (right, low)], felt, smooth=False,
+              outline=False)  # fmt: skip
+    for k in range(-poles, poles + 1):
+        pen.stroke([(0.5 + k * 0.17, eaves), (0.5 + k * 0.05, ring_y)], 0.018, red, smooth=False)
     circle = [(0.5 + math.cos(a * math.pi / 8) * 0.23, ring_y + math.sin(a * math.pi / 8) * 0.08) for a in range(16)]
     opening(raw, circle, view)
     if view.time == "night":
         raw.oval((0.5, ring_y), (0.05, 0.05), (255, 246, 206), outline=False)
     for x in (0.4, 0.6):
         pen.stroke([(x, ring_y - 0.07), (x, ring_y + 0.07)], 0.016, red, smooth=False)
-    pen.shape([(-0.1, eaves - 0.015), (-0.1, eaves + 0.035), (1.1, eaves + 0.035), (1.1, eaves - 0.015)],
+    pen.shape([(left, eaves - 0.015), (left, eaves + 0.035), (right, eaves + 0.035), (right, eaves - 0.015)],
               (150, 40, 52), smooth=False)  # fmt: skip
-    for k in range(-2, 9):
+    for k in range(-3, 10):
         for lean in (-0.16, 0.16):
             pen.stroke([(k * 0.16 - lean, h), (k * 0.16 + lean, eaves)], 0.016, red, smooth=False)
-    side = view.rng.choice((0.16, 0.84))
+    mirrored = view.rng.choice((0.16, 0.84))
+    side = view.across(mirrored)
     door = [(side - 0.11, h - 0.02), (side - 0.11, eaves - 0.04), (side + 0.11, eaves - 0.04), (side + 0.11, h - 0.02)]
     opening(raw, door, view)
     pen.shape([door[0], (side - 0.11, h + 0.07), (side + 0.11, h + 0.06), door[3]], (140, 184, 92), smooth=False)
-    pen.shape([(-0.1, -0.1), (-0.1, h), (1.1, h), (1.1, -0.1)], floor, smooth=False)
+    pen.shape([(left, low), (left, h), (right, h), (right, low)], floor, smooth=False)
     for wide, colour in ((0.62, (238, 186, 96)), (0.54, (56, 110, 150))):
         pen.oval((0.5, h - 0.25), (wide, wide * 0.34), colour, outline=wide > 0.6)
-    hearth(raw.at((1 - side + view.jitter(0.04), h - 0.06), 0.2 * view.zoom))
+    hearth(raw.at((view.across(1 - mirrored + view.jitter(0.04)), h - 0.06), 0.2 * view.zoom))
     return floor if view.horizon < 0.3 else (90, 96, 116)
 
 

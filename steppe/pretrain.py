@@ -18,7 +18,8 @@ import sys
 import time
 from pathlib import Path
 
-from steppe.material import RECIPES, Setup
+from steppe.material import RECIPES, TOKENS, Setup
+from steppe.shapes import SHAPES
 from steppe.stages import STAGES
 from steppe.sums import write_sums
 
@@ -120,7 +121,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _missing(setup: Setup) -> list[str]:
     """Return the stages that are not done, and the draw stage if any of them needs its drawings."""
     names = [name for name, stage in STAGES.items() if not (setup.out / stage.product).is_file()]
-    drawn = (setup.work / "tokens.npy").is_file()
+    drawn = all((setup.folder(shape) / TOKENS).is_file() for shape in SHAPES)
     return names if drawn or not names else ["draw", *(name for name in names if name != "draw")]
 
 

@@ -1,9 +1,13 @@
-"""Layout of a picture: the three shots, and the places of people and animals in each."""
+"""Layout of a picture: the part of the scene that it shows, the three shots, and the places of people and animals.
+
+Scenes are laid out for a square, which is one unit wide and high with (0, 0) in its lower left corner. Pictures of
+other shapes show the same people in a wider or higher part of the place.
+"""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from steppe import aldar, strangers
 from steppe.animals import HEADS
@@ -11,13 +15,54 @@ from steppe.people import Look, look_of
 from steppe.things import Colour, Pen, Point, shade
 from steppe.world import Person, Scene
 
-SIDE = 512
-"""Everything is drawn at this size and then reduced, which smooths the edges."""
+OVERSIZE = 2
+"""Everything is drawn so many times larger and then reduced, which smooths the edges."""
+LINED = 512
+"""Pixels to a unit for which the shots' outlines are given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """The part of a scene that a picture shows."""
+
+    width: int
+    height: int
+    """The picture in pixels."""
+    unit: float
+    """Pixels of the picture to one unit."""
+    left: float
+    bottom: float
+    """The picture's lower left corner, in units."""
+
+    @property
+    def right(self) -> float:
+        """The right edge, in units."""
+        return self.left + self.width / self.unit
+
+    @property
+    def top(self) -> float:
+        """The upper edge, in units."""
+        return self.bottom + self.height / self.unit
+
+
+def frame_of(scene: Scene, width: int, height: int) -> Frame:
+    """Return what a picture of `width` x `height` pixels shows: a square all of it, others with the people as large as
+    the shorter side allows. Two people, or a person with an animal, need the whole width of a high picture.
+    """
+    if width >= height:
+        unit = min(1.12 * height, float(width))
+        cut = 1.0 - height / unit
+        bottom = cut * (0.55 if scene.shot == "near" else 0.35)
+    else:
+        alone = len(scene.people) == 1 and scene.animal is None and scene.action != "sleeping"
+        unit = min((1.25 if alone else 1.0) * width, float(height))
+        bottom = (1.0 - height / unit) * (0.0 if scene.shot == "near" else 0.3)
+    return Frame(width=width, height=height, unit=unit, left=0.5 - width / (2 * unit), bottom=bottom)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shot:
-    """A shot: an adult's height, the ground line, the horizon (parts of the side), zoom of the place, outline."""
+    """A shot: an adult's height, the ground line and the horizon in units, zoom of the place, outline's width."""
 
     height: float
     feet: float
@@ -37,13 +82,15 @@ SHOTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """One drawing's canvas pen (one unit is the side), shot, scene, seed, and colour of the ground."""
+    """One drawing's pen (in the units of the layout), shot, scene, seed, colour of the ground, and the heads drawn."""
 
     pen: Pen
     shot: Shot
     scene: Scene
     seed: int
     ground: Colour = (0, 0, 0)
+    heads: list[tuple[float, float, float]] = field(default_factory=list)
+    """Centre and radius of each person's head in pixels of the canvas, in the order of the scene's people."""
 
     def dice(self, part: str) -> random.Random:
         """Return a part's own random numbers, so that a change of one part does not move the others."""
@@ -52,7 +99,7 @@ class Board:
     def stand(self, spot: Point, unit: float, facing: int) -> Pen:
         """Return a pen for someone at `spot`."""
         place = self.pen.at(spot)
-        return replace(place, unit=unit * SIDE, facing=facing)
+        return replace(place, unit=unit * self.pen.unit, facing=facing)
 
     def shadow(self, spot: Point, wide: float) -> None:
         """Draw a patch of darker ground."""
@@ -64,7 +111,7 @@ def look_for(board: Board, index: int) -> Look:
     person: Person = board.scene.people[index]
     dice = board.dice(f"person {index}")
     if person.aldar:
-        return aldar.look(dice)
+        return aldar.look(dice, person.flaw)
     own = look_of(person, dice)
     if person.costume is not None:
         own = replace(own, robe=strangers.robe_of(person.costume))
@@ -75,7 +122,7 @@ def look_for(board: Board, index: int) -> Look:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """A person's or animal's place: feet, unit (parts of the side), facing."""
+    """A person's or animal's place: feet, height of an adult in units, facing."""
 
     spot: Point
     unit: float

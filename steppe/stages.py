@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,14 +16,17 @@ from torch import Tensor, nn
 from steppe import architecture
 from steppe.captions import WORDINGS
 from steppe.classifier import UNKNOWN, Classifier, save_classifier
-from steppe.dataset import HERO_SEED, STRANGERS, draw_set, first_stranger, open_set, who_leads
+from steppe.dataset import STRANGERS, draw_set, first_stranger, is_plain, open_set, who_leads
 from steppe.loops import Keeping, fit, random_rows
 from steppe.material import (
     LATENTS,
     TOKENS,
+    Batches,
     Setup,
+    each_shape,
     encode_pictures,
     load_latents,
+    load_sizes,
     load_tokenizer,
     load_tokens,
     on_device,
@@ -43,25 +44,34 @@ from steppe.objectives import (
     TextEncoders,
     WordsLoss,
 )
+from steppe.saved import load_text_encoders, load_unet, load_vae, save, write_model_index
+from steppe.shapes import SHAPES
 from steppe.strangers import SCENES_EACH
 from steppe.tokenizer import encode, train_tokenizer
 from steppe.world import ATTRIBUTES
 
-DRAWINGS, HERO_DRAWINGS = 108_000, 15_000
+DRAWINGS = {"square": 72_000, "wide": 27_000, "tall": 18_000}
+HERO_DRAWINGS = {"square": 10_000, "wide": 4_000, "tall": 3_000}
+MOST_RECONSTRUCTED = 20_000
+"""Drawings of each shape that the VAE is trained on: enough, and they leave room on the GPU for other stages."""
+FEWEST = 500
+"""Drawings of each shape at a small scale."""
 CAPTION_DROPOUT = 0.1
 DECODER_MARK = "vae/decoder.json"
 
 
 def run_draw(setup: Setup) -> None:
     """Draw the pictures, train the tokenizer, and write the vocabulary of the base."""
-    draw_set(setup.work / "drawings", max(500, setup.count(DRAWINGS)))
-    captions = setup.drawings().captions
+    for shape, count in DRAWINGS.items():
+        draw_set(setup.folder(shape), max(FEWEST, setup.count(count)), shape)
+    captions = {shape: setup.drawings(shape).captions for shape in SHAPES}
     if not (setup.out / "tokenizer").is_dir():  # existing models were trained with the existing tokenizer
-        tokenizer = train_tokenizer(text for texts in captions for text in texts)
+        tokenizer = train_tokenizer(text for some in captions.values() for texts in some for text in texts)
         for name in ("tokenizer", "tokenizer_2"):
             tokenizer.save_pretrained(setup.out / name)
-    tokens = encode(load_tokenizer(setup), [text for texts in captions for text in texts])
-    np.save(setup.work / TOKENS, tokens.numpy().astype(np.int16).reshape(len(captions), len(captions[0]), -1))
+    for shape, some in captions.items():
+        tokens = encode(load_tokenizer(setup), [text for texts in some for text in texts]).numpy().astype(np.int16)
+        np.save(setup.folder(shape) / TOKENS, tokens.reshape(len(some), len(some[0]), -1))
     canonical = {
         key: {value: words[0] for value, words in values.items()}
         for key, values in WORDINGS.items()
@@ -73,17 +83,26 @@ def run_draw(setup: Setup) -> None:
 
 def run_classifier(setup: Setup) -> None:
     """Train the classifier on drawings of everybody, including Aldar, whom the other models must not see."""
-    draw_set(setup.work / "hero", max(500, setup.count(HERO_DRAWINGS)), first_seed=HERO_SEED)
-    recipe, sets = setup.recipe("classifier"), (setup.drawings(), open_set(setup.work / "hero"))
-    pictures = torch.cat([on_device(setup.device, part.pictures) for part in sets])
-    truth = torch.cat([on_device(setup.device, part.truth) for part in sets])
-    classifier = Classifier().to(setup.device)
+    recipe, classifier = setup.recipe("classifier"), Classifier().to(setup.device)
 
-    def batch() -> tuple[Tensor, ...]:
-        rows = random_rows(len(pictures), recipe.batch, setup.device)
-        return pictures[rows], truth[rows]
+    def batches(shape: str) -> Batches:
+        heroes = setup.folder(shape, heroes=True)
+        draw_set(heroes, max(FEWEST, setup.count(HERO_DRAWINGS[shape])), shape, heroes=True)
+        pictures, truth = [], []
+        for part in (setup.drawings(shape), open_set(heroes)):
+            plain = is_plain(part.sizes)  # what a crop cuts off has labels, too
+            pictures.append(part.pictures[plain])
+            truth.append(part.truth[plain])
+        seen, labels = (on_device(setup.device, np.concatenate(parts)) for parts in (pictures, truth))
 
-    fit(ClassifierLoss(classifier), classifier, batch, recipe, Keeping(name="classifier", folder=setup.work))
+        def batch() -> tuple[Tensor, ...]:
+            rows = random_rows(len(seen), recipe.batch, setup.device)
+            return seen[rows], labels[rows]
+
+        return batch
+
+    keeping = Keeping(name="classifier", folder=setup.work)
+    fit(ClassifierLoss(classifier), classifier, each_shape(batches), recipe, keeping)
     save_classifier(classifier, setup.out / "classifier")
 
 
@@ -91,22 +110,27 @@ def run_clip(setup: Setup) -> None:
     """Train the small CLIP."""
     from transformers import CLIPImageProcessor
 
-    recipe, drawings, tokenizer = setup.recipe("clip"), setup.drawings(), load_tokenizer(setup)
-    pictures, tokens = on_device(setup.device, drawings.pictures), load_tokens(setup)
-    known = first_stranger(len(pictures))
-    who = on_device(setup.device, who_leads(drawings.truth, known))
+    recipe, tokenizer = setup.recipe("clip"), load_tokenizer(setup)
     clip = architecture.build_clip(tokenizer).to(setup.device)
     groups = round(recipe.batch * STRANGERS / SCENES_EACH)
 
-    def batch() -> tuple[Tensor, ...]:
-        people = random_rows(known, recipe.batch - groups * SCENES_EACH, setup.device)
-        leaders = random_rows((len(pictures) - known) // SCENES_EACH, groups, setup.device)
-        strangers = known + leaders[:, None] * SCENES_EACH + torch.arange(SCENES_EACH, device=setup.device)
-        rows = torch.cat([people, strangers.flatten()])
-        return pictures[rows], one_wording(tokens, rows), who[rows]
+    def batches(shape: str) -> Batches:
+        drawings, tokens = setup.drawings(shape), load_tokens(setup, shape)
+        pictures, known = on_device(setup.device, drawings.pictures), first_stranger(len(drawings.truth))
+        who = on_device(setup.device, who_leads(drawings.truth, known))
+        plain = on_device(setup.device, np.flatnonzero(is_plain(drawings.sizes[:known])))
 
-    fit(LikenessLoss(clip), clip, batch, recipe, Keeping(name="clip", folder=setup.work))
-    _save(clip, setup.out / "clip")
+        def batch() -> tuple[Tensor, ...]:
+            people = plain[random_rows(len(plain), recipe.batch - groups * SCENES_EACH, setup.device)]
+            leaders = random_rows((len(pictures) - known) // SCENES_EACH, groups, setup.device)
+            strangers = known + leaders[:, None] * SCENES_EACH + torch.arange(SCENES_EACH, device=setup.device)
+            rows = torch.cat([people, strangers.flatten()])
+            return pictures[rows], one_wording(tokens, rows), who[rows]
+
+        return batch
+
+    fit(LikenessLoss(clip), clip, each_shape(batches), recipe, Keeping(name="clip", folder=setup.work))
+    save(clip, setup.out / "clip")
     tokenizer.save_pretrained(setup.out / "clip")
     side = {"height": architecture.CLIP_SIZE, "width": architecture.CLIP_SIZE}
     CLIPImageProcessor(
@@ -114,36 +138,47 @@ def run_clip(setup: Setup) -> None:
     ).save_pretrained(setup.out / "clip")
 
 
+def _pictures_with_heads(setup: Setup, batch_size: int) -> Batches:
+    """Return a function that draws batches of pictures and their heads, for the VAE."""
+
+    def batches(shape: str) -> Batches:
+        drawings = setup.drawings(shape)
+        pictures = on_device(setup.device, drawings.pictures[:MOST_RECONSTRUCTED])
+        heads = on_device(setup.device, drawings.heads[:MOST_RECONSTRUCTED])
+
+        def batch() -> tuple[Tensor, ...]:
+            rows = random_rows(len(pictures), batch_size, setup.device)
+            return pictures[rows], heads[rows]
+
+        return batch
+
+    return each_shape(batches)
+
+
 def run_vae(setup: Setup) -> None:
     """Train the VAE, and measure the scaling factor of its latents."""
-    recipe, pictures = setup.recipe("vae"), on_device(setup.device, setup.drawings().pictures)
+    recipe = setup.recipe("vae")
     vae = load_vae(setup.start_from) if setup.start_from else architecture.build_vae()
     vae.to(setup.device, memory_format=torch.channels_last)
-
-    def batch() -> tuple[Tensor, ...]:
-        return (pictures[random_rows(len(pictures), recipe.batch, setup.device)],)
-
-    fit(ReconstructionLoss(vae), vae, batch, recipe, Keeping(name="vae", folder=setup.work))
-    means, stds = encode_pictures(vae, pictures[:2000])
+    batch, keeping = _pictures_with_heads(setup, recipe.batch), Keeping(name="vae", folder=setup.work)
+    fit(ReconstructionLoss(vae), vae, batch, recipe, keeping)
+    means, stds = encode_pictures(vae, setup.drawings("square").pictures[:2000])
     spread = (means.float().pow(2) + stds.float().pow(2)).mean().sqrt().item()
     vae.register_to_config(scaling_factor=round(1 / spread, 5))
-    _save(vae, setup.out / "vae")
-    (setup.work / LATENTS).unlink(missing_ok=True)
+    save(vae, setup.out / "vae")
+    for shape in SHAPES:
+        (setup.folder(shape) / LATENTS).unlink(missing_ok=True)
 
 
 def run_decoder(setup: Setup) -> None:
     """Train the VAE's decoder further. The encoder is frozen, so that the base can be trained at the same time."""
-    recipe, pictures = setup.recipe("decoder"), on_device(setup.device, setup.drawings().pictures)
-    vae = load_vae(setup.out)
+    recipe, vae = setup.recipe("decoder"), load_vae(setup.out)
     vae.to(setup.device, memory_format=torch.channels_last)
     vae.encoder.requires_grad_(False)
     vae.quant_conv.requires_grad_(False)
-
-    def batch() -> tuple[Tensor, ...]:
-        return (pictures[random_rows(len(pictures), recipe.batch, setup.device)],)
-
-    fit(DecoderLoss(vae), vae, batch, recipe, Keeping(name="decoder", folder=setup.work))
-    _save(vae, setup.out / "vae")
+    batch, keeping = _pictures_with_heads(setup, recipe.batch), Keeping(name="decoder", folder=setup.work)
+    fit(DecoderLoss(vae), vae, batch, recipe, keeping)
+    save(vae, setup.out / "vae")
     (setup.out / DECODER_MARK).write_text(json.dumps({"decoder_steps": recipe.steps}) + "\n", encoding="utf-8")
 
 
@@ -154,8 +189,8 @@ def run_words(setup: Setup) -> None:
     classes = [len(values) for values in ATTRIBUTES.values()]
     texts = TextEncoders(first, second)
     objective = WordsLoss(texts, sum(architecture.TEXT_WIDTHS), architecture.TEXT_WIDTHS[1], classes).to(setup.device)
-    tokens = load_tokens(setup)
-    known = setup.drawings().truth[:, : len(classes)].astype(np.int64)
+    tokens = load_tokens(setup, "square")
+    known = setup.drawings("square").truth[:, : len(classes)].astype(np.int64)
     truth = on_device(setup.device, np.where(known == UNKNOWN, IGNORED, known))
 
     def batch() -> tuple[Tensor, ...]:
@@ -163,8 +198,8 @@ def run_words(setup: Setup) -> None:
         return one_wording(tokens, rows), truth[rows]
 
     fit(objective, objective, batch, recipe, Keeping(name="words", folder=setup.work), compiled=False)
-    _save(first, setup.out / "text_encoder")
-    _save(second, setup.out / "text_encoder_2")
+    save(first, setup.out / "text_encoder")
+    save(second, setup.out / "text_encoder_2")
 
 
 def run_base(setup: Setup) -> None:
@@ -172,48 +207,48 @@ def run_base(setup: Setup) -> None:
     recipe, tokenizer = setup.recipe("base"), load_tokenizer(setup)
     unet, texts = architecture.build_unet().to(memory_format=torch.channels_last), load_text_encoders(setup.out)
     learners = nn.ModuleDict({"unet": unet, "texts": texts}).to(setup.device)
-    latents, tokens = load_latents(setup), load_tokens(setup)
-    empty = encode(tokenizer, [""]).to(setup.device, tokens.dtype)
+    empty = encode(tokenizer, [""]).to(setup.device)
 
-    def batch() -> tuple[Tensor, ...]:
-        rows = random_rows(len(tokens), recipe.batch, setup.device)
-        unsaid = torch.rand(len(rows), 1, device=setup.device) < CAPTION_DROPOUT
-        return latents(rows), torch.where(unsaid, empty, one_wording(tokens, rows)).long()
+    def batches(shape: str) -> Batches:
+        latents, tokens, sizes = load_latents(setup, shape), load_tokens(setup, shape), load_sizes(setup, shape)
 
-    fit(
-        NoiseLoss(unet, texts, architecture.build_scheduler()).to(setup.device),
-        learners,
-        batch,
-        recipe,
-        Keeping(name="base", folder=setup.work),
-    )
+        def batch() -> tuple[Tensor, ...]:
+            rows = random_rows(len(tokens), recipe.batch, setup.device)
+            unsaid = torch.rand(len(rows), 1, device=setup.device) < CAPTION_DROPOUT
+            return latents(rows), torch.where(unsaid, empty, one_wording(tokens, rows)), sizes[rows]
+
+        return batch
+
+    objective = NoiseLoss(unet, texts, architecture.build_scheduler()).to(setup.device)
+    fit(objective, learners, each_shape(batches), recipe, Keeping(name="base", folder=setup.work))
     for model, name in ((unet, "unet"), (texts.first, "text_encoder"), (texts.second, "text_encoder_2")):
-        _save(model, setup.out / name)
+        save(model, setup.out / name)
     architecture.build_scheduler().save_pretrained(setup.out / "scheduler")
     write_model_index(setup.out)
 
 
 def run_controlnet(setup: Setup) -> None:
     """Train the Canny ControlNet with the base frozen."""
-    from diffusers import UNet2DConditionModel
-
-    recipe = setup.recipe("controlnet")
-    unet = UNet2DConditionModel.from_pretrained(setup.out / "unet", torch_dtype=torch.float32)
-    unet.to(memory_format=torch.channels_last)
+    recipe, unet = setup.recipe("controlnet"), load_unet(setup.out)
     texts = load_text_encoders(setup.out)
     controlnet = architecture.build_controlnet(unet).to(setup.device, memory_format=torch.channels_last)
     objective = ControlLoss(
         controlnet, unet.requires_grad_(False), texts.requires_grad_(False), architecture.build_scheduler()
     )
-    latents, tokens = load_latents(setup), load_tokens(setup)
-    edges = on_device(setup.device, setup.drawings().edges)
 
-    def batch() -> tuple[Tensor, ...]:
-        rows = random_rows(len(tokens), recipe.batch, setup.device)
-        return latents(rows), one_wording(tokens, rows), unpack_edges(edges[rows])
+    def batches(shape: str) -> Batches:
+        latents, tokens, sizes = load_latents(setup, shape), load_tokens(setup, shape), load_sizes(setup, shape)
+        edges = on_device(setup.device, setup.drawings(shape).edges)
 
-    fit(objective.to(setup.device), controlnet, batch, recipe, Keeping(name="controlnet", folder=setup.work))
-    _save(controlnet, setup.out / "controlnet")
+        def batch() -> tuple[Tensor, ...]:
+            rows = random_rows(len(tokens), recipe.batch, setup.device)
+            return latents(rows), one_wording(tokens, rows), sizes[rows], unpack_edges(edges[rows], shape)
+
+        return batch
+
+    keeping = Keeping(name="controlnet", folder=setup.work)
+    fit(objective.to(setup.device), controlnet, each_shape(batches), recipe, keeping)
+    save(controlnet, setup.out / "controlnet")
 
 
 @dataclass(frozen=True)
@@ -232,51 +267,9 @@ STAGES: dict[str, Stage] = {
     "draw": Stage(run_draw, (), "vocabulary.json"),
     "vae": Stage(run_vae, ("draw",), "vae/diffusion_pytorch_model.safetensors"),
     "words": Stage(run_words, ("draw",), "text_encoder_2/model.safetensors"),
-    "base": Stage(run_base, ("vae", "words"), "model_index.json"),
-    "controlnet": Stage(run_controlnet, ("base",), "controlnet/diffusion_pytorch_model.safetensors"),
-    "decoder": Stage(run_decoder, ("vae",), DECODER_MARK),
+    "base": Stage(run_base, ("draw", "vae", "words"), "model_index.json"),
+    "controlnet": Stage(run_controlnet, ("draw", "base"), "controlnet/diffusion_pytorch_model.safetensors"),
+    "decoder": Stage(run_decoder, ("draw", "vae"), DECODER_MARK),
     "clip": Stage(run_clip, ("draw",), "clip/preprocessor_config.json"),
     "classifier": Stage(run_classifier, ("draw",), "classifier/model.safetensors"),
 }
-
-
-def load_vae(out: Path) -> Any:
-    """Return the saved VAE in fp32."""
-    from diffusers import AutoencoderKL
-
-    vae = AutoencoderKL.from_pretrained(out / "vae", torch_dtype=torch.float32)
-    vae.register_to_config(_name_or_path=None)  # otherwise the saved config would name this machine's folder
-    return vae
-
-
-def load_text_encoders(out: Path) -> TextEncoders:
-    """Return the saved text encoders in fp32."""
-    from transformers import CLIPTextModel, CLIPTextModelWithProjection
-
-    return TextEncoders(
-        CLIPTextModel.from_pretrained(out / "text_encoder", dtype=torch.float32),
-        CLIPTextModelWithProjection.from_pretrained(out / "text_encoder_2", dtype=torch.float32),
-    )
-
-
-def write_model_index(out: Path) -> None:
-    """Write `model_index.json`, by which diffusers recognises an SDXL pipeline."""
-    import diffusers
-
-    index = {
-        "_class_name": "StableDiffusionXLPipeline",
-        "_diffusers_version": diffusers.__version__,
-        "force_zeros_for_empty_prompt": False,
-        "scheduler": ["diffusers", "EulerDiscreteScheduler"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "tokenizer_2": ["transformers", "CLIPTokenizer"],
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-    }
-    (out / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-
-
-def _save(model: Any, folder: Path) -> None:
-    model.half().save_pretrained(folder)

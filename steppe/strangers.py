@@ -51,17 +51,31 @@ def wedges(pen: Pen, cloth: Cloth, trim: Colour) -> None:
     pen.shape(cloth.patch(((-0.6, 0.12), (0.6, 0.12), (0.0, 0.45))), trim, smooth=False, outline=False)
 
 
+def lozenge(pen: Pen, cloth: Cloth, trim: Colour) -> None:
+    """One large diamond from side to side."""
+    pen.shape(cloth.patch(((0.0, 0.3), (0.8, 0.62), (0.0, 0.94), (-0.8, 0.62))), trim, smooth=False, outline=False)
+
+
+def chevrons(pen: Pen, cloth: Cloth, trim: Colour) -> None:
+    """Two broad arrows that point down."""
+    for low in (0.36, 0.74):
+        corners = ((-1.0, low - 0.14), (0.0, low), (1.0, low - 0.14), (1.0, low), (0.0, low + 0.16), (-1.0, low))
+        pen.shape(cloth.patch(corners), trim, smooth=False, outline=False)
+
+
 def plain(pen: Pen, cloth: Cloth, trim: Colour) -> None:
     """Nothing but a band along the hem."""
     hem_band(pen, cloth, trim)
 
 
-BOLD = (bold_stripes, checks, half, wedges, plain)
+BOLD = (bold_stripes, checks, half, wedges, lozenge, chevrons, plain)
 PATTERN_WORDS: dict[Callable[[Pen, Cloth, Colour], None], str] = {
     bold_stripes: "broad stripes",
     checks: "squares",
     half: "on one side",
     wedges: "triangles",
+    lozenge: "diamond",
+    chevrons: "arrows",
     plain: "hem",
     hem_band: "hem",
     stripes: "stripes",

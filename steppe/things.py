@@ -15,6 +15,8 @@ INK: Colour = (44, 30, 40)
 WHITE: Colour = (250, 247, 240)
 GOLD: Colour = (248, 196, 60)
 STEPS = 5
+_BROAD = 16.0
+"""Pixels of a line whose notches show also in round outlines."""
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
@@ -132,7 +134,7 @@ class Pen:
 
     def _rim(self, dots: Sequence[Point], sharp: bool) -> None:
         self.canvas.line([*dots, *dots[:1]], fill=self.colour(INK), width=round(self.line))
-        if sharp:  # broad lines leave notches at corners
+        if sharp or self.line > _BROAD:  # broad lines leave notches at corners
             self.dots(dots, self.line / 2, self.colour(INK))
 
     def dots(self, pixels: Sequence[Point], radius: float, fill: Colour) -> None:

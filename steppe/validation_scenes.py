@@ -13,7 +13,8 @@ import numpy as np
 from steppe.aldar import aldar_scenes, random_aldar_scene
 from steppe.captions import caption_with_truth
 from steppe.dataset import VALIDATION_SEED, random_hero_scene
-from steppe.draw import draw
+from steppe.draw import SQUARE, draw
+from steppe.views import whole_view
 from steppe.world import HATS, Scene, attributes, random_scene
 
 _EVERYBODY, _ALDAR, _HEROES, PAIRS = (VALIDATION_SEED + part * 10**6 for part in range(4))
@@ -30,7 +31,7 @@ class Case:
     @cached_property
     def picture(self) -> Any:
         """The drawing, uint8 [256, 256, 3]."""
-        return np.array(draw(self.scene, self.seed))
+        return np.array(whole_view(self.scene, self.seed, SQUARE).picture)
 
     @cached_property
     def _told(self) -> tuple[str, frozenset[str]]:

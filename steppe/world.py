@@ -46,9 +46,9 @@ def check(attribute: str, value: str) -> None:
 class Person:
     """One person.
 
-    `aldar` marks the hero, who has his own look; the other fields are then ignored. `borrows` puts Aldar's "robe" or
-    "hat" on another person, in drawings for the classifier only. `costume` is the number of a stranger's robe
-    (`steppe.strangers`), worn instead of `robe`.
+    `aldar` marks the hero, who has his own look; kind, robe and hat are then ignored. `costume` is the number of a
+    stranger's robe (`steppe.strangers`), worn instead of `robe`. In drawings for the classifier only, `flaw` spoils
+    Aldar's face (`steppe.flawed_faces`), and `borrows` puts his "robe" or "hat" on another person.
     """
 
     kind: str
@@ -57,6 +57,7 @@ class Person:
     aldar: bool = False
     borrows: str | None = None
     costume: int | None = None
+    flaw: str | None = None
 
     @property
     def nameless(self) -> frozenset[str]:

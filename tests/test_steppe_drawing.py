@@ -89,7 +89,7 @@ def test_a_robe_changes_nothing_but_the_robe() -> None:
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("time", TIMES)
 def test_every_place_at_every_time_is_an_rgb_picture_of_the_size_asked_for(place: str, time: str) -> None:
-    image = draw(scene_of(place=place, time=time), 1, size=128)
+    image = draw(scene_of(place=place, time=time), 1, size=(128, 128))
     assert (image.mode, image.size) == ("RGB", (128, 128))
 
 

@@ -30,7 +30,8 @@ from steppe.classifier import HEADS, Classifier, load_classifier, save_classifie
 from steppe.easel import SETS, use_weights
 from steppe.material import Setup, unpack_edges
 from steppe.measures import Figure, best_split, psnr, roc_auc, share
-from steppe.objectives import same_person_loss
+from steppe.objectives import head_weights, letterbox, same_person_loss
+from steppe.shapes import SHAPES
 from steppe.tokenizer import END, START, encode
 from steppe.validation_scenes import aldars, everybody, head_boxes, heroes
 from steppe.world import NONE, Person
@@ -50,7 +51,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setitem(PROFILES, "steppe", steppe)  # so that it comes back, whatever is put there
         in_this_process = SimpleNamespace(get_context=lambda _method: dummy)
         patch.setattr(dataset, "multiprocessing", in_this_process)
-        patch.setattr(stages, "draw_set", lambda to, _count, **more: dataset.draw_set(to, TINY, **more))
+        patch.setattr(stages, "draw_set", lambda to, _count, *shape, **more: dataset.draw_set(to, TINY, *shape, **more))
         patch.setattr(material, "RECIPES", {name: replace(one, batch=2) for name, one in material.RECIPES.items()})
         few = aldar.aldar_scenes()[:4]
         patch.setattr(aldar, "aldar_scenes", lambda: few)
@@ -93,6 +94,9 @@ def request(**changes: Any) -> PaintRequest:
 
 
 class TestStages:
+    def test_what_reads_drawings_waits_for_them(self) -> None:
+        assert [name for name, stage in stages.STAGES.items() if name != "draw" and "draw" not in stage.after] == []
+
     def test_every_stage_leaves_its_product(self, trained: Path) -> None:
         assert [name for name, stage in stages.STAGES.items() if not (trained / stage.product).is_file()] == []
         assert not list((trained.parent / "work").glob("*.state.pt"))
@@ -122,7 +126,7 @@ class TestStages:
         assert -1 <= scorer.scores(picture, "a khan stands")[1] <= 1
 
     def test_latents_have_unit_size(self, trained: Path) -> None:
-        means, stds = torch.load(trained.parent / "work" / material.LATENTS, weights_only=True)
+        means, stds = torch.load(trained.parent / "work/drawings/square" / material.LATENTS, weights_only=True)
         scale = json.loads((trained / "vae" / "config.json").read_text())["scaling_factor"]
         assert (means.float() ** 2 + stds.float() ** 2).mean().sqrt() * scale == pytest.approx(1.0, abs=0.02)
 
@@ -202,11 +206,24 @@ class TestFormulas:
         assert psnr(black, black) == 99.0
 
     def test_unpack_edges_undoes_packbits(self) -> None:
-        edges = dataset.canny(everybody(1)[0].picture)
-        unpacked = unpack_edges(torch.from_numpy(np.packbits(edges))[None])
-        assert unpacked.shape == (1, 3, 256, 256)
+        edges = dataset.canny(np.asarray(draw.draw(everybody(1)[0].scene, 1, SHAPES["wide"])))
+        unpacked = unpack_edges(torch.from_numpy(np.packbits(edges))[None], "wide")
+        assert unpacked.shape == (1, 3, 192, 336)
         assert edges.any()
         assert (unpacked[0].numpy() == edges).all()
+
+    def test_heads_weigh_more_and_the_mean_stays(self) -> None:
+        weights = head_weights(torch.tensor([[[40, 30, 10], [0, 0, 0]]]), 64, 96)
+        assert weights.shape == (1, 1, 64, 96)
+        assert weights.mean() == pytest.approx(1.0, abs=1e-6)
+        assert weights[0, 0, 30, 40] == pytest.approx(3 * float(weights[0, 0, 60, 90]))
+        assert head_weights(torch.zeros(1, 2, 3, dtype=torch.int16), 8, 8).flatten().tolist() == [1.0] * 64
+
+    def test_pictures_of_any_shape_become_squares_in_grey(self) -> None:
+        wide = letterbox(torch.ones(2, 3, 192, 336))
+        assert wide.shape == (2, 3, 128, 128)
+        assert wide[..., 0, :].abs().max() < 1e-6
+        assert wide[..., 64, :].min() > 0.999
 
     def test_the_same_person_belongs_together(self) -> None:
         who = torch.tensor([1, 1, 2, 2])

@@ -72,7 +72,7 @@ def test_words_that_no_scene_shows_are_told(tmp_path: Path) -> None:
     assert find_warnings(told(story)) == (warning,)
     many = told(story).model_copy(update={"left_out": tuple("abcdefghij")})
     assert "words of the story: a, b, c, d, e, f, g, h and 2 more. " in find_warnings(many)[0]
-    board = write_board(tmp_path, story=story, size=256, left_out=("wolf", "rain"))
+    board = write_board(tmp_path, story=story, width=256, height=256, left_out=("wolf", "rain"))
     report = read_board(board).report
     assert report.warnings == (warning,)
     assert f"- **Warning:** {warning}" in report_markdown(report, board)
