@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m steppe.pretrain", description="Train the steppe models from drawings."
     )
     parser.add_argument("--out", type=Path, default=OUT, help="where models go (default: %(default)s)")
-    parser.add_argument("--work", type=Path, default=WORK, help="for drawings, 45 GB (default: %(default)s)")
+    parser.add_argument("--work", type=Path, default=WORK, help="for drawings, 30 GB (default: %(default)s)")
     parser.add_argument(
         "--device", nargs="+", default=["cuda"], help="cuda, cuda:N or cpu; one or several (default: cuda)"
     )
