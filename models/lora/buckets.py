@@ -11,16 +11,15 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from models.lora.records import Size, TrainingPicture, TrainingSet
+from models.sizes import GRAIN
 
-VAE_SCALE = 8
-"""Pixels of a side for each latent: the sides of a bucket are multiples of it."""
 STEPS_IN_A_SIDE = 16
 """The usual step is this part of the resolution: 64 pixels at 1024, 16 at 256."""
 
 
 def usual_step(resolution: int) -> int:
     """The step of the sides if none is given, in pixels."""
-    return max(VAE_SCALE, round(resolution / STEPS_IN_A_SIDE / VAE_SCALE) * VAE_SCALE)
+    return max(GRAIN, round(resolution / STEPS_IN_A_SIDE / GRAIN) * GRAIN)
 
 
 @lru_cache

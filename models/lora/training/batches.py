@@ -14,12 +14,12 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from models.lora.buckets import VAE_SCALE
 from models.lora.data.latents import LatentStore
 from models.lora.network.lora_model import LoraModel
 from models.lora.options import TrainingOptions
 from models.lora.records import TrainingPicture, TrainingSet
 from models.lora.training.objective import Batch
+from models.sizes import GRAIN
 
 Row = tuple[TrainingPicture, tuple[Tensor, Tensor]]
 """A picture, and its caption's tokens of either tokenizer."""
@@ -179,7 +179,7 @@ class Batches:
         width, height = self.store.size_of(pictures[0])
         latents, noises = [], []
         for picture, flip in zip(pictures, mirrored, strict=True):
-            sampling, noise = torch.randn(2, 4, height // VAE_SCALE, width // VAE_SCALE, generator=generator)
+            sampling, noise = torch.randn(2, 4, height // GRAIN, width // GRAIN, generator=generator)
             latents.append(self.store.sample(picture, sampling, mirrored=flip))
             offset = torch.randn(4, 1, 1, generator=generator)
             noises.append(noise + self.options.noise_offset * offset)
