@@ -146,12 +146,14 @@ def broken(*_: Any, **__: Any) -> Tensor:
     raise ZeroDivisionError("no such shape")
 
 
-def compare_lora() -> None:
+def compare_lora(name: str, targets: list[str], dropout: float, changed: Callable[[Any], Any]) -> None:
+    """Outputs and gradients of a UNet with a LoRA, before and after `changed`."""
     unet = load()[0]
     unet.requires_grad_(False)
-    config = {"r": 8, "lora_alpha": 3, "target_modules": ["to_q", "to_v"], "lora_dropout": 0.1}
     torch.manual_seed(0)
-    unet.add_adapter(LoraConfig(**config, init_lora_weights=False))
+    unet.add_adapter(
+        LoraConfig(r=8, lora_alpha=3, target_modules=targets, lora_dropout=dropout, init_lora_weights=False)
+    )
     unet.train()
     learning = [weight for weight in unet.parameters() if weight.requires_grad]
 
@@ -165,9 +167,9 @@ def compare_lora() -> None:
         return out, torch.cat([gradient.flatten() for gradient in gradients])
 
     before = learn()
-    FOUND["lora layers"] = merge_sums(unet)
+    FOUND[f"{name} layers"] = changed(unet)
     after = learn()
-    FOUND["lora"], FOUND["gradient of lora"] = (apart(*pair) for pair in zip(after, before, strict=True))
+    FOUND[name], FOUND[f"gradient of {name}"] = (apart(*pair) for pair in zip(after, before, strict=True))
 
 
 class _Warnings(logging.Handler):
@@ -231,6 +233,7 @@ if __name__ == "__main__":
     torch.manual_seed(0)
     compare_kernels()
     compare_models()
-    compare_lora()
+    compare_lora("lora", ["to_q", "to_v"], 0.1, merge_sums)
+    compare_lora("lora on convolutions", ["to_q", "conv1", "conv2", "ff.net.2"], 0.0, fused.fuse)
     compare_failures()
     print(json.dumps(FOUND))

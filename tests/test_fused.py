@@ -76,3 +76,8 @@ def test_lora_layers_that_add_in_one_product_learn_the_same(differences: dict[st
     assert differences["lora layers"] > 0
     assert differences["lora"] < CLOSE
     assert differences["gradient of lora"] < CLOSE
+
+
+def test_a_lora_on_convolutions_is_not_left_out_by_the_kernels(differences: dict[str, float]) -> None:
+    assert differences["lora on convolutions"] < CLOSE
+    assert differences["gradient of lora on convolutions"] < CLOSE

@@ -112,7 +112,7 @@ def test_the_documents_file_with_another_seed() -> None:
         (["--profile", "stepe"], "--profile: valid profiles: steppe, sdxl, got 'stepe'"),
         (
             ["--target-modules", "to_q,q_proj"],
-            "--target-modules.1: valid target modules: to_q, to_k, to_v, to_out.0, go",
+            "--target-modules.1: valid target modules: to_q, to_k, to_v, to_out.0, proj_in, proj_out, ff.net.0.proj,",
         ),
         (
             ["--validation-prompts", "a"],

@@ -289,6 +289,7 @@ def test_the_file_is_named_where_it_is_wrong_and_not_what_was_given() -> None:
         ("learning_rate: .nan\n", "training.yaml: learning_rate: Input should be less than or equal to 1, got nan"),
         ("resolution: [512, 768]\n", "training.yaml: resolution: write one side or two equal ones: training pictures"),
         ("target_modules: [to_x]\n", "training.yaml: target_modules.0: valid target modules: to_q, to_k, to_v, to_out"),
+        ("target_modules: [conv1]\n", "training.yaml: target_modules: name one of to_q, to_k, to_v, to_out.0 too: te"),
         ("center_crop: false\n", "training.yaml: center_crop: false needs random crops, and pictures are encoded on"),
         ("base_model_name_or_path: x/y\n", "training.yaml: base_model_name_or_path: 'x/y' is no profile's base; valid"),
     ],

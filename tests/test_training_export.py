@@ -21,12 +21,12 @@ from models.diffusion.adapter_files import LAYOUT
 from models.diffusion.adapters import fuse_adapters
 from models.diffusion.loading import quieten
 from models.errors import WeightsInvalid
+from models.lora.options import TEXT_TARGETS, UNET_TARGETS
 from models.lora.publishing.export import KOHYA_PREFIXES, write_diffusers_file, write_folders, write_kohya_file
 
 base, lora, parts = tiny_loras.base, tiny_loras.lora, tiny_loras.parts
 
-TEXT = ["q_proj", "k_proj", "v_proj", "out_proj"]
-ALL_TARGETS = {"unet": ["to_q", "to_k", "to_v", "to_out.0"], "text_encoder": TEXT, "text_encoder_2": TEXT}
+ALL_TARGETS = {part: list(UNET_TARGETS if part == "unet" else TEXT_TARGETS.values()) for part in PARTS}
 SPELLINGS = (
     (".lora_A.weight", ".lora_B.weight"),
     (".lora.down.weight", ".lora.up.weight"),
@@ -95,7 +95,7 @@ def test_diffusers_paints_from_a_file_what_peft_paints_from_the_folders(
 
 @PAINTS
 @FILES
-def test_a_lora_on_all_projections_is_read_back(
+def test_a_lora_on_all_targets_is_read_back(
     write: Callable[[Path], Path], base: Any, parts: dict[str, Any], tmp_path: Path
 ) -> None:
     quieten()

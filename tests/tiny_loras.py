@@ -69,9 +69,10 @@ def lora_tensors(module: Any, targets: tuple[str, ...], seed: int = 1) -> dict[s
     tensors = {}
     for name, layer in module.named_modules():
         if name.endswith(targets):
-            outputs, inputs = layer.weight.shape
-            tensors[f"{name}.lora_A.weight"] = torch.randn(RANK, inputs, generator=generator) * 0.3
-            tensors[f"{name}.lora_B.weight"] = torch.randn(outputs, RANK, generator=generator) * 0.3
+            outputs, inputs, *window = layer.weight.shape
+            tensors[f"{name}.lora_A.weight"] = torch.randn(RANK, inputs, *window, generator=generator) * 0.3
+            ones = [1] * len(window)
+            tensors[f"{name}.lora_B.weight"] = torch.randn(outputs, RANK, *ones, generator=generator) * 0.3
     return tensors
 
 

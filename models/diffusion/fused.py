@@ -84,9 +84,8 @@ def _is_plain_resnet(block: Any) -> bool:
         and block.downsample is None
         and block.output_scale_factor == 1.0
         and block.dropout.p == 0.0
-        and block.conv1.bias is not None
-        and block.conv2.bias is not None
-    )
+        and all(isinstance(conv, nn.Conv2d) and conv.bias is not None for conv in (block.conv1, block.conv2))
+    )  # a convolution with a LoRA on it is none of these: its weights alone would leave the LoRA out
 
 
 def _is_plain_transformer(model: Any) -> bool:

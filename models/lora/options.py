@@ -29,6 +29,8 @@ Prompt = Annotated[str, Field(min_length=1, max_length=300)]
 USUAL_WARMUP = 100
 TEXT_TARGETS = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out.0": "out_proj"}
 """A UNet's attention projections -> what CLIP's text encoders call them."""
+UNET_TARGETS = (*TEXT_TARGETS, "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2", "conv1", "conv2")
+"""Layers of a UNet that may learn: attention, its projections, feed-forward layers, and the ResNets' convolutions."""
 
 
 def _profile_exists(name: str | None) -> str | None:
@@ -38,8 +40,8 @@ def _profile_exists(name: str | None) -> str | None:
 
 
 def _is_a_target(name: str) -> str:
-    if name not in TEXT_TARGETS:
-        raise ValueError(f"valid target modules: {', '.join(TEXT_TARGETS)}")
+    if name not in UNET_TARGETS:
+        raise ValueError(f"valid target modules: {', '.join(UNET_TARGETS)}")
     return name
 
 
@@ -81,7 +83,8 @@ class TrainingOptions(Options):
     dropout: float = Field(0.1, ge=0, lt=1)
     """Share of the LoRA's inputs that are zeroed in training."""
     target_modules: tuple[Annotated[str, AfterValidator(_is_a_target)], ...] = Field(("to_q", "to_v"), min_length=1)
-    """Attention projections that learn, by the UNet's names; the text encoders' q_proj, v_proj… follow."""
+    """Layers of the UNet that learn: to_q, to_k, to_v, to_out.0, proj_in, proj_out, ff.net.0.proj, ff.net.2, conv1,
+    conv2. The text encoders' q_proj, v_proj… follow the attention projections, of which one must be named."""
     lora_init_type: LoraInit = "gaussian"
     """How the matrices start: gaussian or kaiming; either way the LoRA begins as nothing."""
 
@@ -197,6 +200,8 @@ class TrainingOptions(Options):
     def _agrees_with_itself(self) -> Self:
         if not self.center_crop:
             raise ValueError("center_crop: false needs random crops, and pictures are encoded once; set it to true")
+        if not self.text_targets():
+            raise ValueError(f"target_modules: name one of {', '.join(TEXT_TARGETS)} too: text encoders have no others")
         if self.max_train_steps is None and self.num_train_epochs is None:
             raise ValueError("set max_train_steps or num_train_epochs")
         both = {self.base_model_name_or_path, self.pretrained_model_name_or_path} - {None}
@@ -275,7 +280,7 @@ class TrainingOptions(Options):
 
     def text_targets(self) -> list[str]:
         """`target_modules` by the names that the text encoders have for them."""
-        return [TEXT_TARGETS[name] for name in self.target_modules]
+        return [TEXT_TARGETS[name] for name in self.target_modules if name in TEXT_TARGETS]
 
     def character(self) -> str:
         """What the published character is called."""

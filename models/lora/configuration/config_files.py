@@ -16,7 +16,7 @@ from models.errors import InputError
 from models.lora.configuration import accelerate_settings
 from models.lora.configuration.foreign_names import FOREIGN, names_in, parse_toml, translation
 from models.lora.configuration.yaml_files import YamlFile, read_yaml
-from models.lora.options import RENAMED, TrainingOptions
+from models.lora.options import RENAMED, TEXT_TARGETS, TrainingOptions
 from models.settings import explain, suggest
 
 logger = logging.getLogger("models.lora")
@@ -145,10 +145,8 @@ def notes(options: TrainingOptions, places: int, processes: int = 1) -> tuple[st
 def _notes(options: TrainingOptions, places: int, processes: int) -> Iterator[str]:
     if options.pretrained_model_name_or_path is not None:
         yield "pretrained_model_name_or_path is another name of base_model_name_or_path"
-    yield (
-        f"target_modules {', '.join(options.target_modules)} are {', '.join(options.text_targets())} "
-        "in the text encoders"
-    )
+    shared = [name for name in options.target_modules if name in TEXT_TARGETS]
+    yield f"target_modules {', '.join(shared)} are {', '.join(options.text_targets())} in the text encoders"
     if options.max_train_steps is not None and options.num_train_epochs is not None:
         what = "pictures at most" if options.aspect_buckets else "pictures"
         each = options.train_batch_size * options.gradient_accumulation_steps * processes

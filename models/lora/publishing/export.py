@@ -77,7 +77,7 @@ def write_diffusers_file(checkpoint: Path, target: Path) -> None:
     told: dict[str, Any] = {}
     for part, file in _read(checkpoint).items():
         named = {_named(part, key): value for key, value in file.tensors.items()}
-        told[f"{part}_lora_layers"] = convert_state_dict_to_diffusers(named)
+        told[f"{part}_lora_layers"] = _unet_names(named) if part == UNET else convert_state_dict_to_diffusers(named)
         told[f"{part}_lora_adapter_metadata"] = {key: file.config[key] for key in TOLD}
     with local_errors(target), tempfile.TemporaryDirectory() as scratch:
         try:
@@ -86,6 +86,12 @@ def write_diffusers_file(checkpoint: Path, target: Path) -> None:
             raise StorageError(f"{scratch}: not written ({error}); free some disk, or set TMPDIR") from error
         data = (Path(scratch) / SINGLE_FILE).read_bytes()
     write_atomically(target, _in_order(data))
+
+
+def _unet_names(tensors: dict[str, Any]) -> dict[str, Any]:
+    """The pairs of a UNet as diffusers names them; its own conversion does so for attention alone."""
+    return {name.replace(".lora_A.", ".lora.down.").replace(".lora_B.", ".lora.up."): value
+            for name, value in tensors.items()}  # fmt: skip
 
 
 def write_kohya_file(checkpoint: Path, target: Path, metadata: Mapping[str, str]) -> None:

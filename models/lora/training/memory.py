@@ -28,7 +28,7 @@ _BYTES_A_WEIGHT = {"adamw": 20, "adamw_fused": 20, "adamw_8bit": 14}
 
 
 def lora_weights(options: TrainingOptions) -> float:
-    """How many weights learn, on SDXL."""
+    """How many weights learn, on SDXL; each target counts alike, which is near enough for the projections."""
     return SDXL_WEIGHTS_A_RANK * options.rank * len(options.target_modules) / _USUAL_TARGETS
 
 
