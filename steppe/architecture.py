@@ -40,7 +40,7 @@ def build_vae() -> Any:
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
-        block_out_channels=(32, 48, 80, 112),
+        block_out_channels=(32, 64, 96, 112),
         layers_per_block=1,
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,

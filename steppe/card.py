@@ -132,7 +132,7 @@ def recipe_table(weights: Path) -> Iterator[str]:
     yield f"\nAdamW, warm-up and cosine, gradients clipped at 1. The base sees no caption {CAPTION_DROPOUT:.0%} of the"
     yield "time, so that it can be guided. All but the LoRA runs again by `python -m steppe.pretrain`. The LoRA is the"
     yield f"output of this project's training flow, `make train`, with `configs/{LORA_CONFIG.name}`.\n"
-    went_on = [f"`{name}`" for name, told in notes.items() if told["went_on"]]
+    went_on = [f"`{name}`" for name, told in notes.items() if told.get("went_on")]
     if went_on:
         yield f"Stages that went on from earlier weights and not from nothing: {', '.join(went_on)}.\n"
 

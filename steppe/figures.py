@@ -20,10 +20,11 @@ import numpy as np
 import torch
 
 from models.errors import StoryboardError
-from steppe.classifier import HEADS, UNKNOWN, to_pixels
+from steppe.classifier import HEADS, UNKNOWN
 from steppe.dataset import truth_row
 from steppe.easel import SETS, Easel, Painted, tell, write_sheets
 from steppe.flaws import anomaly_figures
+from steppe.material import reconstruct
 from steppe.measures import Figure, psnr, share
 from steppe.pairs import clip_figures, threshold_figures
 from steppe.shapes import SHAPES
@@ -42,7 +43,7 @@ def vae_figures(easel: Easel, drawings: int) -> list[Figure]:
     whole: list[float] = []
     heads: list[float] = []
     for case in everybody(min(drawings, RECONSTRUCTED)):
-        again = reconstruct(vae, case.picture)
+        again = _shown_by(vae, case.picture)
         whole.append(psnr(case.picture, again))
         heads += [psnr(case.picture[box], again[box]) for box in head_boxes(case)]
     detail = f"worst {min(whole):.1f} dB"
@@ -67,15 +68,6 @@ def vae_figures(easel: Easel, drawings: int) -> list[Figure]:
     ]
 
 
-def reconstruct(vae: Any, picture: Any) -> Any:
-    """Return a uint8 picture [H, W, 3] encoded (mean of the posterior) and decoded by the VAE."""
-    with torch.inference_mode():
-        pixels = to_pixels(torch.from_numpy(picture)[None]).to(vae.device, vae.dtype)
-        painted = vae.decode(vae.encode(pixels).latent_dist.mean).sample[0]
-    scaled = ((painted.float() / 2 + 0.5).clamp(0, 1) * 255).round()
-    return scaled.to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-
-
 def classifier_figures(easel: Easel, drawings: int) -> list[Figure]:
     """Return the classifier's accuracy on drawings, whose labels are known."""
     people, goal = everybody(drawings), 97.0
@@ -84,18 +76,27 @@ def classifier_figures(easel: Easel, drawings: int) -> list[Figure]:
     candidates = heroes(drawings)
     for who, is_him in (("on Aldar", True), ("on others in his robe or kalpak", False)):
         some = [case for case in candidates if any(person.aldar for person in case.scene.people) == is_him]
-        answers = _answers(easel, some)
-        figures += [
-            share("classifier", f"accuracy of {name}, {who}", answers[name], goal=goal)
-            for name in ("hero_robe", "hero_hat", "hero_face")
-        ]
+        for how, answers in (
+            ("", _answers(easel, some)),
+            (", as the VAE shows them", _answers(easel, some, easel.vae)),
+        ):
+            figures += [
+                share("classifier", f"accuracy of {name}, {who}{how}", answers[name], goal=goal)
+                for name in ("hero_robe", "hero_hat", "hero_face")
+            ]
     return figures
 
 
-def _answers(easel: Easel, cases: list[Case]) -> dict[str, list[bool]]:
-    """Return whether each head is right, for every drawing with a label for it."""
+def _shown_by(vae: Any, picture: Any) -> Any:
+    """Return a uint8 picture [H, W, 3] as the VAE shows it."""
+    return reconstruct(vae, torch.tensor(picture[None], device=vae.device))[0].cpu().numpy()
+
+
+def _answers(easel: Easel, cases: list[Case], vae: Any = None) -> dict[str, list[bool]]:
+    """Return whether each head is right, for every drawing with a label for it; of a VAE, as it shows them."""
     right: dict[str, list[bool]] = {name: [] for name in HEADS}
-    seen = easel.read(np.stack([case.picture for case in cases])) if cases else []
+    drawn = [case.picture if vae is None else _shown_by(vae, case.picture) for case in cases]
+    seen = easel.read(np.stack(drawn)) if cases else []
     for case, verdict in zip(cases, seen, strict=True):
         for (name, values), truth in zip(HEADS.items(), truth_row(case.scene), strict=True):
             if truth != UNKNOWN:

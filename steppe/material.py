@@ -19,6 +19,8 @@ from steppe.saved import load_vae
 from steppe.shapes import SHAPES, SHARES
 
 TOKENS, LATENTS = "tokens.npy", "latents.pt"  # in each drawing set's folder
+RECOLOURED = 0.25
+"""Share of the VAE's pictures in other colours."""
 Batches = Callable[[], tuple[Tensor, ...]]
 """Draws the next batch."""
 NOTES = "recipe"
@@ -26,10 +28,10 @@ NOTES = "recipe"
 RECIPES = {
     "classifier": Recipe(steps=4000, batch=256, rate=2e-3),
     "clip": Recipe(steps=2500, batch=768, rate=1e-3),
-    "vae": Recipe(steps=4500, batch=64, rate=1e-3),
-    "decoder": Recipe(steps=6000, batch=64, rate=3e-4),
+    "vae": Recipe(steps=12_000, batch=128, rate=1e-3),
+    "vae_whole": Recipe(steps=4000, batch=64, rate=5e-4),
     "words": Recipe(steps=1500, batch=256, rate=1e-3, ema=0.99),
-    "base": Recipe(steps=6000, batch=512, rate=1.5e-3, ema=0.9995),
+    "base": Recipe(steps=20_000, batch=256, rate=1.2e-3, ema=0.9995),
     "controlnet": Recipe(steps=1000, batch=256, rate=5e-4),
 }
 
@@ -45,8 +47,6 @@ class Setup:
     device: str
     scale: float = 1.0
     """Share of the full recipe's drawings and steps; 1 for real models, 0.001 for a rehearsal."""
-    start_from: Path | None = None
-    """Folder of models whose VAE is trained further; None starts from random weights."""
 
     def count(self, full: int) -> int:
         """Return a number of drawings or steps at this scale."""
@@ -71,13 +71,10 @@ class Setup:
         kinds = (False, True) if stage == "classifier" else (False,)
         folders = [self.folder(shape, heroes=heroes) for shape in SHAPES for heroes in kinds]
         drawings = sum(len(open_set(folder).truth) for folder in folders)
-        told = asdict(self.recipe(stage)) | {"drawings": drawings, "went_on": self._goes_on(stage)}
+        told = asdict(self.recipe(stage)) | {"drawings": drawings}
         folder = self.out / NOTES
         folder.mkdir(exist_ok=True)
         (folder / f"{stage}.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-
-    def _goes_on(self, stage: str) -> bool:
-        return stage == "vae" and self.start_from is not None
 
 
 def load_tokenizer(setup: Setup) -> Any:
@@ -99,6 +96,43 @@ def each_shape(make: Callable[[str], Batches]) -> Batches:
         return batches[list(SHAPES)[int(torch.multinomial(shares, 1))]]()
 
     return batch
+
+
+def cut_out(pictures: Tensor, heads: Tensor, rows: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Return squares out of pictures, uint8 [rows, side, side, 3], and their heads, [rows, 2, 3].
+
+    Half of them lie around the first person's head, the others anywhere.
+
+    Args:
+        pictures: uint8 [N, H, W, 3].
+        heads: int [N, 2, 3], column, row and radius of each head, 0 for nobody.
+        rows: numbers of pictures.
+        side: of the squares, in pixels.
+    """
+    heads, device = heads[rows], rows.device
+    near = torch.rand(len(rows), device=device) < 0.5
+    corners = []
+    for axis, length in ((0, pictures.shape[2]), (1, pictures.shape[1])):
+        anywhere = torch.randint(length - side + 1, (len(rows),), device=device)
+        around = heads[:, 0, axis] - torch.randint(side, (len(rows),), device=device)
+        corners.append(torch.where(near, around, anywhere).clamp(0, length - side))
+    left, top = corners
+    along = torch.arange(side, device=device)
+    down, across = (top[:, None] + along)[:, :, None], (left[:, None] + along)[:, None, :]
+    shift = torch.stack([left, top, torch.zeros_like(left)], dim=1)[:, None]
+    moved = torch.where(heads[..., 2:] > 0, heads - shift.to(heads.dtype), heads)
+    return pictures[rows[:, None, None], down, across], moved
+
+
+def recoloured(pictures: Tensor) -> Tensor:
+    """Return uint8 pictures [N, H, W, 3], a quarter of them with red, green and blue in another order.
+
+    The VAE then shows small patterns in any colours, also in those that no drawing has.
+    """
+    order = torch.rand(len(pictures), 3, device=pictures.device).argsort(dim=1)
+    kept = torch.rand(len(pictures), 1, device=pictures.device) >= RECOLOURED
+    order = torch.where(kept, torch.arange(3, device=pictures.device), order)
+    return pictures.gather(3, order[:, None, None, :].expand_as(pictures))
 
 
 def unpack_edges(bits: Tensor, shape: str) -> Tensor:
@@ -157,3 +191,15 @@ def encode_pictures(vae: Any, pictures: Any) -> tuple[Tensor, Tensor]:
         some = (on_device(device, pictures[rows]) for rows in in_batches(len(pictures), 250))
         parts = [vae.encode(to_pixels(each)).latent_dist for each in some]
     return torch.cat([part.mean.half() for part in parts]), torch.cat([part.std.half() for part in parts])
+
+
+@torch.inference_mode()
+def reconstruct(vae: Any, pictures: Tensor) -> Tensor:
+    """Return uint8 pictures [N, H, W, 3] as the VAE shows them, encoded and decoded."""
+    device = vae.device.type
+    parts = []
+    for rows in in_batches(len(pictures), 250):
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            shown = vae.decode(vae.encode(to_pixels(pictures[rows])).latent_dist.mean).sample.float()
+        parts.append(((shown / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1))
+    return torch.cat(parts)

@@ -16,8 +16,8 @@ IGNORED = -100
 """Label that cross-entropy ignores."""
 
 
-HEAD_WEIGHT = 3.0
-"""Weight of heads and hats in the VAE's losses: they are small, and people look at them first."""
+HEAD_WEIGHT, BODY_WEIGHT = 4.0, 2.0
+"""Weights of heads and hats, and of bodies, in the VAE's losses: they are small, and people look at them first."""
 
 
 def head_weights(heads: Tensor, height: int, width: int) -> Tensor:
@@ -30,8 +30,10 @@ def head_weights(heads: Tensor, height: int, width: int) -> Tensor:
     x, y, radius = (heads[..., part, None, None].float() for part in range(3))
     down = torch.arange(height, device=heads.device)[None, None, :, None] - y
     aside = torch.arange(width, device=heads.device)[None, None, None, :] - x
-    inside = (aside.abs() < 1.3 * radius) & (down > -2.4 * radius) & (down < 1.6 * radius)
-    weights = 1 + (HEAD_WEIGHT - 1) * inside.any(dim=1, keepdim=True).float()
+    aside, low = aside.abs(), down > -2.4 * radius
+    head = ((aside < 1.3 * radius) & low & (down < 1.6 * radius)).any(dim=1, keepdim=True).float()
+    body = ((aside < 2.4 * radius) & low & (down < 6.5 * radius)).any(dim=1, keepdim=True).float()
+    weights = 1 + (BODY_WEIGHT - 1) * body + (HEAD_WEIGHT - BODY_WEIGHT) * head
     return weights / weights.mean()
 
 
@@ -44,19 +46,32 @@ class ReconstructionLoss(nn.Module):
 
     def forward(self, pictures: Tensor, heads: Tensor) -> Tensor:
         """Scalar loss of uint8 [N, H, W, 3] and its heads [N, 2, 3]."""
-        target = to_pixels(pictures).contiguous(memory_format=torch.channels_last)
-        weights = head_weights(heads, *target.shape[-2:])
-        posterior = self.vae.encode(target).latent_dist
-        painted = self.vae.decode(posterior.sample()).sample.float()
-        error = painted - target
+        error, posterior, weights = reconstruct(self.vae, pictures, heads)
         edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-        kl = 0.5 * (posterior.mean.float().pow(2) + posterior.var.float() - 1 - posterior.logvar.float()).mean()
-        loss: Tensor = (weights * (error.abs() + 10 * error.pow(2))).mean() + edges + 1e-3 * kl
+        loss: Tensor = (weights * (error.abs() + 10 * error.pow(2))).mean() + edges + 1e-3 * divergence(posterior)
         return loss
 
 
-class DecoderLoss(nn.Module):
-    """The decoder's loss with a frozen encoder: mostly the squared error, which PSNR measures."""
+def reconstruct(vae: Any, pictures: Tensor, heads: Tensor) -> tuple[Tensor, Any, Tensor]:
+    """Encode uint8 pictures [N, H, W, 3], decode a sample, and return what the VAE's losses are made of.
+
+    Returns:
+        The error [N, 3, H, W], the latents' distribution, and the weight of each pixel [N, 1, H, W].
+    """
+    target = to_pixels(pictures).contiguous(memory_format=torch.channels_last)
+    posterior = vae.encode(target).latent_dist
+    error = vae.decode(posterior.sample()).sample.float() - target
+    return error, posterior, head_weights(heads, *target.shape[-2:])
+
+
+def divergence(posterior: Any) -> Tensor:
+    """Return the mean KL divergence of latents from a normal distribution."""
+    each: Tensor = posterior.mean.float().pow(2) + posterior.var.float() - 1 - posterior.logvar.float()
+    return 0.5 * each.mean()
+
+
+class SquaredLoss(nn.Module):
+    """The VAE's loss on whole pictures: mostly the squared error, which PSNR measures, + 0.001 KL."""
 
     def __init__(self, vae: Any) -> None:
         super().__init__()
@@ -64,12 +79,8 @@ class DecoderLoss(nn.Module):
 
     def forward(self, pictures: Tensor, heads: Tensor) -> Tensor:
         """Scalar loss of uint8 [N, H, W, 3] and its heads [N, 2, 3]."""
-        target = to_pixels(pictures).contiguous(memory_format=torch.channels_last)
-        weights = head_weights(heads, *target.shape[-2:])
-        with torch.no_grad():
-            latents = self.vae.encode(target).latent_dist.sample()
-        error = self.vae.decode(latents).sample.float() - target
-        loss: Tensor = (weights * (25 * error.pow(2) + 0.5 * error.abs())).mean()
+        error, posterior, weights = reconstruct(self.vae, pictures, heads)
+        loss: Tensor = (weights * (25 * error.pow(2) + 0.5 * error.abs())).mean() + 1e-3 * divergence(posterior)
         return loss
 
 

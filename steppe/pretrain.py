@@ -92,21 +92,12 @@ def main(arguments: list[str] | None = None) -> None:
         "--device", nargs="+", default=["cuda"], help="cuda, cuda:N or cpu; one or several (default: cuda)"
     )
     parser.add_argument("--scale", type=float, default=1.0, help="share of drawings and steps (default: %(default)s)")
-    parser.add_argument(
-        "--start-from",
-        type=Path,
-        metavar="FOLDER",
-        help="train the VAE of these models further (default: from nothing)",
-    )
     parser.add_argument("--stage", action="append", choices=list(STAGES), help="run this stage again; may be repeated")
     parser.add_argument("--run", choices=list(STAGES), help=argparse.SUPPRESS)  # for a stage's own process
     given = parser.parse_args(arguments)
     if given.scale != 1 and (given.out == OUT or given.work == WORK):
         parser.error(f"a rehearsal must not overwrite {OUT} and {WORK}: give it --out and --work of its own")
-    start_from = given.start_from
-    if start_from and not (start_from / "vae").is_dir():
-        parser.error(f"--start-from {start_from}: it has no folder vae")
-    setup = Setup(work=given.work, out=given.out, device=given.device[0], scale=given.scale, start_from=start_from)
+    setup = Setup(work=given.work, out=given.out, device=given.device[0], scale=given.scale)
     for folder in (setup.work, setup.out):
         folder.mkdir(parents=True, exist_ok=True)
     if given.run:
@@ -114,7 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
         return
     names = [name for name in STAGES if name in (given.stage or _missing(setup))]
     passed_on = ["--out", str(given.out), "--work", str(given.work), "--scale", str(given.scale)]
-    run_all(names, given.device, [*passed_on, *(["--start-from", str(start_from)] if start_from else [])])
+    run_all(names, given.device, passed_on)
     write_sums(setup.out)
 
 

@@ -86,12 +86,6 @@ def test_the_judge_also_sees_strangers_in_his_robe_or_hat() -> None:
     assert {person.costume is not None for person in people if person.borrows} == {True, False}
 
 
-def test_a_folder_without_a_vae_is_no_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        pretrain.main(["--start-from", str(tmp_path), "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work")])
-    assert f"--start-from {tmp_path}: it has no folder vae" in capsys.readouterr().err
-
-
 def test_a_stage_sees_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert pretrain.as_the_only_one("cpu")[0] == "cpu"

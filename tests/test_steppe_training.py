@@ -28,7 +28,7 @@ from models.vision.clip import load_scorer, unload_scorer
 from steppe import aldar, card, dataset, draw, figures, material, pretrain, stages
 from steppe.classifier import HEADS, Classifier, load_classifier, save_classifier
 from steppe.easel import SETS, use_weights
-from steppe.material import Setup, unpack_edges
+from steppe.material import Setup, cut_out, recoloured, unpack_edges
 from steppe.measures import Figure, best_split, psnr, roc_auc, share
 from steppe.objectives import head_weights, letterbox, same_person_loss
 from steppe.shapes import SHAPES
@@ -212,12 +212,32 @@ class TestFormulas:
         assert edges.any()
         assert (unpacked[0].numpy() == edges).all()
 
-    def test_heads_weigh_more_and_the_mean_stays(self) -> None:
+    def test_heads_and_bodies_weigh_more_and_the_mean_stays(self) -> None:
         weights = head_weights(torch.tensor([[[40, 30, 10], [0, 0, 0]]]), 64, 96)
         assert weights.shape == (1, 1, 64, 96)
         assert weights.mean() == pytest.approx(1.0, abs=1e-6)
-        assert weights[0, 0, 30, 40] == pytest.approx(3 * float(weights[0, 0, 60, 90]))
+        assert weights[0, 0, 30, 40] == pytest.approx(4 * float(weights[0, 0, 60, 90]))
+        assert weights[0, 0, 60, 40] == pytest.approx(2 * float(weights[0, 0, 60, 90]))
         assert head_weights(torch.zeros(1, 2, 3, dtype=torch.int16), 8, 8).flatten().tolist() == [1.0] * 64
+
+    def test_squares_are_cut_out_with_their_heads(self) -> None:
+        pictures = torch.zeros(3, 40, 60, 3, dtype=torch.uint8)
+        pictures[:, 12, 33] = 255  # a head's middle
+        heads = torch.tensor([[[33, 12, 5], [0, 0, 0]]] * 3)
+        torch.manual_seed(0)
+        squares, moved = cut_out(pictures, heads, torch.tensor([0, 1, 2] * 40), 16)
+        assert squares.shape == (120, 16, 16, 3) and (moved[:, 1] == 0).all()
+        inside = ((moved[:, 0, :2] >= 0) & (moved[:, 0, :2] < 16)).all(dim=1)
+        assert 0.5 < inside.float().mean() < 0.8  # half at a head, and some of the others
+        assert torch.equal(squares.amax(dim=(1, 2, 3)) == 255, inside)
+        assert all(squares[row, moved[row, 0, 1], moved[row, 0, 0]].min() == 255 for row in inside.nonzero())
+
+    def test_a_quarter_is_recoloured_and_nothing_else_changes(self) -> None:
+        torch.manual_seed(0)
+        pictures = torch.randint(256, (400, 2, 2, 3), dtype=torch.uint8)
+        other = recoloured(pictures)
+        assert torch.equal(other.sort(dim=3).values, pictures.sort(dim=3).values)
+        assert 0.1 < (other != pictures).any(dim=3).any(dim=2).any(dim=1).float().mean() < 0.3
 
     def test_pictures_of_any_shape_become_squares_in_grey(self) -> None:
         wide = letterbox(torch.ones(2, 3, 192, 336))
