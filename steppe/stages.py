@@ -1,6 +1,6 @@
 """The stages of pretraining. Each reads its inputs from disk and writes its model there.
 
-draw -> classifier, clip and vae (pictures); words (text encoders) -> base (UNet and text encoders) -> controlnet
+draw -> classifier, clip and vae (pictures); words (text encoders) -> base (UNet and text encoders) -> controlnet, turbo
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ from steppe.saved import load_text_encoders, load_unet, load_vae, save, write_mo
 from steppe.shapes import SHAPES
 from steppe.strangers import SCENES_EACH
 from steppe.tokenizer import encode, train_tokenizer
+from steppe.turbo import PRODUCT, run_turbo
 from steppe.world import ATTRIBUTES
 
 DRAWINGS = {"square": 72_000, "wide": 27_000, "tall": 18_000}
@@ -269,6 +270,7 @@ STAGES: dict[str, Stage] = {
     "words": Stage(run_words, ("draw",), "text_encoder_2/model.safetensors"),
     "base": Stage(run_base, ("draw", "vae", "words"), "model_index.json"),
     "controlnet": Stage(run_controlnet, ("draw", "base"), "controlnet/diffusion_pytorch_model.safetensors"),
+    "turbo": Stage(run_turbo, ("draw", "base"), PRODUCT),
     "decoder": Stage(run_decoder, ("draw", "vae"), DECODER_MARK),
     "clip": Stage(run_clip, ("draw",), "clip/preprocessor_config.json"),
     "classifier": Stage(run_classifier, ("draw",), "classifier/model.safetensors"),

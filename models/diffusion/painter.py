@@ -160,7 +160,7 @@ def _denoise(
     models: Models, requests: Sequence[PaintRequest], lines: list[Image.Image] | None, report: Progress
 ) -> torch.Tensor:
     """Return the denoised latents, [batch, 4, height / 8, width / 8]."""
-    _accept_old_array_protocol()
+    accept_old_array_protocol()
     first = requests[0]
     pipeline: Any = models.plain if lines is None else models.controlled
     pipeline.scheduler = models.scheduler(first.sampler)
@@ -273,6 +273,6 @@ def _one_line_errors(batch: int, size: Size) -> Iterator[None]:
         raise
 
 
-def _accept_old_array_protocol() -> None:
+def accept_old_array_protocol() -> None:
     """Silence numpy 2's deprecation warning for the way diffusers' Euler converts a tensor; the result is right."""
     warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
