@@ -34,7 +34,7 @@ from steppe.saved import load_text_encoders, load_unet
 from steppe.tokenizer import encode
 
 N_STEPS = 5
-"""Steps of the student; divides the steps of the profile."""
+"""Steps of the student, those of `models.turbo.turbo_in`; divides the steps of the profile."""
 SUB_STEPS = STEPPE.steps // N_STEPS
 """Steps of the teacher for each of them."""
 OWN_SHARE = 0.5
