@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from models.profiles import ROOT
 from models.records import Adapter
+from models.sources import Component
 
 NO_LORA = "none"
 STRONGEST = 4.0
@@ -24,6 +25,8 @@ class WantedLora(NamedTuple):
     strength: float
     option: str
     """The option that named it, for messages."""
+    turbo: Component | None = None
+    """Of a distillation LoRA, which may also be in a hub repository."""
 
 
 def wanted_loras(character: str | None, strength: float, more: Sequence[str]) -> list[WantedLora]:

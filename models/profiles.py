@@ -20,12 +20,13 @@ from models.errors import InputError
 from models.records import Record
 from models.sizes import GRAIN, LARGEST, SMALLEST, SQUARE, Shapes, Size
 from models.sources import Component, locate
+from models.turbo import SDXL_LIGHTNING, Turbo
 
 ROOT = Path(__file__).resolve().parent.parent
 GIB = 2**30
 
 Precision = Literal["fp32", "fp16", "bf16"]
-Speed = Literal["plain", "exact", "fast"]
+Speed = Literal["plain", "exact", "fast", "turbo"]
 
 
 class Profile(Record):
@@ -41,6 +42,8 @@ class Profile(Record):
     """Folder with configurations and tokenizers of this kind of base, used to read a single-file checkpoint."""
     adapter: str | None
     """Folder of the default character LoRA, or None if the profile ships none."""
+    turbo: Turbo | None = None
+    """The distillation LoRA of speed turbo; a report of an earlier version has none."""
     trigger: str
     """The LoRA's trigger word for the hero."""
     native_size: int = Field(ge=SMALLEST, le=LARGEST, multiple_of=GRAIN)
@@ -144,6 +147,7 @@ SDXL = Profile(
     ),
     layout=str(ROOT / "configs" / "sdxl"),
     adapter=None,
+    turbo=SDXL_LIGHTNING,
     trigger="aldar_kose_man",
     native_size=1024,
     shapes={
@@ -181,6 +185,7 @@ STEPPE = Profile(
     clip=Component(source=str(_STEPPE / "clip"), size=0),
     layout=str(_STEPPE),
     adapter=str(_STEPPE / "checkpoint-1000"),
+    turbo=None,  # once weights/steppe/turbo is there: turbo_in(_STEPPE)
     trigger="aldar_kose_man",
     native_size=256,
     steps=25,

@@ -8,7 +8,7 @@ Pictures stay on disk; a record carries a path and a sha256. Every record is sma
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -132,6 +132,10 @@ class FramePrompt(Record):
         return self.scene.number
 
 
+LoraRole = Literal["character or style", "turbo"]
+"""turbo: a distillation LoRA, with which the base paints in a few steps."""
+
+
 class Adapter(Record):
     """A LoRA on local disk."""
 
@@ -143,6 +147,7 @@ class Adapter(Record):
     """What the person named: s3://…, a folder, or "profile"."""
     strength: float = 1.0
     """How strongly it acts; 1 is as it was trained."""
+    role: LoraRole = "character or style"
 
 
 class LoraUse(Record):
@@ -155,11 +160,13 @@ class LoraUse(Record):
     """Part of the base -> (changed modules, all modules)."""
     unused: tuple[str, ...] = ()
     """Triggers of unused embeddings in its file."""
+    role: LoraRole = "character or style"
 
     def __str__(self) -> str:
         counts = ", ".join(f"{changed} of {there} in {part}" for part, (changed, there) in self.modules.items())
         unused = f"; embeddings not used: {', '.join(self.unused)}" if self.unused else ""
-        return f"{self.source}, strength {self.strength:g}: changed {counts}{unused}"
+        role = "" if self.role == "character or style" else f" ({self.role})"
+        return f"{self.source}{role}, strength {self.strength:g}: changed {counts}{unused}"
 
 
 class Weights(Record):

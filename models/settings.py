@@ -23,6 +23,7 @@ from models.option_types import AspectName, LoraTexts, Pixels, ProfileName, Sket
 from models.profiles import OWN_PROFILES, Precision, Profile, Speed, get_profile
 from models.records import MAX_FRAMES, Options, Story
 from models.secrets.keys import ENV_FILE, Keys
+from models.turbo import TurboMethod
 
 PREFIX = "STORYBOARD_"
 SHOWN_CHARACTERS = 80  # of a wrong value, in a message
@@ -75,7 +76,7 @@ class StoryboardOptions(Options):
     attempts: int = Field(3, ge=1, le=10)
     """How many seeds a frame may try before its best is kept and marked as not accepted."""
     steps: int | None = Field(None, ge=1, le=500)
-    """Denoising steps. Unset: the profile's."""
+    """Denoising steps; at speed turbo, those that its LoRA was made for. Unset: the profile's."""
     guidance: float | None = Field(None, ge=0.0, le=30.0)
     """Guidance scale: how strongly the prompt pulls. Unset: the profile's."""
     aspect: AspectName | None = None
@@ -105,7 +106,11 @@ class StoryboardOptions(Options):
     low_memory: bool | None = None
     """On a GPU: keep there only what paints, for cards of 12 GB. Unset: where the card has too little for all."""
     speed: Speed = "exact"
-    """exact (pictures equal up to rounding), fast (like ones in fewer steps) or plain (the libraries' own code)."""
+    """exact (equal up to rounding), fast (like pictures), turbo (4 to 8 steps by a LoRA) or plain (libraries' code)."""
+    turbo_lora: SourceName | None = None
+    """Distillation LoRA: repository (owner/name[:file]), s3://…, folder, .safetensors file. Unset: the profile's."""
+    turbo_method: TurboMethod | None = None
+    """How that LoRA was distilled, which decides on sampler and steps. Unset: as the profile's."""
 
     @model_validator(mode="before")
     @classmethod

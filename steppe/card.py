@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from models.lora.configuration.config_files import training_options
 from models.profiles import ROOT
@@ -27,7 +27,11 @@ from steppe.shapes import SHAPES
 from steppe.stages import CAPTION_DROPOUT, DRAWINGS, HERO_DRAWINGS
 from steppe.sums import write_sums
 from steppe.tokenizer import MAX_TOKENS, VOCABULARY_SIZE
+from steppe.turbo import N_STEPS, RANK
+from steppe.turbo import PRODUCT as TURBO
 from steppe.world import KINDS
+
+T = TypeVar("T")
 
 LORA_CONFIG = ROOT / "configs" / "training_steppe.yaml"
 PARTS = {
@@ -38,6 +42,7 @@ PARTS = {
     "controlnet": "`ControlNetModel` for Canny edges, without attention",
     "clip": "`CLIPModel` over {clip} x {clip} pictures: image similarity, text–image similarity",
     "classifier": "classifier that reads every attribute off a picture; measures, never paints",
+    "turbo": "LoRA of speed turbo: {turbo_steps} steps without guidance, rank {turbo_rank}",
     "checkpoint-1000": "LoRA of Aldar Köse, rank {rank}, alpha {alpha}, in three PEFT folders",
 }
 
@@ -108,21 +113,29 @@ def parts_table(weights: Path) -> Iterator[str]:
         "second": architecture.TEXT_WIDTHS[1],
         "rank": lora.rank,
         "alpha": f"{lora.alpha:g}",
+        "turbo_steps": N_STEPS,
+        "turbo_rank": RANK,
     }
     yield "## Parts\n"
     yield "| folder | what | parameters |\n|---|---|---|"
-    for name, what in PARTS.items():
+    for name, what in PARTS.items() if (weights / TURBO).is_file() else _without_turbo(PARTS).items():
         yield f"| `{name}` | {what.format(**sizes)} | {count_parameters(weights / name) / 1e6:.2f} M |"
     yield f"\nAll weights are fp16. The tokenizer is CLIP's own kind with up to {VOCABULARY_SIZE} tokens, learnt from"
     yield f"the captions; a text has {MAX_TOKENS} tokens at most. `{SUMS}` records the"
     yield "sha256 of every file of weights; a run refuses a file that has other bytes.\n"
 
 
+def _without_turbo(all_of_them: dict[str, T]) -> dict[str, T]:
+    """Return the entries of weights whose turbo LoRA is not trained yet."""
+    return {name: value for name, value in all_of_them.items() if name != "turbo"}
+
+
 def recipe_table(weights: Path) -> Iterator[str]:
     """Yield the section on the training of each part, from the stages' notes."""
     yield "## Recipe\n"
     yield "| stage | drawings | steps | batch | peak rate | average of weights |\n|---|---|---|---|---|---|"
-    notes = {name: json.loads((weights / NOTES / f"{name}.json").read_text(encoding="utf-8")) for name in RECIPES}
+    stages = RECIPES if (weights / TURBO).is_file() else _without_turbo(RECIPES)
+    notes = {name: json.loads((weights / NOTES / f"{name}.json").read_text(encoding="utf-8")) for name in stages}
     for name, told in notes.items():
         numbers = f"{told['drawings']:,} | {told['steps']:,} | {told['batch']}"
         yield f"| {name} | {numbers} | {told['rate']:g} | {told['ema']:g} |"

@@ -23,6 +23,7 @@ from models.records import Adapter
 from models.s3.adapters import fetch_adapter
 from models.secrets.keys import Keys
 from models.sizes import Size
+from models.turbo import GUIDANCE, Turbo, turbo_in
 from steppe.classifier import Classifier, load_classifier, verdicts
 from steppe.shapes import SHAPES
 from steppe.validation_scenes import Case, aldars, everybody
@@ -53,6 +54,7 @@ def use_weights(folder: Path) -> Profile:
             "controlnet": STEPPE.controlnet.model_copy(update={"source": str(folder / "controlnet")}),
             "clip": STEPPE.clip.model_copy(update={"source": str(folder / "clip")}),
             "adapter": str(folder / "checkpoint-1000"),
+            "turbo": turbo_in(folder),
             "vocabulary": str(folder / "vocabulary.json"),
         }
     )
@@ -93,6 +95,7 @@ class Easel:
     pictures: int
     """Pictures of the set `plain`; the other three have half as many."""
     speed: Speed = "exact"
+    """turbo paints without guidance, with the turbo LoRA of `weights` beside the character's."""
     shape: str = "square"
     """Of the pictures: a key of SHAPES."""
     profile: Profile = field(init=False)
@@ -116,18 +119,26 @@ class Easel:
     def models(self, *, with_lora: bool) -> Models:
         """Return the product's loaded pipelines, with or without Aldar's LoRA."""
         on_gpu = self.device.startswith("cuda")
+        adapters = [self._adapter(str(self.profile.adapter))] if with_lora else []
+        if self.turbo:
+            adapters.append(self._adapter(self.turbo.lora.source).model_copy(update={"role": "turbo"}))
         setup = PainterSetup(
             profile=self.profile,
-            adapter=self._adapter() if with_lora else None,
+            adapter=None,
             device=self.device,
             precision=self.profile.precision_on_gpu if on_gpu else "fp32",
             with_controlnet=False,
             batch_size=BATCH,
         )
-        return load(setup)
+        return load(setup.with_adapters(adapters))
 
-    def _adapter(self) -> Adapter:
-        return fetch_adapter(str(self.profile.adapter), cache_dir=self.weights, keys=Keys())
+    @property
+    def turbo(self) -> Turbo | None:
+        """The distillation LoRA to paint with; None at another speed."""
+        return self.profile.turbo if self.speed == "turbo" else None
+
+    def _adapter(self, source: str) -> Adapter:
+        return fetch_adapter(source, cache_dir=self.weights, keys=Keys())
 
     def cases(self, name: str) -> list[Case]:
         """Return the prompts of a set; `unrelated` repeats the first prompts (and the noise) of `plain`."""
@@ -167,8 +178,8 @@ class Easel:
             seed=seed,
             size=Size(*SHAPES[self.shape]),
             original_scale=profile.original_scale,
-            **sampling(self.speed, profile.steps)._asdict(),
-            guidance=profile.guidance,
+            **sampling(self.speed, profile.steps, self.turbo)._asdict(),
+            guidance=GUIDANCE if self.turbo else profile.guidance,
             control=None,
         )
 

@@ -224,7 +224,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--shape", choices=list(SHAPES), default="square", help="of the pictures (default: %(default)s)"
     )
     parser.add_argument(
-        "--speed", choices=("exact", "fast"), default="exact", help="of the painting (default: %(default)s)"
+        "--speed",
+        choices=("exact", "fast", "turbo"),
+        default="exact",
+        help="of the painting; turbo needs the stage turbo of steppe.pretrain (default: %(default)s)",
     )
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures here too")
     parser.add_argument("--sheet", type=Path, metavar="FOLDER", help="write the pictures with their prompts here")
@@ -252,7 +255,13 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"\n{goals - failed} of {goals} goals met, {time.monotonic() - started:.0f} s")
     if given.out:
         given.out.parent.mkdir(parents=True, exist_ok=True)
-        asked = {"pictures": given.pictures, "drawings": given.drawings, "device": given.device, "shape": given.shape}
+        asked = {
+            "pictures": given.pictures,
+            "drawings": given.drawings,
+            "device": given.device,
+            "shape": given.shape,
+            "speed": given.speed,
+        }
         told = {**asked, "figures": figures}
         given.out.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     for name, painted in easel.all_painted().items() if given.sheet else ():

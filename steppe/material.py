@@ -33,6 +33,7 @@ RECIPES = {
     "words": Recipe(steps=1500, batch=256, rate=1e-3, ema=0.99),
     "base": Recipe(steps=20_000, batch=256, rate=1.2e-3, ema=0.9995),
     "controlnet": Recipe(steps=1000, batch=256, rate=5e-4),
+    "turbo": Recipe(steps=5000, batch=256, rate=1e-3),
 }
 
 

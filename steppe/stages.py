@@ -1,6 +1,6 @@
 """The stages of pretraining. Each reads its inputs from disk and writes its model there.
 
-draw -> clip, vae and vae_whole (pictures); words (text encoders) -> base (UNet and text encoders) -> controlnet
+draw -> clip, vae and vae_whole (pictures); words (text encoders) -> base (UNet and text encoders) -> controlnet, turbo
 vae_whole -> classifier
 """
 
@@ -53,6 +53,7 @@ from steppe.saved import load_text_encoders, load_unet, load_vae, save, write_mo
 from steppe.shapes import SHAPES
 from steppe.strangers import SCENES_EACH
 from steppe.tokenizer import encode, train_tokenizer
+from steppe.turbo import PRODUCT, run_turbo
 from steppe.world import ATTRIBUTES
 
 DRAWINGS = {"square": 72_000, "wide": 27_000, "tall": 18_000}
@@ -280,6 +281,7 @@ STAGES: dict[str, Stage] = {
     "vae_whole": Stage(run_vae_whole, ("draw", "vae"), f"{NOTES}/vae_whole.json"),
     "base": Stage(run_base, ("draw", "vae_whole", "words"), "model_index.json"),
     "controlnet": Stage(run_controlnet, ("draw", "base"), "controlnet/diffusion_pytorch_model.safetensors"),
+    "turbo": Stage(run_turbo, ("draw", "base"), PRODUCT),
     "clip": Stage(run_clip, ("draw",), "clip/preprocessor_config.json"),
     "classifier": Stage(run_classifier, ("draw", "vae_whole"), "classifier/model.safetensors"),
 }

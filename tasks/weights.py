@@ -8,16 +8,18 @@ from pathlib import Path
 from prefect import task
 from prefect.logging import get_run_logger
 
+from models.bases.hub import fetch_lora
 from models.errors import StoryboardError
 from models.frames.render_config import RenderConfig, RunSettings, loras_of
 from models.loras import fingerprint_of, shown_source
 from models.preflight.components import fingerprints_here
 from models.profiles import Profile
-from models.records import Adapter, Weights
+from models.records import Adapter, LoraRole, Weights
 from models.s3.adapters import fetch_adapter
 from models.secrets.keys import Keys
 from models.settings import StoryboardOptions
 from models.storage.adapters import is_s3
+from models.turbo import is_in_hub
 from tasks.progress import InQuarters
 from tasks.retries import RETRYING
 
@@ -26,9 +28,10 @@ CHECKPOINTS = "checkpoints"
 
 @task(name="weights", **RETRYING)
 def fetch_weights(options: StoryboardOptions, profile: Profile) -> list[Adapter]:
-    """Return the character's and other LoRAs, from S3, local files or the profile; empty if there are none.
+    """Return the character's and other LoRAs, turbo's last, from S3, the hub, local files or the profile.
 
-    LoRAs from S3 are checked against the base here, because the preflight downloads nothing and checks only local ones.
+    Those from S3 or the hub are checked against the base here: the preflight downloads nothing and checks only those
+    on this machine.
 
     Raises:
         StorageError, WeightsInvalid, AdapterMismatch: see `models.errors`.
@@ -37,13 +40,15 @@ def fetch_weights(options: StoryboardOptions, profile: Profile) -> list[Adapter]
 
     cache, adapters = Path(options.output_dir) / CHECKPOINTS, []
     for lora in loras_of(options, profile):
-        found = fetch_adapter(lora.source, cache_dir=cache, keys=Keys(), progress=InQuarters("LoRA"))
-        if is_s3(lora.source):
+        in_hub = lora.turbo is not None and is_in_hub(lora.turbo)
+        place = str(fetch_lora(lora.turbo)) if lora.turbo and in_hub else lora.source
+        found = fetch_adapter(place, cache_dir=cache, keys=Keys(), progress=InQuarters("LoRA"))
+        if in_hub or is_s3(lora.source):
             judge(Path(found.path), profile.base)
-        get_run_logger().info("LoRA %s, fingerprint %s", found.source, found.fingerprint[:12])
-        adapters.append(
-            found.model_copy(update={"source": shown_source(found.source), "strength": lora.strength}),
-        )
+        get_run_logger().info("LoRA %s, fingerprint %s", lora.source, found.fingerprint[:12])
+        role: LoraRole = "turbo" if lora.turbo else "character or style"
+        shown = {"source": shown_source(lora.source), "strength": lora.strength, "role": role}
+        adapters.append(found.model_copy(update=shown))
     if not adapters:
         get_run_logger().info("no LoRA: painting with the base alone")
     return adapters

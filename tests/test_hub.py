@@ -18,9 +18,9 @@ from huggingface_hub.utils import _http
 
 from models.bases.configurations import find_misfits
 from models.bases.fingerprints import component_fingerprint
-from models.bases.hub import fetch
+from models.bases.hub import fetch, fetch_lora, find_lora
 from models.diffusion.parts import read_part
-from models.errors import ConnectionFailed, StorageError, StoryboardError, WeightsInvalid
+from models.errors import ConnectionFailed, ObjectNotFound, StorageError, StoryboardError, WeightsInvalid
 from models.language.prompts import token_counter
 from models.preflight.components import bytes_to_fetch
 from models.profiles import SDXL, Profile
@@ -172,6 +172,27 @@ def test_a_cache_that_cannot_be_written(hub: Hub, tmp_path: Path, monkeypatch: p
         StorageError, match=rf"{NAME}: {tmp_path}/file.*: not a directory; HF_HOME sets the hub's folder"
     ):
         fetch(base())
+
+
+def test_a_lora_is_looked_for_with_one_question_and_only_its_file_is_downloaded(hub: Hub) -> None:
+    hub.repositories[NAME] = {"turbo_4step.safetensors": b"four", "turbo_8step.safetensors": b"eight", "README.md": b""}
+    lora = Component(source=NAME, size=0, files=("turbo_8step.safetensors",))
+    assert find_lora(lora) is None
+    assert [line for line in hub.requests if line.startswith("GET")] == [f"GET api/models/{NAME}/tree/main"]
+    assert hub.downloads == set()
+    assert fetch_lora(lora).read_bytes() == b"eight"
+    assert hub.downloads == {"turbo_8step.safetensors"}
+    hub.requests.clear()
+    assert find_lora(lora) == fetch_lora(lora)
+    assert hub.requests == []
+    with pytest.raises(ObjectNotFound) as caught:
+        find_lora(lora.model_copy(update={"files": ("turbo_2step.safetensors",)}))
+    assert str(caught.value) == (
+        f"{NAME}: no file turbo_2step.safetensors there; it has turbo_4step.safetensors, turbo_8step.safetensors; "
+        "name another"
+    )
+    with pytest.raises(WeightsInvalid, match=r"several LoRA files .*; name one of them"):
+        find_lora(lora.model_copy(update={"files": ()}))
 
 
 def test_a_repository_of_something_else_is_named(hub: Hub) -> None:

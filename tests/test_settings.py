@@ -52,6 +52,8 @@ OTHER_VALUES: dict[str, Any] = {
     "batch_size": 2,
     "low_memory": True,
     "speed": "fast",
+    "turbo_lora": "ByteDance/Hyper-SD:Hyper-SDXL-4steps-lora.safetensors",
+    "turbo_method": "hyper",
 }
 """A value of every option that is not its default."""
 TOGETHER = {name: value for name, value in OTHER_VALUES.items() if name != "aspect"}

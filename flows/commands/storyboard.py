@@ -11,6 +11,7 @@ from flows.commands.command import Command, Shortcut, option_name, record_of
 from flows.commands.running import Run, run
 from models.errors import InputError
 from models.forms.storyboard import FORM
+from models.frames.render_config import needs_no_hub
 from models.records import STORY_MAX_CHARACTERS
 from models.secrets.keys import Keys
 from models.settings import StoryboardOptions, in_place_of_size, read_story, with_environment
@@ -18,7 +19,7 @@ from models.settings import StoryboardOptions, in_place_of_size, read_story, wit
 SHORT_NAMES = {"temperature": "--temp"}
 GONE = {"size": lambda side: in_place_of_size(side, option_name)}
 VALUES = {
-    **dict.fromkeys(("lora_path", "base", "controlnet", "vae", "clip"), "SOURCE"),
+    **dict.fromkeys(("lora_path", "base", "controlnet", "vae", "clip", "turbo_lora"), "SOURCE"),
     "more_loras": "SOURCE[=STRENGTH]",
     "output_dir": "FOLDER",
     "device": "NAME",
@@ -84,5 +85,5 @@ def main(arguments: list[str] | None = None) -> None:
 
         require(options, Keys())
 
-    is_local = options.get_profile().is_local
+    is_local = needs_no_hub(options)
     run(Run("flows.storyboard:storyboard", (story, options), "run the same command again to go on", check, is_local))

@@ -16,6 +16,7 @@ from models.book.stories import AtOnce, read_stories
 from models.errors import InputError
 from models.forms.form import Form, Group
 from models.forms.storyboard import FORM
+from models.frames.render_config import needs_no_hub
 from models.secrets.keys import Keys
 from models.settings import StoryboardOptions, with_environment
 
@@ -98,7 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the storybook flow; exit with 0 and the index's folder as the last line, or with 1 and the error."""
     asked = parse(arguments)
     chosen = with_environment(asked.options)
-    is_local = asked.deployment is None and chosen.get_profile().is_local
+    is_local = asked.deployment is None and needs_no_hub(chosen)
 
     def check() -> None:
         from models.preflight.checks import require  # noqa: PLC0415

@@ -13,8 +13,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from models.bases.layouts import MODEL_INDEX, PARTS, choose_files, choose_weights
-from models.errors import ConnectionFailed, StorageError, StoryboardError, WeightsInvalid
-from models.sources import Component
+from models.errors import ConnectionFailed, ObjectNotFound, StorageError, StoryboardError, WeightsInvalid
+from models.sources import SINGLE, Component
+from models.storage.adapters import adapter_files
 from models.storage.files import way_out
 
 CONFIGS = (MODEL_INDEX, "config.json", *(f"{part}/config.json" for part in PARTS), "scheduler/scheduler_config.json")
@@ -46,6 +47,60 @@ def fetch(component: Component) -> Path:
         kind = "file" if component.is_file else "folder"
         raise WeightsInvalid(f"{path}: no such {kind}; fetch the weights or name another profile")
     return path
+
+
+def fetch_lora(component: Component) -> Path:
+    """Return the local folder of a hub repository's LoRA, or its file if the component names one.
+
+    Raises:
+        WeightsInvalid, ObjectNotFound: no such repository, revision or file, or several LoRAs.
+        ConnectionFailed: the hub can't be reached and its cache is incomplete.
+    """
+    with _one_line(component):
+        names = component.files
+        if cached := _cached_lora(component):
+            return cached
+        online = _is_in_reach()
+        if online or not names:
+            names = choose_lora(component, online)
+        folder = _download(component, names, online)
+    return folder / names[0] if len(names) == 1 else folder
+
+
+def find_lora(component: Component) -> Path | None:
+    """Return a hub repository's LoRA if it is in the cache; else None, after asking the hub whether it has it.
+
+    Raises:
+        WeightsInvalid, ObjectNotFound, ConnectionFailed: as `fetch_lora`.
+    """
+    with _one_line(component):
+        cached = _cached_lora(component)
+        if cached is None:
+            choose_lora(component, _is_in_reach())
+        return cached
+
+
+def choose_lora(component: Component, online: bool) -> tuple[str, ...]:
+    """Return the files of a hub repository that make up its LoRA; asks the hub once."""
+    names = _listed(component, online)
+    if not component.files:
+        return adapter_files(names, name_of(component))
+    for wanted in component.files:
+        if wanted not in names:
+            loras = [name for name in names if name.lower().endswith(SINGLE)]
+            there = f"; it has {', '.join(loras[:8])}" if loras else ""
+            raise ObjectNotFound(f"{name_of(component)}: no file {wanted} there{there}; name another")
+    return component.files
+
+
+def _cached_lora(component: Component) -> Path | None:
+    """Return the one file that a component names, if it is in the cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if len(component.files) != 1:
+        return None
+    found = try_to_load_from_cache(component.source, component.files[0], revision=component.revision)
+    return Path(found) if isinstance(found, str) else None
 
 
 def fetch_part(component: Component, names: tuple[str, ...]) -> Path:

@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple
 
 from models.errors import WeightsInvalid
 
-Sampler = Literal["Euler", "DPM++ 2M"]
+Sampler = Literal["Euler", "DPM++ 2M", "Euler trailing", "DDIM trailing", "DMD2", "LCM", "TCD"]
+"""The last five are those of distillation LoRAs, which bring their own timesteps: `models/turbo.py`."""
 Config = Mapping[str, Any]
 CONFIG_FILE = "scheduler_config.json"
 
@@ -20,6 +21,11 @@ _DISCRETE_CLASSES = {
     "Euler": "EulerDiscreteScheduler",
     "DPM++ 2M": "DPMSolverMultistepScheduler",
     "training": "DDPMScheduler",
+    "Euler trailing": "EulerDiscreteScheduler",
+    "DDIM trailing": "DDIMScheduler",
+    "DMD2": "LCMScheduler",
+    "LCM": "LCMScheduler",
+    "TCD": "TCDScheduler",
 }
 _EDM_CLASSES = {"Euler": "EDMEulerScheduler", "DPM++ 2M": "EDMDPMSolverMultistepScheduler"}
 
@@ -53,7 +59,24 @@ _DISCRETE_SETTINGS = {
     "Euler": (*_BETAS, *_SPACING, "prediction_type", "sigma_min", "sigma_max", "timestep_type", "interpolation_type"),
     "DPM++ 2M": (*_BETAS, *_SPACING, "prediction_type", "use_lu_lambdas"),
     "training": (*_BETAS, "prediction_type"),
+    "Euler trailing": (*_BETAS, "prediction_type"),
+    "DDIM trailing": (*_BETAS, "prediction_type", "set_alpha_to_one"),
+    "DMD2": (*_BETAS, "prediction_type", "set_alpha_to_one"),
+    "LCM": (*_BETAS, "prediction_type", "set_alpha_to_one"),
+    "TCD": (*_BETAS, "prediction_type", "set_alpha_to_one"),
 }
+_OWN_SETTINGS: Mapping[str, Config] = {
+    "Euler trailing": {"timestep_spacing": "trailing"},
+    "DDIM trailing": {"timestep_spacing": "trailing", "clip_sample": False},
+    "DMD2": {},
+    "LCM": {},
+    "TCD": {},
+}
+"""Samplers of distillation LoRAs, and their settings in place of the base's spacing."""
+OWN_TIMESTEPS: Mapping[str, list[int]] = {"DMD2": [999, 749, 499, 249]}
+"""Timesteps on which a sampler's LoRAs were trained, where no spacing of its scheduler gives them."""
+STEP_SETTINGS: Mapping[str, Config] = {"TCD": {"eta": 0.3}}
+"""Keyword arguments of the pipeline for a sampler. TCD's eta is the share of new noise in each step."""
 _EDM_SETTINGS = (
     "num_train_timesteps",
     "sigma_min",
@@ -138,7 +161,7 @@ def schedule_for(config: Config, sampler: Sampler | Literal["training"], where: 
         class_name = _EDM_CLASSES[sampler]
     else:
         known, class_name = _DISCRETE_SETTINGS[sampler], _DISCRETE_CLASSES[sampler]
-    settings = {key: value for key, value in config.items() if key in known}
+    settings = {key: value for key, value in config.items() if key in known} | dict(_OWN_SETTINGS.get(sampler, {}))
     if name in _LEADING and "timestep_spacing" in known:
         settings.setdefault("timestep_spacing", "leading")
     return Schedule(class_name, settings)
@@ -155,6 +178,9 @@ def find_schedule_problems(config: Config, sampler: Sampler | Literal["training"
     if edm and sampler == "training":
         yield f"{where}: a base on EDM's schedule ({name}) can be painted with, not trained on"
         return
+    if edm and sampler in _OWN_SETTINGS:
+        yield f"{where}: a base on EDM's schedule ({name}) has no distillation LoRAs; choose another --speed than turbo"
+        return
     known = _EDM_SETTINGS if edm else _DISCRETE_SETTINGS[sampler]
     for key, value in config.items():
         if key in known:
@@ -168,7 +194,7 @@ def _asks_for_more(key: str, value: object, sampler: str) -> bool:
     """Whether this setting, which the sampler does not have, would change the picture."""
     if key in _SOLVER_SETTINGS or value in (None, False, _DEFAULTS.get(key)):
         return False
-    return not (sampler == "training" and key in _PAINTING_ONLY)
+    return not (sampler in ("training", *_OWN_SETTINGS) and key in _PAINTING_ONLY)
 
 
 def _off(value: object) -> str:

@@ -183,6 +183,7 @@ def _use(adapter: Adapter, fits: Sequence[Fit], parts: Mapping[str, Any]) -> Lor
         source=adapter.source,
         fingerprint=adapter.fingerprint,
         strength=adapter.strength,
+        role=adapter.role,
         modules=modules,
         unused=unused,
     )

@@ -1,7 +1,8 @@
 """Painting of a batch, from prompts, seeds and control pictures to pictures.
 
-Each frame's noise comes from its own CPU generator in fp32, on every device and in every precision. A frame therefore
-does not depend on the rest of its batch, up to the rounding of batched arithmetic.
+Each frame's noise comes from its own CPU generator, on every device: the starting noise in fp32, then that of a
+stochastic sampler's steps. A frame therefore does not depend on the rest of its batch, up to the rounding of batched
+arithmetic.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from models.bases.schedules import OWN_TIMESTEPS, STEP_SETTINGS
 from models.diffusion.compute import compute
 from models.diffusion.controlnets import lines_read_once, skipped_when_off
 from models.diffusion.edges import control_image
@@ -137,9 +139,16 @@ class _Callers:
         return called
 
 
-def starting_noise(seed: int, size: Size, channels: int = 4) -> torch.Tensor:
-    """Return the standard normal noise of one frame, float32 [1, channels, height / 8, width / 8], on the CPU."""
-    generator = torch.Generator("cpu").manual_seed(seed)
+def starting_noise(seed: int, size: Size, channels: int = 4, generator: torch.Generator | None = None) -> torch.Tensor:
+    """Return the standard normal noise of one frame, float32 [1, channels, height / 8, width / 8], on the CPU.
+
+    Args:
+        seed: of the frame.
+        size: of the picture.
+        channels: of the base's latents.
+        generator: on the CPU; it is seeded and drawn from, and goes on to draw the noise of stochastic steps.
+    """
+    generator = (generator or torch.Generator("cpu")).manual_seed(seed)
     height, width = size.height // GRAIN, size.width // GRAIN
     return torch.randn((1, channels, height, width), generator=generator, dtype=torch.float32)
 
@@ -160,7 +169,7 @@ def _denoise(
     models: Models, requests: Sequence[PaintRequest], lines: list[Image.Image] | None, report: Progress
 ) -> torch.Tensor:
     """Return the denoised latents, [batch, 4, height / 8, width / 8]."""
-    _accept_old_array_protocol()
+    accept_old_array_protocol()
     first = requests[0]
     pipeline: Any = models.plain if lines is None else models.controlled
     pipeline.scheduler = models.scheduler(first.sampler)
@@ -173,7 +182,13 @@ def _denoise(
         return {}
 
     channels = pipeline.unet.config.in_channels
-    noise = torch.cat([starting_noise(request.seed, first.size, channels) for request in requests])
+    generators = [torch.Generator("cpu") for _ in requests]
+    noise = torch.cat(
+        [
+            starting_noise(request.seed, first.size, channels, generator)
+            for request, generator in zip(requests, generators, strict=True)
+        ]
+    )
     # With None (not ""), the pipeline uses the base's own unconditional embedding.
     negative = [request.negative_prompt for request in requests] if first.negative_prompt else None
     used = [pipeline.unet] if lines is None else [pipeline.unet, pipeline.controlnet]
@@ -189,11 +204,14 @@ def _denoise(
             width=first.size.width,
             original_size=tuple(round(side * first.original_scale) for side in reversed(first.size)),
             num_inference_steps=first.steps,
+            timesteps=OWN_TIMESTEPS.get(first.sampler),
+            generator=generators,
             guidance_scale=first.guidance,
             latents=noise.to(models.device, pipeline.unet.dtype),
             output_type="latent",
             callback_on_step_end=after_step,
             callback_on_step_end_tensor_inputs=[],
+            **STEP_SETTINGS.get(first.sampler, {}),
             **_control_arguments(first.control, lines),
         ).images
     return latents
@@ -273,6 +291,6 @@ def _one_line_errors(batch: int, size: Size) -> Iterator[None]:
         raise
 
 
-def _accept_old_array_protocol() -> None:
+def accept_old_array_protocol() -> None:
     """Silence numpy 2's deprecation warning for the way diffusers' Euler converts a tensor; the result is right."""
     warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)

@@ -12,6 +12,7 @@ from models.bases.schedules import Sampler
 from models.profiles import Precision, Profile, Speed
 from models.records import Adapter, Record
 from models.sizes import PictureSize
+from models.turbo import Turbo, TurboMethod
 
 BatchKey = tuple[object, ...]
 
@@ -24,12 +25,28 @@ class Sampling(NamedTuple):
     """Evaluations of the model."""
 
 
-def sampling(speed: Speed, steps: int) -> Sampling:
+_TURBO: dict[TurboMethod, Sampler] = {
+    "lightning": "Euler trailing",
+    "hyper": "DDIM trailing",
+    "dmd2": "DMD2",
+    "lcm": "LCM",
+    "tcd": "TCD",
+}
+
+
+def sampling(speed: Speed, steps: int, turbo: Turbo | None = None) -> Sampling:
     """Return the sampler and steps that match the quality of `steps` Euler steps at this speed.
 
     A second-order solver needs fewer steps (Lu et al. 2022, https://arxiv.org/abs/2211.01095). With two fifths of them,
     as many attributes are painted on the offline profile: docs/performance.md.
+
+    Args:
+        speed: of the painting.
+        steps: Euler steps.
+        turbo: the LoRA of speed turbo, whose method says the sampler.
     """
+    if turbo is not None:
+        return Sampling(_TURBO[turbo.method], turbo.steps)
     return Sampling("DPM++ 2M", math.ceil(2 * steps / 5)) if speed == "fast" else Sampling("Euler", steps)
 
 

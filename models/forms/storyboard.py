@@ -21,7 +21,11 @@ GROUPS = (
     Group("which frames are accepted", ("threshold", "prompt_threshold", "attempts"), "gate"),
     Group("what guides the frames", ("pipeline", "control_scale", "control_end", "sketches"), "control"),
     Group("models in place of the profile's", ("base", "controlnet", "vae", "clip"), "models"),
-    Group("the machine", ("device", "precision", "batch_size", "low_memory", "speed"), "machine"),
+    Group(
+        "the machine",
+        ("device", "precision", "batch_size", "low_memory", "speed", "turbo_lora", "turbo_method"),
+        "machine",
+    ),
 )
 """All options in display order."""
 

@@ -246,7 +246,12 @@ def _recipe(job: FrameJob, request: PaintRequest) -> Recipe:
         base=job.render_config.weights.base,
         adapter=job.render_config.weights.adapter,
         loras=tuple(
-            PaintedLora(name=PurePath(lora.source).stem, fingerprint=lora.fingerprint, strength=lora.strength)
+            PaintedLora(
+                name=PurePath(lora.source.rpartition(":")[2]).stem,
+                fingerprint=lora.fingerprint,
+                strength=lora.strength,
+                role=lora.role,
+            )
             for lora in job.render_config.setup.adapters
         ),
         control=None if control is None else Control(**control.model_dump(exclude={"file"})),

@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from pydantic import Field, ValidationError
 
 from models.errors import InputError, ObjectNotFound
-from models.records import Record
+from models.records import LoraRole, Record
 from models.sizes import PictureSize
 
 DISTRIBUTION = "aldar-kose-storyboard"
@@ -51,6 +51,7 @@ class PaintedLora(Record):
     """The last part of its source, without folders and suffix."""
     fingerprint: str
     strength: float
+    role: LoraRole = "character or style"
 
 
 class Recipe(Record):

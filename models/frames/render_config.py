@@ -13,6 +13,7 @@ from models.records import LoraUse, Record, Sketch, Weights
 from models.settings import Pipeline, StoryboardOptions
 from models.sizes import SQUARE, PictureSize, Size
 from models.storage.files import sha256_of
+from models.turbo import GUIDANCE, Turbo, TurboWishes, choose_turbo, is_in_hub, locate_lora
 
 
 class RenderSettings(Record):
@@ -81,9 +82,10 @@ def render_settings(options: StoryboardOptions, profile: Profile) -> RenderSetti
     """Return the render settings of these options; unset options take the profile's values.
 
     Raises:
-        InputError: the profile does not have the aspect.
+        InputError: the profile does not have the aspect, or speed turbo can't be painted with these options.
     """
-    chosen_sampling = sampling(options.speed, options.steps or profile.steps)
+    turbo = turbo_of(options, profile)
+    chosen_sampling = sampling(options.speed, options.steps or profile.steps, turbo)
 
     def chosen(given: float | None, suggested: float) -> float:
         return suggested if given is None else given
@@ -94,7 +96,7 @@ def render_settings(options: StoryboardOptions, profile: Profile) -> RenderSetti
         original_scale=profile.original_scale,
         steps=chosen_sampling.steps,
         sampler=chosen_sampling.sampler,
-        guidance=chosen(options.guidance, profile.guidance),
+        guidance=chosen(options.guidance, profile.guidance) if turbo is None else GUIDANCE,
         control_scale=chosen(options.control_scale, profile.control_scale),
         control_end=chosen(options.control_end, profile.control_end),
         consistency_threshold=chosen(options.threshold, profile.consistency_threshold),
@@ -109,8 +111,33 @@ def _size(options: StoryboardOptions, profile: Profile) -> Size:
 
 
 def loras_of(options: StoryboardOptions, profile: Profile) -> list[WantedLora]:
-    """Return the LoRAs of these options, the character's first; the profile's own if none is named."""
-    return wanted_loras(options.lora_path or profile.adapter, options.lora_scale, options.more_loras)
+    """Return the LoRAs of these options, the character's first, turbo's last; the profile's own if none is named.
+
+    Raises:
+        InputError: speed turbo can't be painted with these options.
+    """
+    loras = wanted_loras(options.lora_path or profile.adapter, options.lora_scale, options.more_loras)
+    turbo = turbo_of(options, profile)
+    return [*loras, *([WantedLora(turbo.source, 1.0, "--turbo-lora", turbo.lora)] if turbo else [])]
+
+
+def turbo_of(options: StoryboardOptions, profile: Profile) -> Turbo | None:
+    """Return the distillation LoRA that these options paint with; None at another speed.
+
+    Raises:
+        InputError: there is none, or the options contradict it.
+    """
+    if options.speed != "turbo":
+        return None
+    wished = TurboWishes(options.turbo_lora, options.turbo_method, options.steps, options.guidance)
+    return choose_turbo(wished, profile.turbo, profile.name)
+
+
+def needs_no_hub(options: StoryboardOptions) -> bool:
+    """Whether all models of these options are on this machine or in S3."""
+    profile, named = options.get_profile(), options.turbo_lora
+    turbo = locate_lora(named) if named else profile.turbo and profile.turbo.lora
+    return profile.is_local and not (options.speed == "turbo" and turbo and is_in_hub(turbo))
 
 
 def read_sketches(options: StoryboardOptions) -> dict[int, Sketch]:

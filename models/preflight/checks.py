@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
+from models.bases.hub import find_lora
 from models.errors import ChecksFailed, InputError, StoryboardError
 from models.frames.render_config import RunSettings, loras_of
 from models.language.endpoint import find_writer_problem
@@ -25,6 +26,7 @@ from models.secrets.keys import Keys
 from models.settings import StoryboardOptions
 from models.storage.adapters import is_s3, local_path, locate_adapter
 from models.storage.files import why_not_writable
+from models.turbo import is_in_hub
 
 logger = logging.getLogger("models.preflight.checks")
 
@@ -143,6 +145,9 @@ def _adapter_problems(options: StoryboardOptions, profile: Profile, keys: Keys) 
         try:
             if is_s3(lora.source):
                 yield from _s3_problems(lora.source, keys)
+            elif lora.turbo and is_in_hub(lora.turbo):
+                if here := find_lora(lora.turbo):
+                    judge(locate_adapter(here), profile.base)
             else:
                 judge(locate_adapter(local_path(lora.source)), profile.base)
         except StoryboardError as error:

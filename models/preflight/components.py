@@ -15,11 +15,12 @@ from models.bases.hub import is_offline
 from models.bases.layouts import MODEL_INDEX, PICKLE
 from models.diffusion.requests import sampling
 from models.errors import StoryboardError
-from models.frames.render_config import render_settings
+from models.frames.render_config import render_settings, turbo_of
 from models.profiles import ROOT, Profile
 from models.settings import StoryboardOptions
 from models.sources import SINGLE, Component
 from models.storage.files import check_file
+from models.turbo import is_in_hub
 
 NEARLY_ALL = 0.98
 """Least cached share of a component's bytes to count as complete; below 1 because profiles give rounded sizes."""
@@ -34,9 +35,17 @@ class Need(NamedTuple):
 
 
 def needed_components(options: StoryboardOptions, profile: Profile) -> list[Component]:
-    """Return the profile's models that these options use: a ControlNet only in the reference_guided pipeline."""
+    """Return the profile's models that these options use: a ControlNet only in the reference_guided pipeline.
+
+    A distillation LoRA of a hub repository is one of them; others are checked with the LoRAs.
+
+    Raises:
+        InputError: speed turbo can't be painted with these options.
+    """
     guided = [profile.controlnet] if options.pipeline == "reference_guided" else []
-    return [profile.base, *([profile.vae] if profile.vae else []), *guided, profile.clip]
+    turbo = turbo_of(options, profile)
+    loras = [turbo.lora] if turbo and is_in_hub(turbo.lora) else []
+    return [profile.base, *([profile.vae] if profile.vae else []), *guided, profile.clip, *loras]
 
 
 def find_component_problems(options: StoryboardOptions, profile: Profile) -> Iterator[str]:
@@ -44,7 +53,7 @@ def find_component_problems(options: StoryboardOptions, profile: Profile) -> Ite
     absent = list(find_absent(needed_components(options, profile)))
     yield from absent
     if not absent:
-        sampler = sampling(options.speed, 1).sampler
+        sampler = sampling(options.speed, 1, turbo_of(options, profile)).sampler
         yield from find_misfits(profile, sampler, guided=options.pipeline == "reference_guided")
     vocabulary = profile.vocabulary
     if vocabulary and Path(vocabulary).parent.is_dir() and not Path(vocabulary).is_file():
@@ -135,10 +144,10 @@ def _cached_snapshot(component: Component) -> Path | None:
     """Return the folder of a hub repository in the local cache, complete or not."""
     from huggingface_hub import try_to_load_from_cache
 
-    for name in (MODEL_INDEX, "config.json"):
+    for name in (MODEL_INDEX, "config.json", *(file for file in component.files if "*" not in file)):
         found = try_to_load_from_cache(component.source, name, revision=component.revision)
         if isinstance(found, str):
-            return Path(found).parent
+            return Path(found).parents[name.count("/")]
     return None
 
 

@@ -23,7 +23,7 @@ from models.frames.generate import FrameJob, seed_of
 from models.frames.recipe import Recipe, read_recipe
 from models.frames.render_config import RenderConfig, RenderSettings, read_sketches
 from models.language.prompts import MAX_TOKENS, token_counter
-from models.profiles import Profile
+from models.profiles import ROOT, Profile
 from models.records import Adapter, Candidate, FramePrompt, FrameResult, Options, Record, Sketch, Weights
 from models.settings import DEVICES, StoryboardOptions
 
@@ -142,11 +142,15 @@ def _loras(report: Report) -> dict[str, Any]:
     """Return the LoRA options with absolute paths, since this process may run in another folder."""
     if report.render_config is None:
         return {}
-    found, given = report.render_config.setup.adapters, report.options
+    found, given = [one for one in report.render_config.setup.adapters if one.role != "turbo"], report.options
     character, more = found[: len(found) - len(given.more_loras)], found[len(found) - len(given.more_loras) :]
     places: dict[str, Any] = {"more_loras": [f"{_place(adapter)}={adapter.strength!r}" for adapter in more]}
     if character and given.lora_path is not None:
         places["lora_path"] = _place(character[0])
+    turbo = next((one for one in report.render_config.setup.adapters if one.role == "turbo"), None)
+    if turbo and given.turbo_lora is not None:
+        here = ROOT / turbo.source  # the report names this project's files from its root
+        places |= {"turbo_lora": str(here) if here.exists() else turbo.source, "steps": report.render_config.steps}
     return places
 
 
