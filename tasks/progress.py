@@ -26,12 +26,19 @@ _SHOWN_STEP = 2.0
 """Least per cent between two updates of a bar, since each costs a request."""
 
 
+def hide_bars() -> None:
+    """Send no bars from now on: the server has no pages, painting waits for each request, and a full bar is removed."""
+    Bar.hidden = True
+
+
 class Bar:
     """A progress bar in the dashboard, created by the first `move`.
 
     If the server does not answer, the bar is left unchanged, so that work neither waits nor fails for it. Call it only
     from the task's own thread, because Prefect knows no run in others.
     """
+
+    hidden = False
 
     def __init__(self, key: str, title: str) -> None:
         self.key, self.title = key, title
@@ -40,6 +47,8 @@ class Bar:
     def move(self, per_cent: float, title: str | None = None) -> None:
         """Show this percentage, 0..100, and a new title, if given. A full bar is removed."""
         self.title = title or self.title
+        if self.hidden:
+            return
         try:
             with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: TRIES_TO_REMOVE if per_cent >= FULL else 0}):
                 self._send(round(per_cent, 1), title)

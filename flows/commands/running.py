@@ -10,6 +10,7 @@ from pkgutil import resolve_name
 from types import FrameType
 from typing import Any, NamedTuple
 
+from flows.commands.collecting import importing
 from flows.terminal import FAILURE, INTERRUPTED, say, say_place, stop
 from models.errors import StoryboardError
 from models.secrets.keys import learn_environment
@@ -56,16 +57,22 @@ def run(wanted: Run) -> None:
 
 
 def _location(wanted: Run) -> str:
-    from flows.commands.server_answers import explaining  # noqa: PLC0415
-    from flows.commands.starting import start  # noqa: PLC0415
+    with importing():
+        from flows.commands.server_answers import explaining  # noqa: PLC0415
+        from flows.commands.starting import start  # noqa: PLC0415
 
     with explaining():
-        start(wanted.check)
-        from flows.logs import leave_errors_to_the_last_line  # noqa: PLC0415
+        with importing():
+            settings = start(wanted.check)
+            from prefect.settings import temporary_settings  # noqa: PLC0415
 
+            from flows.logs import leave_errors_to_the_last_line  # noqa: PLC0415
+
+            flow = resolve_name(wanted.flow)
         if wanted.quiet:
             leave_errors_to_the_last_line()
-        return str(resolve_name(wanted.flow)(*wanted.arguments))
+        with temporary_settings(settings):
+            return str(flow(*wanted.arguments))
 
 
 def _mind_ctrl_c(to_go_on: str) -> None:

