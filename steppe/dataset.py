@@ -41,8 +41,8 @@ HERO_SEED = 5 * 10**8
 """Drawings from this seed on show Aldar or his clothes; only the classifier is trained on them."""
 VALIDATION_SEED = 10**9
 """Drawings from this seed on are for validation only."""
-FLAWED, TWICE = 0.35, 0.08
-"""Shares of the hero's scenes in which his face is flawed, and in which he stands twice."""
+FLAWED, TWICE = 0.35, 0.16
+"""Share of the hero's scenes in which his face is flawed, and of those with two people in which he is both."""
 _CHUNK = 250
 
 
@@ -76,7 +76,7 @@ def random_hero_scene(rng: random.Random) -> Scene:
     if rng.random() > 1 / 3:
         scene = random_aldar_scene(rng)
         flaw = rng.choice(FLAWS) if rng.random() < FLAWED else None
-        if scene.action in PAIR_ACTIONS and rng.random() < 2 * TWICE:
+        if scene.action in PAIR_ACTIONS and rng.random() < TWICE:
             return replace(scene, people=(replace(ALDAR, flaw=flaw), ALDAR))
         return replace(scene, people=tuple(replace(one, flaw=flaw) if one.aldar else one for one in scene.people))
     scene = random_scene(rng)
