@@ -25,15 +25,16 @@ from models.lora.data.pictures import crop_of, prepare
 from models.lora.data.set_sheet import set_markdown, set_sheet
 from models.lora.network.lora_model import load_lora_model
 from models.lora.options import TrainingOptions
-from models.lora.records import Size, TrainingPicture, TrainingSet
+from models.lora.records import TrainingPicture, TrainingSet
 from models.lora.training import checkpoints
 from models.lora.training.batches import Batches, Place, places_in_bucket
 from models.lora.training.job import Job, Tick, updates_of
 from models.lora.training.memory import training_memory
 from models.lora.training.objective import NoisePrediction
+from models.sizes import Size
 
 tiny_world = tiny_models.tiny_world
-SHAPES: tuple[Size, ...] = ((64, 64), (50, 90), (90, 60))
+SHAPES = ((64, 64), (50, 90), (90, 60))
 """Their buckets at a resolution of 64: 64x64, 48x80 and 80x48."""
 
 
@@ -95,16 +96,24 @@ def test_a_picture_goes_to_the_bucket_of_the_nearest_shape(size: Size, bucket: S
 
 
 def test_a_crop_covers_its_bucket_from_the_middle() -> None:
-    crop = crop_of(4000, 3000, (1152, 896))
+    crop = crop_of(4000, 3000, Size(1152, 896))
     assert (crop.scaled_width, crop.scaled_height, crop.left, crop.top) == (1195, 896, 21, 0)
     for width in range(64, 400, 7):
         for height in range(64, 400, 9):
-            crop = crop_of(width, height, (80, 48))
+            crop = crop_of(width, height, Size(80, 48))
             assert crop.scaled_width == 80 or crop.scaled_height == 48
             assert 0 <= crop.left <= crop.scaled_width - 80
             assert 0 <= crop.top <= crop.scaled_height - 48
     noise = Image.fromarray(np.random.default_rng(1).integers(0, 256, (50, 80, 3), dtype=np.uint8))
-    assert prepare(noise, (80, 48)).tobytes() == noise.crop((0, 1, 80, 49)).tobytes()
+    assert prepare(noise, Size(80, 48)).tobytes() == noise.crop((0, 1, 80, 49)).tobytes()
+
+
+def test_a_records_bucket_is_a_size_and_is_written_as_before() -> None:
+    text = '{"file":"/a.png","sha256":"","caption":"aldar","width":50,"height":90,"bucket":[48,80]}'
+    picture = TrainingPicture.model_validate_json(text)
+    assert picture.bucket == Size(48, 80)
+    assert str(picture.bucket) == "48x80"
+    assert picture.model_dump(mode="json")["bucket"] == [48, 80]
 
 
 # --- the set
@@ -193,7 +202,7 @@ def test_a_batch_is_of_one_size_and_says_the_truth_about_each_picture(pictures: 
         assert batch.noise.shape == batch.latents.shape == (2, 4, height // 8, width // 8)
         assert math.isclose(float(batch.shares.sum()), 1)
         for row in batch.time_ids.tolist():
-            told[width, height] = row
+            told[Size(width, height)] = row
     assert told == {
         (64, 64): [64, 64, 0, 0, 64, 64],
         (48, 80): [90, 50, 3, 0, 80, 48],

@@ -18,6 +18,7 @@ from flows.commands.storyboard import parse
 from models.board.markdown import escape
 from models.lora.publishing.card import file_metadata, model_card
 from models.profiles import SDXL, Profile
+from models.sizes import Size
 
 base, lora = tiny_loras.base, tiny_loras.lora
 tiny_world = tiny_models.tiny_world
@@ -62,7 +63,7 @@ def test_the_card_counts_repeats_and_files_that_are_not_used(tmp_path: Path) -> 
 
 def test_a_card_counts_the_pictures_of_each_aspect_bucket(tmp_path: Path) -> None:
     options, training_set, comparison = told(tmp_path / "grid.png", profile="sdxl", aspect_buckets=True)
-    sizes = zip(training_set.train, ((1024, 1024), (832, 1216)), strict=True)
+    sizes = zip(training_set.train, (Size.square(1024), Size(832, 1216)), strict=True)
     train = tuple(picture.model_copy(update={"bucket": size, "repeats": 3}) for picture, size in sizes)
     text = model_card(options, training_set.model_copy(update={"train": train}), comparison, SDXL.base.source)
     assert "| aspect buckets | 832x1216 (3), 1024x1024 (3) |" in text

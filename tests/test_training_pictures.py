@@ -12,6 +12,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from models.errors import InputError
 from models.lora.data.pictures import crop_of, open_picture, prepare
+from models.sizes import Size
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -208,7 +209,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(
 def test_a_crop_covers_the_square_from_the_middle(
     size: tuple[int, int], side: int, scaled: tuple[int, int], corner: tuple[int, int]
 ) -> None:
-    crop = crop_of(*size, (side, side))
+    crop = crop_of(*size, Size.square(side))
     assert (crop.scaled_width, crop.scaled_height) == scaled
     assert (crop.left, crop.top, crop.width, crop.height) == (*corner, side, side)
 
@@ -216,7 +217,7 @@ def test_a_crop_covers_the_square_from_the_middle(
 def test_every_crop_covers_its_square() -> None:
     for width in range(64, 400, 7):
         for height in range(64, 400, 9):
-            crop = crop_of(width, height, (64, 64))
+            crop = crop_of(width, height, Size.square(64))
             assert min(crop.scaled_width, crop.scaled_height) == 64
             assert 0 <= crop.left <= crop.scaled_width - 64
             assert 0 <= crop.top <= crop.scaled_height - 64
@@ -224,19 +225,22 @@ def test_every_crop_covers_its_square() -> None:
 
 def test_a_picture_of_the_right_size_keeps_its_pixels() -> None:
     noise = Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 80, 3), dtype=np.uint8))
-    assert prepare(noise, (64, 64)).tobytes() == noise.crop((8, 0, 72, 64)).tobytes()
-    assert prepare(noise.crop((0, 0, 64, 64)), (64, 64)).tobytes() == noise.crop((0, 0, 64, 64)).tobytes()
+    assert prepare(noise, Size.square(64)).tobytes() == noise.crop((8, 0, 72, 64)).tobytes()
+    assert prepare(noise.crop((0, 0, 64, 64)), Size.square(64)).tobytes() == noise.crop((0, 0, 64, 64)).tobytes()
 
 
 def test_a_larger_picture_is_scaled_with_antialiasing() -> None:
     rows, columns = np.indices((256, 384))
     checks = Image.fromarray(((rows + columns) % 2 * 255).astype(np.uint8)).convert("RGB")
-    small = np.asarray(prepare(checks, (64, 64)), dtype=float)
+    small = np.asarray(prepare(checks, Size.square(64)), dtype=float)
     assert small.shape == (64, 64, 3)
     assert np.abs(small[4:-4, 4:-4] - 127.5).max() < 3, "without antialiasing the checks would stay black and white"
 
 
 def test_mirrored_is_the_same_cut_the_other_way_round() -> None:
     odd = Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 99, 3), dtype=np.uint8))
-    assert prepare(odd, (64, 64), mirrored=True).tobytes() == ImageOps.mirror(prepare(odd, (64, 64))).tobytes()
-    assert prepare(odd, (64, 64), mirrored=True).tobytes() != prepare(odd, (64, 64)).tobytes()
+    assert (
+        prepare(odd, Size.square(64), mirrored=True).tobytes()
+        == ImageOps.mirror(prepare(odd, Size.square(64))).tobytes()
+    )
+    assert prepare(odd, Size.square(64), mirrored=True).tobytes() != prepare(odd, Size.square(64)).tobytes()

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from models.lora.buckets import nearest_size
 from models.lora.data.latents import encode_set
 from models.lora.options import TrainingOptions
-from models.lora.records import Size, TrainingPicture, TrainingSet
+from models.lora.records import TrainingPicture, TrainingSet
 from models.lora.training import checkpoints
 from models.lora.training.job import Job, Tick
 from models.lora.training.loop import train
@@ -26,7 +26,7 @@ UPDATES = 12
 
 
 def draw_pictures(
-    folder: Path, count: int = 8, *, sizes: Sequence[Size] = ((64, 64),), trigger: str = "aldar_kose_man"
+    folder: Path, count: int = 8, *, sizes: Sequence[tuple[int, int]] = ((64, 64),), trigger: str = "aldar_kose_man"
 ) -> Path:
     """A folder of captioned pictures, each of other colours, of these sizes in turn."""
     folder.mkdir(parents=True, exist_ok=True)

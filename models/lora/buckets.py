@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 
-from models.lora.records import Size, TrainingPicture, TrainingSet
-from models.sizes import GRAIN
+from models.lora.records import TrainingPicture, TrainingSet
+from models.sizes import GRAIN, Size
 
 STEPS_IN_A_SIDE = 16
 """The usual step is this part of the resolution: 64 pixels at 1024, 16 at 256."""
@@ -36,12 +36,12 @@ def bucket_sizes(resolution: int, min_side: int, max_side: int, step: int) -> tu
         Width and height of each; empty if no size lies within these limits.
     """
     square = resolution // step * step
-    sizes = {(square, square)}
+    sizes = {Size.square(square)}
     for width in range(-(-min_side // step) * step, max_side + 1, step):
         height = resolution**2 // width // step * step
-        sizes |= {(width, height), (height, width)}
+        sizes |= {Size(width, height), Size(height, width)}
     inside = [size for size in sizes if min_side <= min(size) and max(size) <= max_side]
-    return tuple(sorted(inside, key=lambda size: (size[0] / size[1], size)))
+    return tuple(sorted(inside, key=lambda size: (size.width / size.height, size)))
 
 
 def nearest_size(width: int, height: int, sizes: tuple[Size, ...]) -> Size:
@@ -56,14 +56,14 @@ def nearest_size(width: int, height: int, sizes: tuple[Size, ...]) -> Size:
     """
 
     def distance(size: Size) -> tuple[float, int]:
-        return abs(math.log(width * size[1] / (height * size[0]))), -size[0] * size[1]
+        return abs(math.log(width * size.height / (height * size.width))), -size.pixels
 
     return min(sizes, key=distance)
 
 
 def is_filled(width: int, height: int, size: Size) -> bool:
     """Whether a picture of width x height covers the size without being enlarged."""
-    return width >= size[0] and height >= size[1]
+    return width >= size.width and height >= size.height
 
 
 def count_buckets(pictures: Iterable[TrainingPicture]) -> dict[Size, int]:
@@ -75,7 +75,7 @@ def count_buckets(pictures: Iterable[TrainingPicture]) -> dict[Size, int]:
     for picture in pictures:
         if picture.bucket is not None:
             shown[picture.bucket] += picture.repeats
-    return dict(sorted(shown.items(), key=lambda item: (item[0][0] / item[0][1], item[0])))
+    return dict(sorted(shown.items(), key=lambda item: (item[0].width / item[0].height, item[0])))
 
 
 def places_in_a_pass(training_set: TrainingSet, batch: int) -> int:
@@ -93,7 +93,7 @@ def buckets_in_words(training_set: TrainingSet, batch: int) -> str:
     shown = count_buckets(training_set.train)
     if not shown:
         return ""
-    counts = ", ".join(f"{width}x{height}: {count}" for (width, height), count in shown.items())
+    counts = ", ".join(f"{size}: {count}" for size, count in shown.items())
     smaller = sum(count % batch > 0 for count in shown.values())
     batches = places_in_a_pass(training_set, batch) // batch
     return f"pictures in aspect buckets: {counts}; {smaller} of a pass's {batches} batches have fewer than {batch}"

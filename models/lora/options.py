@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from models.lora.buckets import bucket_sizes, usual_step
-from models.lora.records import Size
 from models.profiles import PROFILES, Profile, get_profile, valid_profiles
 from models.records import Options
 from models.settings import DEVICES
+from models.sizes import Size
 
 LoraInit = Literal["gaussian", "kaiming"]
 Schedule = Literal["cosine", "linear", "constant", "constant_with_warmup", "cosine_with_restarts", "polynomial"]
@@ -267,7 +267,7 @@ class TrainingOptions(Options):
     def sizes(self) -> tuple[Size, ...]:
         """Sizes that pictures are scaled and cropped to: the square of `resolution`, or the aspect buckets."""
         side = self.side()
-        return bucket_sizes(side, *self._bucket_limits()) if self.aspect_buckets else ((side, side),)
+        return bucket_sizes(side, *self._bucket_limits()) if self.aspect_buckets else (Size.square(side),)
 
     def _bucket_limits(self) -> tuple[int, int, int]:
         """Shortest side, longest side and step of the buckets, in pixels."""

@@ -8,9 +8,7 @@ from __future__ import annotations
 from pydantic import AliasChoices, Field
 
 from models.records import Record
-
-Size = tuple[int, int]
-"""Width and height, in pixels."""
+from models.sizes import Size
 
 
 class TrainingPicture(Record):

@@ -26,6 +26,7 @@ from models.lora.comparison.scores import Features
 from models.lora.data.pictures import open_picture, prepare
 from models.lora.options import TrainingOptions
 from models.lora.records import TrainingSet
+from models.sizes import Size
 
 if TYPE_CHECKING:
     from models.vision.clip import ClipScorer
@@ -84,8 +85,8 @@ def measure_all(
 
 def _training_features(options: TrainingOptions, training_set: TrainingSet, scorer: ClipScorer) -> Features:
     """Of the training pictures, cut to squares as the painted ones are, [at most 64, features]."""
-    pictures, side = thin_evenly(training_set.train, MOST_TRAINING_PICTURES), options.side()
-    return _features((prepare(open_picture(Path(each.file)), (side, side)) for each in pictures), scorer)
+    pictures, square = thin_evenly(training_set.train, MOST_TRAINING_PICTURES), Size.square(options.side())
+    return _features((prepare(open_picture(Path(each.file)), square) for each in pictures), scorer)
 
 
 def _text_features(texts: Sequence[str], scorer: ClipScorer) -> Features:

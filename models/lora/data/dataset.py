@@ -18,7 +18,8 @@ from models.lora.data.folder_files import HIDDEN, grouped, is_picture, printable
 from models.lora.data.picture_folder import Listed, PictureFolder
 from models.lora.data.pictures import open_picture
 from models.lora.options import TrainingOptions
-from models.lora.records import Size, TrainingPicture, TrainingSet
+from models.lora.records import TrainingPicture, TrainingSet
+from models.sizes import Size
 from models.storage.files import sha256_of
 
 log = logging.getLogger("models.lora")
@@ -143,9 +144,9 @@ def _pictures_of(folder: PictureFolder, read: Sequence[_Read]) -> tuple[Training
 
 
 @lru_cache(maxsize=100_000)
-def _examine(path: Path, _stamp: tuple[int, int]) -> tuple[tuple[int, int], str]:
+def _examine(path: Path, _stamp: tuple[int, int]) -> tuple[Size, str]:
     """Size and sha256 of a picture. A file that has not changed is not decoded again."""
-    return open_picture(path).size, sha256_of(path)
+    return Size(*open_picture(path).size), sha256_of(path)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -179,10 +180,10 @@ def _too_small(size: Size, trained: Size, options: TrainingOptions) -> str:
     shorter = min(size)
     what = f"of which the shorter side of {shorter} is under the resolution of {options.side()}"
     if options.aspect_buckets:
-        what = f"too few for its bucket of {trained[0]}x{trained[1]}"
+        what = f"too few for its bucket of {trained}"
     largest = _largest_resolution(size, options)
     less = f", or set resolution to {largest} or less" if largest else ""
-    return f"{size[0]}x{size[1]} pixels, {what}; take a larger picture{less}"
+    return f"{size} pixels, {what}; take a larger picture{less}"
 
 
 def _largest_resolution(size: Size, options: TrainingOptions) -> int | None:

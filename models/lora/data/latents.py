@@ -19,8 +19,9 @@ from models.diffusion.weights import is_out_of_memory
 from models.errors import OutOfMemory, WeightsInvalid
 from models.lora.data.pictures import crop_of, open_picture, prepare
 from models.lora.options import TrainingOptions
-from models.lora.records import Size, TrainingPicture, TrainingSet
+from models.lora.records import TrainingPicture, TrainingSet
 from models.progress import Progress
+from models.sizes import Size
 from models.sources import Component
 from models.storage.files import check_file, local_errors, write_atomically
 
@@ -44,7 +45,7 @@ class LatentStore:
 
     def size_of(self, picture: TrainingPicture) -> Size:
         """Width and height that this picture is trained at, in pixels."""
-        return picture.bucket or (self.side, self.side)
+        return picture.bucket or Size.square(self.side)
 
     def file(self, picture: TrainingPicture, *, mirrored: bool = False) -> Path:
         """Where this picture's latents belong."""

@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from models.errors import InputError
-from models.lora.records import Crop, Size
+from models.lora.records import Crop
+from models.sizes import Size
 
 HEIC = (".heic", ".heif", ".hif")
 SUFFIXES = (

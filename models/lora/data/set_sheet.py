@@ -15,6 +15,7 @@ from models.board.markdown import escape, inline_picture
 from models.lora.buckets import count_buckets
 from models.lora.data.pictures import open_picture, prepare
 from models.lora.records import TrainingPicture, TrainingSet
+from models.sizes import Size
 
 SHOWN = 200
 """Pictures at most on the sheet and in the table."""
@@ -82,10 +83,10 @@ def set_sheet(training_set: TrainingSet, columns: int = 10, cell: int = 96) -> b
 def _framed(picture: TrainingPicture, colour: Colour, cell: int) -> Image.Image:
     """A cell with the picture in its frame; one in a bucket has the bucket's shape, and paper around its frame."""
     room, (width, height) = cell - 2 * _BORDER, picture.bucket or (1, 1)
-    size = (max(1, room * width // max(width, height)), max(1, room * height // max(width, height)))
+    size = Size(max(1, room * width // max(width, height)), max(1, room * height // max(width, height)))
     left, top = ((cell - side) // 2 for side in size)
     framed = Image.new("RGB", (cell, cell), PAPER)
-    framed.paste(colour, (left - _BORDER, top - _BORDER, left + size[0] + _BORDER, top + size[1] + _BORDER))
+    framed.paste(colour, (left - _BORDER, top - _BORDER, left + size.width + _BORDER, top + size.height + _BORDER))
     framed.paste(prepare(open_picture(Path(picture.file)), size), (left, top))
     return framed
 
@@ -134,12 +135,12 @@ def _buckets(training_set: TrainingSet) -> Iterator[str]:
     """How many pictures each aspect bucket has; nothing without buckets."""
     kinds = [kind for kind in reversed(_kinds(training_set)) if kind.pictures]
     counts = [count_buckets(kind.pictures) for kind in kinds]
-    sizes = sorted({size for count in counts for size in count}, key=lambda size: size[0] / size[1])
+    sizes = sorted({size for count in counts for size in count}, key=lambda size: size.width / size.height)
     if sizes:
         yield f"| bucket | {' | '.join(kind.name for kind in kinds)} |"
         yield f"| --- |{' ---: |' * len(kinds)}"
     for size in sizes:
-        yield f"| {size[0]}x{size[1]} | {' | '.join(str(count.get(size, 0)) for count in counts)} |"
+        yield f"| {size} | {' | '.join(str(count.get(size, 0)) for count in counts)} |"
 
 
 def _table(training_set: TrainingSet) -> Iterator[str]:

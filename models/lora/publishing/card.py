@@ -179,7 +179,7 @@ def _training(options: TrainingOptions, training_set: TrainingSet, comparison: C
 
 def _buckets_of(training_set: TrainingSet) -> str:
     shown = count_buckets(training_set.train)
-    return ", ".join(f"{width}x{height} ({count})" for (width, height), count in shown.items())
+    return ", ".join(f"{size} ({count})" for size, count in shown.items())
 
 
 def _comparison(comparison: Comparison) -> str:
