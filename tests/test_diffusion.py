@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -114,8 +115,8 @@ def test_a_picture_of_nan_is_marked_and_the_others_are_not(
 ) -> None:
     models = load(setup())
 
-    def noise(seed: int, size: Size, channels: int = 4) -> torch.Tensor:
-        return starting_noise(seed, size, channels) * (float("nan") if seed == 2 else 1.0)
+    def noise(seed: int, *more: Any) -> torch.Tensor:
+        return starting_noise(seed, *more) * (float("nan") if seed == 2 else 1.0)
 
     monkeypatch.setattr(painter, "starting_noise", noise)
     paintings = paint(models, [request(1), request(2), request(3)])
