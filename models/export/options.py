@@ -15,8 +15,8 @@ MOST_PANELS = 12
 class ExportOptions(Options):
     """What a board is exported as, and how its pages look."""
 
-    forms: ExportForms = Field(("srt",), min_length=1)
-    """What is made, several with commas."""
+    forms: ExportForms = Field(("pdf", "html"), min_length=1)
+    """What is made, several with commas, as in pdf,html."""
     paper: Literal["A4", "Letter"] = "A4"
     """Paper of the PDF."""
     orientation: Literal["landscape", "portrait"] = "landscape"
