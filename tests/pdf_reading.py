@@ -24,7 +24,7 @@ class Pdf(NamedTuple):
 
 def read_pdf(file: Path) -> Pdf:
     """Read a PDF as fpdf2 writes it."""
-    objects = {int(m[1]): m[2] for m in re.finditer(rb"(?s)(\d+) 0 obj\n(.*?)\nendobj", file.read_bytes())}
+    objects = _objects(file)
     fonts = {name: _letters(objects, number) for name, number in _fonts(objects).items()}
     pages = [one for one in objects.values() if re.search(rb"/Type /Page\b(?!s)", one)]
     drawn = [_stream(objects[_number(page, b"Contents")]) for page in pages]
@@ -41,6 +41,16 @@ def read_pdf(file: Path) -> Pdf:
     )
 
 
+def letters_of(file: Path) -> list[dict[bytes, str]]:
+    """Return each font's table of codes and letters."""
+    objects = _objects(file)
+    return [_letters(objects, number) for number in _fonts(objects).values()]
+
+
+def _objects(file: Path) -> dict[int, bytes]:
+    return {int(m[1]): m[2] for m in re.finditer(rb"(?s)(\d+) 0 obj\n(.*?)\nendobj", file.read_bytes())}
+
+
 def _number(text: bytes, key: bytes) -> int:
     found = re.search(rb"/" + key + rb" (\d+) 0 R", text)
     assert found, (key, text)
@@ -53,8 +63,9 @@ def _box(page: bytes) -> tuple[float, float] | None:
 
 
 def _stream(text: bytes) -> bytes:
-    _, _, rest = text.partition(b"stream\n")
-    return zlib.decompress(rest.removesuffix(b"\nendstream"))
+    head, _, rest = text.partition(b"stream\n")
+    data = rest.removesuffix(b"\nendstream")
+    return zlib.decompress(data) if b"/FlateDecode" in head else data
 
 
 def _fonts(objects: dict[int, bytes]) -> dict[bytes, int]:
@@ -69,12 +80,18 @@ def _letters(objects: dict[int, bytes], number: int) -> dict[bytes, str]:
 
 
 def _words(content: bytes, fonts: dict[bytes, dict[bytes, str]]) -> list[str]:
-    font, words = b"", list[str]()
-    for m in re.finditer(rb"(?s)/(F\d+) [\d.]+ Tf|\(((?:[^\\()]|\\.)*)\) Tj|(BT [\d.]+ [\d.]+ Td)", content):
+    """A saved state (q … Q) keeps the font that was set before it."""
+    font, words, saved = b"", list[str](), list[bytes]()
+    tokens = rb"(?s)/(F\d+) [\d.]+ Tf|\(((?:[^\\()]|\\.)*)\) Tj|(BT [\d.]+ [\d.]+ Td)|(?<![^\s])(q|Q)(?!\S)"
+    for m in re.finditer(tokens, content):
         if m[1]:
             font = m[1]
         elif m[3]:
             words.append("\n")
+        elif m[4] == b"q":
+            saved.append(font)
+        elif m[4] == b"Q":
+            font = saved.pop()
         else:
             codes = _ESCAPED.sub(lambda e: _PLAIN.get(e[1], e[1]), m[2])
             words += [fonts[font][codes[i : i + 2]] for i in range(0, len(codes), 2)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from exported_boards import ARABIC, CHINESE, FULL, KAZAKH, RUSSIAN, board_of, options
-from pdf_reading import Pdf, read_pdf
+from pdf_reading import Pdf, letters_of, read_pdf
 from test_typefaces import listed, machine, square_font
 
 from models.export.panels import ExportBoard
@@ -49,21 +49,14 @@ def test_a_line_after_letters_of_another_font_keeps_its_own(machine: Path, tmp_p
 
 def test_arabic_letters_are_joined(tmp_path: Path) -> None:
     """A letter at a word's beginning, in its middle and at its end has glyphs of its own."""
-    joined, apart = (len(set(drawn(tmp_path / name, text))) for name, text in (("a", "ببب"), ("b", "ب ب ب")))
+    joined, apart = (len(drawn(tmp_path / name, text)) for name, text in (("a", "ببب"), ("b", "ب ب ب")))
     assert joined == apart + 2
 
 
-def drawn(folder: Path, caption: str) -> list[str]:
-    """The codes of the caption's Arabic letters, by which the font's glyphs are drawn."""
-    import re
-    import zlib
-
-    board = board_of(folder, caption)
-    pdf_of(board)
-    data = (folder / "board.pdf").read_bytes()
-    streams = [zlib.decompress(m[1]) for m in re.finditer(rb"(?s)stream\n(x.*?)\nendstream", data)]
-    table = max((one for one in streams if b"beginbfchar" in one), key=lambda one: one.count(b"0628"))
-    return re.findall(r"<(\w{4})> <0628>", table.decode())
+def drawn(folder: Path, caption: str) -> set[bytes]:
+    """The codes of the letter beh in the PDF, one for each glyph that it is drawn with."""
+    pdf_of(board_of(folder, caption))
+    return {code for font in letters_of(folder / "board.pdf") for code, text in font.items() if text == "ب"}
 
 
 def test_what_no_font_has_is_named_in_one_warning(tmp_path: Path) -> None:
@@ -86,7 +79,7 @@ def test_every_field_is_on_the_page(tmp_path: Path) -> None:
         assert words in page
 
 
-@pytest.mark.parametrize("panels", range(1, 13))
+@pytest.mark.parametrize("panels", [1, 3, 5, 12])
 @pytest.mark.parametrize("orientation", ["portrait", "landscape"])
 def test_a_page_has_as_many_panels_as_are_asked_for(panels: int, orientation: str, tmp_path: Path) -> None:
     board = board_of(tmp_path / "b", *("Aldar bows to the khan and laughs." for _ in range(13)))

@@ -48,11 +48,11 @@ def write_pdf(board: ExportBoard, options: ExportOptions, file: Path) -> tuple[s
     """Write the board as PDF, and return a warning if no font here has some of its characters."""
     texts = list(texts_of(board))
     faces = find_faces(texts)
-    draft = _Pages(board, options, faces)
-    draft.write()
-    final = _Pages(board, options, faces, pages=draft.pdf.page)
-    final.write()
-    file.write_bytes(final.pdf.output())
+    draft = _Pages(board, options, faces).written()
+    final = _Pages(board, options, faces, pages=draft.page).written()
+    file.write_bytes(final.output())
+    for font in (*draft.fonts.values(), *final.fonts.values()):
+        font.ttfont.close()  # type: ignore[union-attr]
     lost = lacking(texts, faces)
     return (f"The PDF lacks characters that no font here has ({some_of(lost)}). {ANOTHER_FONT}",) if lost else ()
 
@@ -65,21 +65,24 @@ class _Pages:
     ) -> None:
         """Args: pages: their number, for the foot; None: a draft without pictures, which finds it."""
         self.board, self.faces, self.pages = board, faces, pages
-        self.pdf = _document(board, options, faces)
+        self.pdf, self.most = _document(board, options, faces), options.panels_per_page
         self.size = _font_size(options.panels_per_page)
         self.grid = _grid(self.pdf, board.panels[0], options.panels_per_page, self.size)
         self.top, self.bottom = MARGIN, self.pdf.h - FOOT
         self.y = self.top
 
-    def write(self) -> None:
-        """Write all pages."""
+    def written(self) -> FPDF:
+        """Write all pages, and return the document."""
         self._title_page()
-        self._new_page()
         panels, columns = self.board.panels, self.grid.columns
-        for first in range(0, len(panels), columns):
-            if self.y + self.grid.height > self.bottom + 0.01:
-                self._new_page()
-            self._row(panels[first : first + columns])
+        for first in range(0, len(panels), self.most):
+            page = panels[first : first + self.most]
+            self._new_page()
+            for begin in range(0, len(page), columns):
+                if self.y + self.grid.height > self.bottom + 0.01:
+                    self._new_page()
+                self._row(page[begin : begin + columns])
+        return self.pdf
 
     def _new_page(self) -> None:
         pdf = self.pdf
