@@ -28,7 +28,8 @@ COLOURS = {"head": CLAY, "caption": INK, "text": INK, "small": GREY}
 MARGIN, GUTTER, FOOT = 12.0, 6.0, 14.0  # mm
 POINT = 25.4 / 72  # mm
 LEADING = 1.3
-TYPICAL = 330  # characters of an ordinary panel, for which a place keeps room
+TYPICAL = 330  # characters of a panel with many words; for more no room is kept, and they push the next row down
+NARROWEST = 28  # characters in a line
 FAMILY = "storyboard"
 
 
@@ -67,7 +68,7 @@ class _Pages:
         self.board, self.faces, self.pages = board, faces, pages
         self.pdf, self.most = _document(board, options, faces), options.panels_per_page
         self.size = _font_size(options.panels_per_page)
-        self.grid = _grid(self.pdf, board.panels[0], options.panels_per_page, self.size)
+        self.grid = _grid(self.pdf, board, options.panels_per_page, self.size)
         self.top, self.bottom = MARGIN, self.pdf.h - FOOT
         self.y = self.top
 
@@ -175,11 +176,11 @@ class _Pages:
         return float(height)  # type: ignore[arg-type]
 
     def _picture(self, panel: ExportPanel, place: tuple[float, float, float, float]) -> None:
-        """Draw a picture whole and in its own shape in the middle of a place."""
+        """Draw a picture whole and in its own shape at the left of a place, where its words begin."""
         left, top, width, height = place
         scale = min(width / panel.width, height / panel.height)
         w, h = panel.width * scale, panel.height * scale
-        x, y = left + (width - w) / 2, top + (height - h) / 2
+        x, y = left, top + (height - h) / 2
         if self.pages is not None:
             self.pdf.image(io.BytesIO(jpeg(panel.picture)), x, y, w, h, alt_text=panel.caption)
         self.pdf.set_draw_color(*(RULE if panel.accepted else CLAY))
@@ -216,21 +217,24 @@ def _font_size(panels: int) -> float:
     )
 
 
-def _grid(pdf: FPDF, first: ExportPanel, panels: int, size: float) -> _Grid:
+def _grid(pdf: FPDF, board: ExportBoard, panels: int, size: float) -> _Grid:
     """Return the grid with the largest pictures."""
-    width, height = pdf.w - 2 * MARGIN, pdf.h - MARGIN - FOOT
-    return max(_grids(width, height, panels, size), key=lambda grid: _area(grid, first.width / first.height))
+    width, height, first = pdf.w - 2 * MARGIN, pdf.h - MARGIN - FOOT, board.panels[0]
+    grids = _grids(board, (width, height), panels, size)
+    return max(grids, key=lambda grid: _area(grid, first.width / first.height))
 
 
-def _grids(width: float, height: float, panels: int, size: float) -> Iterator[_Grid]:
+def _grids(board: ExportBoard, page: tuple[float, float], panels: int, size: float) -> Iterator[_Grid]:
+    lengths = [[len(line.text) for line in describe(panel)] for panel in board.panels]
     for columns in range(1, panels + 1):
         rows = math.ceil(panels / columns)
-        if (columns - 1) * rows >= panels:
-            continue  # as many rows with fewer columns
-        column = (width - (columns - 1) * GUTTER) / columns
-        lines = max(9.0, TYPICAL * 0.56 * size * POINT / column + 2)  # a letter is 0.56 of its size wide
-        words = min(lines * size * LEADING * POINT, 0.6 * height / rows)
-        yield _Grid(columns, rows, column, height / rows, height / rows - words - 4)
+        column, height = (page[0] - (columns - 1) * GUTTER) / columns, page[1] / rows
+        fitting = column / (0.6 * size * POINT)  # characters in a line; one is 0.6 of its size wide
+        if (columns - 1) * rows >= panels or (fitting < NARROWEST and columns > 1):
+            continue  # as many rows with fewer columns, or lines too short to read
+        longest = max(sum(math.ceil(length / fitting) for length in each) for each in lengths)
+        lines = min(longest, max(9.0, TYPICAL / fitting + 2)) + 1
+        yield _Grid(columns, rows, column, height, height - min(lines * size * LEADING * POINT, 0.6 * height) - 4)
 
 
 def _area(grid: _Grid, shape: float) -> float:
