@@ -17,6 +17,10 @@ from models.secrets.redaction import learn_address
 
 STORY_MAX_CHARACTERS = 2000
 MAX_FRAMES = 24
+ShotSize = Literal["ECU", "CU", "MCU", "MS", "MLS", "WS", "EWS"]
+"""Extreme close-up, close-up, medium close-up, medium, medium long, wide, extreme wide shot."""
+Angle = Literal["eye level", "low", "high", "bird's eye", "over the shoulder"]
+Movement = Literal["static", "pan", "tilt", "dolly", "zoom"]
 
 
 class Record(BaseModel):
@@ -67,6 +71,30 @@ class CastMember(Record):
     """How prompts describe them, beginning with an article: "a merchant in a yellow robe and a turban"."""
 
 
+class Speech(Record):
+    """What one person says in a panel."""
+
+    speaker: str = Field(min_length=1, max_length=60)
+    text: str = Field(min_length=1, max_length=500)
+
+
+class Panel(Record):
+    """What a panel says besides its picture, in the words of the trade; the defaults where nothing is said."""
+
+    shot_number: str | None = Field(None, pattern=r"^[1-9][0-9]{0,3}[A-Z]{0,2}$")
+    """Stays when panels are inserted: 1, 2, 2A. None: the frame's number."""
+    shot_size: ShotSize = "MS"
+    angle: Angle = "eye level"
+    movement: Movement = "static"
+    dialogue: tuple[Speech, ...] = Field((), max_length=12)
+    sound: str = Field("", max_length=300)
+    """What is heard besides speech."""
+    notes: str = Field("", max_length=1000)
+    """For those who make the film; never painted."""
+    seconds: float = Field(3.0, gt=0, le=600)
+    """How long it is seen."""
+
+
 class Scene(Record):
     """One frame's worth of story."""
 
@@ -86,6 +114,7 @@ class Scene(Record):
     """Framing: "middle shot"."""
     things: tuple[str, ...] = ()
     """Animals and things to be seen, each with an article: "a camel"."""
+    panel: Panel = Panel()
 
 
 class SceneBreakdown(Record):

@@ -36,6 +36,7 @@ SERVICES = (
     "test_canary",
     "test_dashboard",
     "test_run_form",
+    "test_export_browser",
 )
 """Files of tests that start servers with workers, PostgreSQL or a browser, the longest first."""
 LONGEST = ("test_training_steppe", "test_storyboard_resume", "test_redo_frame", "test_training_processes")
@@ -97,6 +98,14 @@ def _away_from_settings_before_all(tmp_path_factory: pytest.TempPathFactory) -> 
 def _away_from_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run in an empty folder: a developer's `.env` is read from the current one, and outputs are written there."""
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _without_this_machines_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show what the embedded font shows, whatever this machine has."""
+    from models.board import typefaces
+
+    monkeypatch.setattr(typefaces, "_system_face", lambda letter: ())
 
 
 @pytest.fixture(scope="session")

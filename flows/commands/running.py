@@ -32,6 +32,8 @@ class Run(NamedTuple):
     """Raises a StoryboardError if the run can't succeed."""
     is_local: bool = False
     """Whether all models are on this machine, so that no hub request is needed."""
+    paints: bool = True
+    """Whether the painting libraries are needed; they are imported while the server starts."""
     quiet: bool = True
     """Whether the log omits the error that ends the run, since it is the last line."""
 
@@ -63,7 +65,7 @@ def _location(wanted: Run) -> str:
 
     with explaining():
         with importing():
-            settings = start(wanted.check)
+            settings = start(wanted.check, paints=wanted.paints)
             from prefect.settings import temporary_settings  # noqa: PLC0415
 
             from flows.logs import leave_errors_to_the_last_line  # noqa: PLC0415

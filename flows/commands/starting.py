@@ -31,11 +31,12 @@ FOR_TEMPORARY = {"flows.heartbeat_frequency": None}
 wait for the thread that sends them, up to a second."""
 
 
-def start(check: Callable[[], None]) -> dict[str, Any]:
+def start(check: Callable[[], None], *, paints: bool = True) -> dict[str, Any]:
     """Make sure that a Prefect server answers: a named one, or a temporary one that ends with this process.
 
     Args:
         check: raises a StoryboardError if the run can't succeed; called while a temporary server starts.
+        paints: whether the run needs the painting libraries.
 
     Returns:
         Prefect's settings for the run, where they differ.
@@ -58,7 +59,8 @@ def start(check: Callable[[], None]) -> dict[str, Any]:
 
     with TemporaryServer.starting(settings) as server:
         check()
-        _import_what_paints()
+        if paints:
+            _import_what_paints()
         server.use()
     from tasks.progress import hide_bars  # noqa: PLC0415
 
