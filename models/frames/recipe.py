@@ -1,8 +1,8 @@
 """A picture's recipe, stored in the PNG itself.
 
 There are three text chunks: `parameters` in AUTOMATIC1111's format, which most picture browsers and sharing sites read,
-`aldar_storyboard`, the complete recipe as JSON, which this project reads back, and an XMP packet, which says that a machine
-made the picture. Pictures of earlier versions have no packet, and nothing here asks for one.
+`aldar_storyboard`, the complete recipe as JSON, which this project reads back, and an XMP packet, which says that a
+machine made the picture. Pictures of earlier versions have no packet, and nothing here asks for one.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Recipe(Record):
 
 
 def png_bytes(image: Image.Image, recipe: Recipe) -> bytes:
-    """Return the picture as a PNG with its recipe and the mark of a machine's work. The same pixels and recipe give the same bytes.
+    """Return the picture as a PNG with its recipe and mark. The same pixels and recipe give the same bytes.
 
     Args:
         image: the painted picture; converted to RGB, and written without its other metadata (profile, date).

@@ -1,7 +1,8 @@
 """The mark that a machine made a picture: IPTC's DigitalSourceType in an XMP packet.
 
-The European Union's AI Act (Regulation 2024/1689, article 50) asks for a mark that machines read. This one is read by
-picture libraries, search engines and social networks; https://cv.iptc.org/newscodes/digitalsourcetype/ defines its words.
+The European Union's AI Act (Regulation 2024/1689, article 50) asks for a mark that machines read. Picture
+libraries, search engines and social networks read this one; its words are defined in
+https://cv.iptc.org/newscodes/digitalsourcetype/.
 """
 
 from __future__ import annotations
