@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
@@ -61,6 +61,15 @@ def _pairs(pairs: Sequence[object]) -> dict[str, str]:
     return sketches
 
 
+def _names(value: object) -> object:
+    """Parse names given with commas, as "pdf,html" or as a list of such texts; each once."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple):
+        return value
+    parts = (part.strip() for text in texts for part in str(text).split(","))
+    return tuple(dict.fromkeys(part for part in parts if part))
+
+
 _ASPECTS = list(dict.fromkeys(aspect for profile in PROFILES.values() for aspect in profile.sizes))
 ProfileName = Annotated[str, AfterValidator(_profile_exists), Field(json_schema_extra={"enum": list(PROFILES)})]
 AspectName = Annotated[str, Field(min_length=1, max_length=20, json_schema_extra={"enum": _ASPECTS})]
@@ -72,3 +81,6 @@ FrameNumber = Annotated[int, Field(ge=1, le=MAX_FRAMES)]
 LoraText = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_has_strength)]
 LoraTexts = Annotated[tuple[LoraText, ...], NoDecode, BeforeValidator(_texts)]
 Sketches = Annotated[dict[FrameNumber, SourceName], NoDecode, BeforeValidator(_sketches)]
+ExportForm = Literal["srt", "vtt"]
+"""Names of the forms in `models.export.forms`."""
+ExportForms = Annotated[tuple[ExportForm, ...], NoDecode, BeforeValidator(_names)]

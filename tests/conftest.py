@@ -99,6 +99,14 @@ def _away_from_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture(autouse=True)
+def _without_this_machines_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show what the embedded font shows, whatever this machine has."""
+    from models.board import typefaces
+
+    monkeypatch.setattr(typefaces, "_system_face", lambda letter: ())
+
+
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[str]:
     """The address of a real Prefect server with an empty database, which flows and clients here then use."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops, features
 
-from models.board import lettering
+from models.board import lettering, typefaces
 from models.board.contact_sheet import CLAY, PAPER, Panel, contact_sheet
 from models.errors import CorruptFile, ObjectNotFound
 
@@ -104,7 +104,7 @@ def test_only_weak_frames_are_marked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("weight", ["regular", "bold"])
-def test_kazakh_and_arabic_letters_have_glyphs_of_their_own(weight: lettering.Weight) -> None:
+def test_kazakh_and_arabic_letters_have_glyphs_of_their_own(weight: typefaces.Weight) -> None:
     font = lettering.get_font(weight, 40)
     missing = bytes(font.getmask("\uffff"))
     masks = {letter: bytes(font.getmask(letter)) for letter in KAZAKH + ARABIC}
@@ -208,4 +208,4 @@ def test_a_missing_or_broken_picture_is_named(tmp_path: Path) -> None:
 
 
 def test_the_fonts_come_with_their_licence() -> None:
-    assert "Bitstream" in (lettering.FONTS / "LICENSE.txt").read_text(encoding="utf-8")
+    assert "Bitstream" in (typefaces.FONTS / "LICENSE.txt").read_text(encoding="utf-8")

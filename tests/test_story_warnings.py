@@ -80,9 +80,12 @@ def test_words_that_no_scene_shows_are_told(tmp_path: Path) -> None:
 
 def test_letters_that_the_font_lacks_are_named_with_their_places() -> None:
     (warning,) = find_warnings(captioned("阿尔达尔", "Aldar bows."))
-    assert warning == "The contact sheet shows boxes for letters that its font lacks (阿尔达), in caption 1."
+    assert warning == (
+        "The contact sheet shows boxes for letters that no font here has (阿尔达), in caption 1. "
+        "Install one with them, such as fonts-noto-cjk for Chinese, and make it again."
+    )
     (warning,) = find_warnings(captioned("अलदार कोसे लालची", "व्यापारी", title="चकमा"))
-    assert warning.endswith("…), in the title, caption 1 and caption 2.")
+    assert "…), in the title, caption 1 and caption 2. " in warning
     assert find_warnings(captioned("Алдар Көсе 🐫", "Αλντάρ — № 5")) == ()
 
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageOps
 
-from models.board.lettering import Colour, Weight, draw_line, get_font, reads_right_to_left, showable, wrap
+from models.board.lettering import Colour, draw_line, face_of, get_font, reads_right_to_left, showable, wrap
+from models.board.typefaces import Weight
 from models.errors import CorruptFile, ObjectNotFound
 from models.sizes import Size
 
@@ -105,7 +106,7 @@ class _Page:
             The bottom of the last line in pixels.
         """
         left, right = edges
-        font = get_font(style.weight, self.units(style.size))
+        font = get_font(style.weight, self.units(style.size), face_of(text, style.weight))
         backwards = reads_right_to_left(text) if backwards is None else backwards
         most = math.ceil(style.most * self.measures.narrowness)
         for line in wrap(showable(text, style.weight), font, right - left, most):

@@ -1,7 +1,6 @@
-"""Text on pictures in any script: the embedded fonts, their glyphs, and line wrapping.
+"""Text on pictures in any script: one font for each text, its glyphs, and line wrapping.
 
-The fonts are DejaVu Sans (Latin, Cyrillic with the Kazakh letters, Greek, Arabic, Hebrew and more), so that a sheet
-looks the same on every machine. libraqm joins and orders right-to-left scripts, if Pillow has it.
+libraqm joins and orders right-to-left scripts, if Pillow has it.
 """
 
 from __future__ import annotations
@@ -11,19 +10,16 @@ import functools
 import itertools
 import unicodedata
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Literal
 
 from PIL import ImageDraw, ImageFont, features
 
-FONTS = Path(__file__).parent / "fonts"
-ELLIPSIS = "…"
-BOX = "□"
-_NO_CHARACTER = "\uffff"  # Unicode reserves it as no character, so every font draws its missing-glyph sign
+from models.board import typefaces
+from models.board.typefaces import Face, Weight, lacking, own_face
 
-Weight = Literal["regular", "bold"]
+ELLIPSIS = "…"
+LETTERS = "LMN"
+"""Letters, vowel signs and digits, by the first letter of their Unicode category."""
 Colour = tuple[int, int, int]
-_FILES: dict[Weight, str] = {"regular": "DejaVuSans.ttf", "bold": "DejaVuSans-Bold.ttf"}
 
 
 @functools.cache
@@ -33,43 +29,27 @@ def has_raqm() -> bool:
 
 
 @functools.lru_cache(maxsize=64)
-def get_font(weight: Weight, size: int) -> ImageFont.FreeTypeFont:
-    """Return the embedded font at this size in pixels."""
+def get_font(weight: Weight, size: int, face: Face | None = None) -> ImageFont.FreeTypeFont:
+    """Return a font at this size in pixels: the one from `face_of`, or the embedded one."""
     engine = ImageFont.Layout.RAQM if has_raqm() else ImageFont.Layout.BASIC
-    return ImageFont.truetype(FONTS / _FILES[weight], size, layout_engine=engine)
+    file, number = face or own_face(weight)
+    return ImageFont.truetype(file, size, index=number, layout_engine=engine)
 
 
-@functools.lru_cache(maxsize=4096)
-def can_show(character: str, weight: Weight = "regular") -> bool:
-    """Whether the font has a glyph for this character."""
-    font = get_font(weight, 24)
-    return bytes(font.getmask(character)) != bytes(font.getmask(_NO_CHARACTER))
+def face_of(text: str, weight: Weight = "regular") -> Face:
+    """Return the font for this text: the embedded one, unless one of this machine's lacks fewer of its letters."""
+    faces = typefaces.find_faces([text], weight)
+    return min(faces, key=lambda face: len(lacking([text], [face], LETTERS)))
 
 
 def showable(text: str, weight: Weight = "regular") -> str:
-    """Return the text on one line, limited to what the font can show.
-
-    A letter or digit that the font lacks becomes a box, so that its loss is visible; emoji and control characters are
-    removed.
-    """
-    kept = (_kept(character, weight) for character in unicodedata.normalize("NFC", " ".join(text.split())))
-    return " ".join("".join(kept).split())
+    """Return the text on one line, limited to what its font can show, as `typefaces.showable` does."""
+    return typefaces.showable(text, [face_of(text, weight)])
 
 
 def lost_letters(text: str, weight: Weight = "regular") -> str:
-    """Return the text's letters, vowel signs and digits that the font lacks, each once."""
-    plain = unicodedata.normalize("NFC", text)
-    lost = (each for each in plain if unicodedata.category(each)[0] in "LMN" and not can_show(each, weight))
-    return "".join(dict.fromkeys(lost))
-
-
-def _kept(character: str, weight: Weight) -> str:
-    category = unicodedata.category(character)
-    if category in ("Cc", "Cs", "Cn", "Co"):
-        return ""
-    if character.isspace() or can_show(character, weight):
-        return character
-    return BOX if category[0] in "LN" else ""
+    """Return the text's letters, vowel signs and digits that its font lacks, each once."""
+    return lacking([text], [face_of(text, weight)], LETTERS)
 
 
 def reads_right_to_left(text: str) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from models.board.lettering import Weight, has_raqm, lost_letters, reads_right_to_left
+from models.board.lettering import has_raqm, lost_letters, reads_right_to_left
+from models.board.typefaces import Weight
 from models.language.lexicon import why_unread
 from models.records import SceneBreakdown
 
+ANOTHER_FONT = "Install one with them, such as fonts-noto-cjk for Chinese, and make it again."
 SHOWN = 8
 """Largest number of letters, or of words, that a warning lists."""
 
@@ -48,11 +50,18 @@ def _lettering_warnings(breakdown: SceneBreakdown) -> Iterator[str]:
     lost = {where: lost_letters(text, weight) for where, text, weight in texts}
     places = [where for where, letters in lost.items() if letters]
     if places:
-        letters = "".join(dict.fromkeys("".join(lost.values())))
-        shown = letters if len(letters) <= SHOWN else f"{letters[:SHOWN]}…"
-        yield f"The contact sheet shows boxes for letters that its font lacks ({shown}), in {_listed(places)}."
+        yield (
+            f"The contact sheet shows boxes for letters that no font here has ({some_of(''.join(lost.values()))}), in "
+            f"{_listed(places)}. {ANOTHER_FONT}"
+        )
     if not has_raqm() and any(reads_right_to_left(text) for _, text, _ in texts):
         yield "The contact sheet shows right-to-left letters neither joined nor in order: Pillow has no libraqm here."
+
+
+def some_of(letters: str) -> str:
+    """Return the first letters, each once, for a warning."""
+    once = "".join(dict.fromkeys(letters))
+    return once if len(once) <= SHOWN else f"{once[:SHOWN]}…"
 
 
 def _listed(names: Sequence[str]) -> str:

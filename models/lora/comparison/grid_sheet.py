@@ -9,8 +9,9 @@ from typing import NamedTuple
 from PIL import Image, ImageDraw
 
 from models.board.contact_sheet import CLAY, GREY, INK, PAPER, RULE
-from models.board.lettering import Colour, Weight, draw_line, get_font, reads_right_to_left, showable, wrap
+from models.board.lettering import Colour, draw_line, face_of, get_font, reads_right_to_left, showable, wrap
 from models.board.report import show_score
+from models.board.typefaces import Weight
 from models.lora.comparison.choice import Measured, thin_evenly
 from models.lora.comparison.samples import Painted, Sample
 from models.lora.data.pictures import open_picture
@@ -115,7 +116,8 @@ class _Sheet:
 
     def write(self, text: str, style: _Style, left: int, right: int, top: int) -> int:
         """Wrapped text between two edges, from the side where its script begins; returns where it ends."""
-        font, backwards = get_font(style.weight, style.size), reads_right_to_left(text)
+        font = get_font(style.weight, style.size, face_of(text, style.weight))
+        backwards = reads_right_to_left(text)
         for line in wrap(showable(text, style.weight), font, right - left, style.most):
             baseline = top + (style.leading + 0.72 * style.size) / 2  # capitals are 0.72 of the size
             draw_line(self.draw, (left, right, baseline), line, font, style.colour, backwards)

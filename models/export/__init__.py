@@ -1,0 +1,1 @@
+"""What leaves the house: a finished board as files for other people and other programs."""

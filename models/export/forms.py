@@ -1,0 +1,38 @@
+"""All forms of an export by name. A further one needs a file with its function, a line here, and its name in
+`models.option_types.ExportForm`.
+
+A function writes one file and returns its warnings, each a sentence. It gets the path of a temporary file in the
+folder `exports` of the board; `write.py` moves it to its own name, so that nobody sees half a file. Libraries are
+imported within the functions, because this module is read before they are needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from models.export.options import ExportOptions
+from models.export.panels import ExportBoard
+from models.export.subtitles import write_srt, write_vtt
+
+Make = Callable[[ExportBoard, ExportOptions, Path], tuple[str, ...]]
+"""Board, options, file to write -> warnings."""
+
+
+class Form(NamedTuple):
+    """One form."""
+
+    file: str
+    """Name of its file in the folder `exports`."""
+    about: str
+    """What it is, in a few words."""
+    make: Make
+    last: bool = False
+    """Whether it is made after the others, which it holds."""
+
+
+FORMS: dict[str, Form] = {
+    "srt": Form("storyboard.srt", "subtitles for players and editors", write_srt),
+    "vtt": Form("storyboard.vtt", "subtitles for web pages", write_vtt),
+}
