@@ -81,6 +81,6 @@ FrameNumber = Annotated[int, Field(ge=1, le=MAX_FRAMES)]
 LoraText = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_has_strength)]
 LoraTexts = Annotated[tuple[LoraText, ...], NoDecode, BeforeValidator(_texts)]
 Sketches = Annotated[dict[FrameNumber, SourceName], NoDecode, BeforeValidator(_sketches)]
-ExportForm = Literal["srt", "vtt"]
+ExportForm = Literal["srt", "vtt", "mp4", "webm", "otio", "fcpxml", "edl"]
 """Names of the forms in `models.export.forms`."""
 ExportForms = Annotated[tuple[ExportForm, ...], NoDecode, BeforeValidator(_names)]

@@ -15,7 +15,7 @@ from test_checks import find_problems
 from written_boards import SCORES, noise, options_of, render_config_of
 
 from models.frames.generate import FrameJob, generate, store_candidate
-from models.frames.recipe import read_recipe
+from models.frames.recipe import Recipe, read_recipe
 from models.origin.mark import PAINTED
 from models.origin.signing import RECIPE_LABEL, Signing, find_signing_problem, load_signing
 from models.records import FramePrompt, FrameResult, Scene
@@ -66,7 +66,7 @@ def test_a_signed_picture_is_trusted_by_who_knows_the_root_and_names_what_made_i
     (action,) = assertions["c2pa.actions.v2"]["actions"]
     assert (action["action"], action["digitalSourceType"]) == ("c2pa.created", PAINTED)
     recipe = read_recipe(second.file)
-    assert assertions[RECIPE_LABEL] == recipe.model_dump(mode="json")
+    assert Recipe.model_validate_json(assertions[RECIPE_LABEL]["json"]) == recipe
     told = {each["title"]: each for each in manifest["ingredients"]}
     assert told["base of steppe"]["instance_id"] == f"sha256:{recipe.base}"
     assert {each["relationship"] for each in told.values()} == {"inputTo"}

@@ -23,3 +23,9 @@ class ExportOptions(Options):
     """How the PDF's pages are held."""
     panels_per_page: int = Field(6, ge=1, le=MOST_PANELS)
     """How many panels a page of the PDF has."""
+    fps: Literal[24, 25, 30] = 24
+    """Frames a second of films and timelines."""
+    captions: bool = True
+    """Whether films show what is said, else the caption, in the picture."""
+    moves: bool = True
+    """Whether a film's camera moves over a picture as its panel says: pan, tilt, dolly or zoom."""

@@ -26,6 +26,6 @@ def manifest_of(recipe: Recipe, control: ControlPicture | None) -> Manifest:
     return Manifest(
         title=f"frame_{recipe.frame:03d}.png",
         version=recipe.version,
-        recipe=recipe.model_dump(mode="json"),
+        recipe=recipe.model_dump_json(),
         ingredients=tuple(ingredients),
     )

@@ -66,8 +66,8 @@ class Manifest(Record):
     """Its name."""
     version: str
     """Version of this project."""
-    recipe: dict[str, Any]
-    """How it was made; JSON."""
+    recipe: str
+    """How it was made, in JSON. Signed as text, because c2pa takes a list of small numbers for bytes."""
     ingredients: tuple[Ingredient, ...] = ()
     action: str = "c2pa.created"
     source_type: str = PAINTED
@@ -150,7 +150,7 @@ def _definition(manifest: Manifest, kind: str) -> dict[str, Any]:
         "format": kind,
         "assertions": [
             {"label": "c2pa.actions.v2", "data": {"actions": [created]}},
-            {"label": RECIPE_LABEL, "data": manifest.recipe},
+            {"label": RECIPE_LABEL, "data": {"json": manifest.recipe}},
         ],
         "ingredients": [
             _told_of(each) | {"format": "application/octet-stream", "data_types": [{"type": MODEL}]} for each in weights
@@ -254,7 +254,9 @@ def _try(signing: Signing, certificate: str) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, "PNG")
     try:
-        signed = sign(buffer.getvalue(), "image/png", Manifest(title="a tiny picture", version="0", recipe={}), signing)
+        signed = sign(
+            buffer.getvalue(), "image/png", Manifest(title="a tiny picture", version="0", recipe="{}"), signing
+        )
         told = json.loads(
             c2pa.Reader("image/png", io.BytesIO(signed), context=c2pa.Context.from_dict(_SETTINGS)).json()
         )
