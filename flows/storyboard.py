@@ -6,6 +6,7 @@ checks ── weights ─┬─ load models ───────┐
                    └─ scenes ── prompts ─┴─ frame 1 ── frames 2…n ── compare frames ── report
 
 With `review` the run waits for approval of the scenes before it loads models, and of the frames before the report.
+With `export` the finished storyboard is also written as PDF and the like.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from flows.outcome import completed, failing_in_words, run_name
 from flows.review import Review, reword_prompts
 from flows.stopping import stopping, telling
 from models.board.report import Report, Run, build_report, outcome
+from models.export.options import ExportOptions
 from models.forms.form import UNSET
 from models.forms.storyboard import StoryboardForm
 from models.frames.generate import FrameJob
@@ -42,6 +44,7 @@ from models.records import MAX_FRAMES, STORY_MAX_CHARACTERS, FramePrompt, FrameR
 from models.review.answers import Changes, seeds_of, starting_from
 from models.settings import StoryboardOptions, read_story, with_environment
 from tasks.checks import check
+from tasks.export import export_files
 from tasks.frames import SPARE_RETRIES, generate_frame
 from tasks.report import find_near_copies, write_report
 from tasks.review import require_dashboard
@@ -106,6 +109,8 @@ def storyboard(
         results = paint(review.memory.changes, anew=options.refresh and not review.memory.painted)
         results = review.approve_frames(results, paint, report_of, board)
         report = write_report(report_of(results), board)
+        if options.export:
+            export_files(board, ExportOptions(forms=options.export))
     return completed(str(board), outcome(report))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
@@ -61,13 +61,21 @@ def _pairs(pairs: Sequence[object]) -> dict[str, str]:
     return sketches
 
 
-def _names(value: object) -> object:
-    """Parse names given with commas, as "pdf,html" or as a list of such texts; each once."""
-    texts = [value] if isinstance(value, str) else value
+def _export_forms(value: object) -> object:
+    """Parse names of forms given with commas, as "pdf,html" or as a list (or its JSON) of such texts; each once."""
+    texts = _texts(value)
     if not isinstance(texts, list | tuple):
         return value
-    parts = (part.strip() for text in texts for part in str(text).split(","))
+    parts = [part.strip() for text in texts for part in str(text).split(",")]
+    valid = get_args(ExportForm)
+    for part in parts:
+        if part and part not in valid:
+            raise ValueError(f"there is no form {part!r}; valid forms: {', '.join(valid)}")
     return tuple(dict.fromkeys(part for part in parts if part))
+
+
+def _number(value: object) -> object:
+    return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
 
 
 _ASPECTS = list(dict.fromkeys(aspect for profile in PROFILES.values() for aspect in profile.sizes))
@@ -81,6 +89,8 @@ FrameNumber = Annotated[int, Field(ge=1, le=MAX_FRAMES)]
 LoraText = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_has_strength)]
 LoraTexts = Annotated[tuple[LoraText, ...], NoDecode, BeforeValidator(_texts)]
 Sketches = Annotated[dict[FrameNumber, SourceName], NoDecode, BeforeValidator(_sketches)]
-ExportForm = Literal["srt", "vtt", "mp4", "webm", "otio", "fcpxml", "edl"]
+FilmRate = Annotated[Literal[24, 25, 30], BeforeValidator(_number)]
+"""Frames a second."""
+ExportForm = Literal["pdf", "html", "xlsx", "csv", "srt", "vtt", "mp4", "webm", "otio", "fcpxml", "edl", "zip"]
 """Names of the forms in `models.export.forms`."""
-ExportForms = Annotated[tuple[ExportForm, ...], NoDecode, BeforeValidator(_names)]
+ExportForms = Annotated[tuple[ExportForm, ...], NoDecode, BeforeValidator(_export_forms)]

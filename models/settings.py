@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.errors import InputError
 from models.loras import STRONGEST
-from models.option_types import AspectName, LoraTexts, Pixels, ProfileName, Sketches, SourceName
+from models.option_types import AspectName, ExportForms, LoraTexts, Pixels, ProfileName, Sketches, SourceName
 from models.profiles import OWN_PROFILES, Precision, Profile, Speed, get_profile
 from models.records import MAX_FRAMES, Options, Story
 from models.secrets.keys import ENV_FILE, Keys
@@ -94,6 +94,8 @@ class StoryboardOptions(Options):
     """Make everything anew instead of taking finished scenes and frames from the store."""
     review: Reviewed = "none"
     """What people approve or change in the dashboard before the run goes on: none, scenes, frames or all."""
+    export: ExportForms = ()
+    """What else is made of the finished storyboard, as by flows.export; several with commas, as in pdf,html."""
     output_dir: str = Field("outputs", min_length=1, max_length=1024)
     """Where storyboards are written, and finished work is kept."""
     device: str | None = Field(None, pattern=DEVICES)

@@ -20,6 +20,7 @@ from test_settings import TOGETHER
 from flows.storyboard import storyboard
 from flows.training import train_lora
 from models.errors import InputError
+from models.forms.export import FORM as EXPORT
 from models.forms.form import Form, value_schema
 from models.forms.redo import FORM as REDO
 from models.forms.storyboard import FORM as STORYBOARD
@@ -28,10 +29,16 @@ from models.lora.configuration.config_files import training_options
 from models.profiles import ROOT
 from models.settings import StoryboardOptions, with_environment
 
-FORMS = {"storyboard": STORYBOARD, "storybook": STORYBOARD, "train-lora": TRAINING, "redo-frame": REDO}
+FORMS = {
+    "storyboard": STORYBOARD,
+    "storybook": STORYBOARD,
+    "train-lora": TRAINING,
+    "redo-frame": REDO,
+    "export-board": EXPORT,
+}
 STORY = "Aldar Köse outwits the khan"
 each = pytest.mark.parametrize("declared", DECLARED, ids=name_of)
-each_form = pytest.mark.parametrize("form", [STORYBOARD, TRAINING, REDO], ids=lambda form: form.record.__name__)
+each_form = pytest.mark.parametrize("form", [STORYBOARD, TRAINING, REDO, EXPORT], ids=lambda form: form.record.__name__)
 
 
 @cache
@@ -113,7 +120,7 @@ def test_a_form_pre_fills_nothing_and_every_field_is_one_that_both_uis_draw(form
 def test_people_find_first_what_they_set() -> None:
     schema = schema_of(storyboard)
     assert list(schema["properties"]) == ["story", "options"]
-    first = ["profile", "frames", "seed", "writer", "review", "lora_path", "output_dir"]
+    first = ["profile", "frames", "seed", "writer", "review", "export", "lora_path", "output_dir"]
     groups = ["writing", "painting", "gate", "control", "models", "machine"]
     assert list(schema["properties"]["options"]["properties"]) == first + groups
 
@@ -134,7 +141,8 @@ def test_no_text_may_hold_a_password(form: Form) -> None:
     for name, schema in form.options.items():
         value = value_schema(schema)
         listed = value["type"] == "array" and value["items"]["type"] == "string"
-        if not (listed or value["type"] == "string") or {"enum", "pattern"} & value.keys():
+        limits = value.keys() | (value["items"].keys() if listed else set())
+        if not (listed or value["type"] == "string") or {"enum", "pattern"} & limits:
             continue
         for address in ADDRESSES:
             given: dict[str, Any] = {name: [address] * 2 if listed else address}
@@ -174,7 +182,8 @@ def test_the_story_is_one_of_the_right_length() -> None:
 
 
 def test_a_value_of_every_option_is_taken_in_its_place_in_the_form_and_by_its_name() -> None:
-    named = {**TOGETHER, "sketches": ["2=camel.png"], "more_loras": list(TOGETHER["more_loras"])}
+    lists = {name: list(TOGETHER[name]) for name in ("more_loras", "export")}
+    named = {**TOGETHER, "sketches": ["2=camel.png"], **lists}
     shown = {**named, "refresh": "yes", "low_memory": "yes"}
     placed = [
         ({group.key: one} if group.key else one)

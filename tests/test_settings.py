@@ -46,6 +46,7 @@ OTHER_VALUES: dict[str, Any] = {
     "sketches": {2: "camel.png"},
     "refresh": True,
     "review": "scenes",
+    "export": ("pdf", "srt"),
     "output_dir": "boards",
     "device": "cuda:1",
     "precision": "bf16",

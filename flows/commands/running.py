@@ -31,6 +31,8 @@ class Run(NamedTuple):
     """Raises a StoryboardError if the run can't succeed."""
     is_local: bool = False
     """Whether all models are on this machine, so that no hub request is needed."""
+    paints: bool = True
+    """Whether the painting libraries are needed; they are imported while the server starts."""
     quiet: bool = True
     """Whether the log omits the error that ends the run, since it is the last line."""
 
@@ -60,7 +62,7 @@ def _location(wanted: Run) -> str:
     from flows.commands.starting import start  # noqa: PLC0415
 
     with explaining():
-        start(wanted.check)
+        start(wanted.check, paints=wanted.paints)
         from flows.logs import leave_errors_to_the_last_line  # noqa: PLC0415
 
         if wanted.quiet:

@@ -27,11 +27,12 @@ CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "PREFECT_API_SSL_CERT_FILE")
 """Variables that name certificates for the clients of Prefect and OpenAI."""
 
 
-def start(check: Callable[[], None]) -> None:
+def start(check: Callable[[], None], *, paints: bool = True) -> None:
     """Make sure that a Prefect server answers: a named one, or a temporary one that ends with this process.
 
     Args:
         check: raises a StoryboardError if the run can't succeed; called while a temporary server starts.
+        paints: whether the run needs the painting libraries.
 
     Raises:
         StoryboardError: from `check`, or because there is no server.
@@ -51,7 +52,8 @@ def start(check: Callable[[], None]) -> None:
 
     with TemporaryServer.starting(settings) as server:
         check()
-        _import_what_paints()
+        if paints:
+            _import_what_paints()
         server.use()
 
 

@@ -24,6 +24,7 @@ VALUES = {
     "device": "NAME",
     "writer_model": "NAME",
     "sketches": "N=FILE",
+    "export": "FORM,FORM",
 }
 """Placeholders of values in the help."""
 

@@ -136,6 +136,24 @@ def changing(folder: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+@contextmanager
+def reading(folder: str | Path) -> Iterator[Board]:
+    """Yield the finished board in this folder, as `read_board` does; nobody changes it until the end.
+
+    Raises:
+        InputError: it is no board, unfinished, or was changed; the message names the file.
+        StorageError: a file can't be read.
+    """
+    folder = Path(folder).expanduser().resolve()
+    if not is_finished(folder):
+        put_back(folder)
+    if not is_finished(folder):
+        read_board(folder)  # which says why it is none, without leaving a lock beside it
+    with local_errors(folder), _held(folder):
+        _put_back(folder)
+        yield read_board(folder)
+
+
 def put_back(folder: Path) -> None:
     """Restore the old board after a kill between the renames of `changing`; waits for a change in progress."""
     if _beside(folder, "old").is_dir():

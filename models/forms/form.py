@@ -184,7 +184,10 @@ def _facts(schema: Mapping[str, Any], unset: str) -> Iterator[str]:
         yield limits
     if kind in ("object", "array"):
         least = schema.get("minItems", 0)
-        yield f"to be given {least} times or more" if least > 1 else "may be given more than once"
+        if names := schema.get("items", {}).get("enum"):
+            yield f"of {', '.join(names)}"
+        else:
+            yield f"to be given {least} times or more" if least > 1 else "may be given more than once"
     if kind == "boolean" and (default or unset):
         yield f"default: {unset or 'on'}"
     elif kind not in ("object", "boolean") and default != []:

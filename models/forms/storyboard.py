@@ -10,7 +10,7 @@ from models.settings import StoryboardOptions
 GROUPS = (
     Group(
         "what is made",
-        ("profile", "frames", "seed", "writer", "review", "lora_path", "output_dir"),
+        ("profile", "frames", "seed", "writer", "review", "export", "lora_path", "output_dir"),
     ),
     Group("the language model that writes", ("writer_model", "temperature"), "writing"),
     Group(

@@ -78,13 +78,24 @@ def copy_atomically(source: Path, target: Path) -> None:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
+    with replacing(path) as temporary, temporary.open("xb") as file:
+        yield file
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield the path of a temporary file to write, with the same ending, which replaces the file at the end.
+
+    Raises:
+        StorageError: no space, or no permission; the old file is unchanged.
+    """
     # The temporary name does not contain the target's, which may already have the greatest length.
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp{path.suffix}")
     with local_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("xb") as file:
-                yield file
+            yield temporary
+            with temporary.open("rb+") as file:
                 flush_to_disk(file)
             temporary.replace(path)
         finally:
