@@ -12,6 +12,7 @@ import pytest
 from test_export_forms import with_panels
 from written_boards import WEIGHTS, edit, write_board
 
+from flows.commands.export import parse
 from models.board.finished import read_board
 from models.errors import InputError
 from models.export.forms import FORMS
@@ -19,6 +20,7 @@ from models.export.options import ExportOptions
 from models.export.order import bring_back
 from models.export.panels import export_board
 from models.export.timelines import METADATA
+from models.export.write import write_exports
 from models.records import SceneBreakdown
 
 ADAPTERS = {"otio": "otio_json", "fcpxml": "fcp_xml", "edl": "cmx_3600"}
@@ -158,6 +160,31 @@ def test_a_clip_that_was_cut_away_is_not_seen_and_one_cut_in_two_counts_once(tmp
 def timeline_of_all(board: Path) -> Path:
     edit(board / "scene_breakdown.json", lambda breakdown: breakdown.pop("order"))
     return timeline(board)
+
+
+def test_an_export_brings_the_timeline_to_the_board_first(tmp_path: Path) -> None:
+    board = write_board(tmp_path)
+    file = edited(timeline(board), _reverse)
+    exported = write_exports(board, ExportOptions(forms=("srt", "otio"), order=str(file), fps=25))
+    assert exported.ordered == "order 3, 2, 1; other seconds for 1"
+    clips = list(read_back(board / "exports" / "storyboard.otio", "otio").find_clips())
+    assert [clip.name for clip in clips] == ["3", "2", "1"]
+    assert [clip.duration() for clip in clips] == [otio.opentime.RationalTime(frames, 25) for frames in (75, 75, 13)]
+    words = (board / "exports" / "storyboard.srt").read_text("utf-8")
+    assert words.startswith("1\n00:00:00,000 --> 00:00:03,000\nAldar bows, 3.")
+
+
+def test_the_command_takes_film_and_order_as_texts() -> None:
+    asked = parse(["board", "--as", "mp4,edl", "--order", "edited.otio", "--fps", "30", "--no-captions", "--no-moves"])
+    options = asked.options
+    assert (options.forms, options.order, options.fps) == (("mp4", "edl"), "edited.otio", 30)
+    assert (options.captions, options.moves) == (False, False)
+
+
+def test_an_unknown_rate_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        parse(["board", "--fps", "23"])
+    assert "--fps" in capsys.readouterr().err
 
 
 def _twice(found: Any) -> None:
