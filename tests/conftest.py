@@ -36,6 +36,7 @@ SERVICES = (
     "test_canary",
     "test_dashboard",
     "test_run_form",
+    "test_export_browser",
 )
 """Files of tests that start servers with workers, PostgreSQL or a browser, the longest first."""
 LONGEST = ("test_training_steppe", "test_storyboard_resume", "test_redo_frame", "test_training_processes")

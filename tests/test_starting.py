@@ -214,7 +214,7 @@ def test_a_server_that_can_not_use_its_database_is_told_with_the_way_out(said: s
 STUBBORN = """
 import time
 from flows.commands import running, starting
-starting.start = lambda check: None
+starting.start = lambda check, paints: None
 
 def make():
     try:

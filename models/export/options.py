@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from models.option_types import ExportForms, FilmRate, SourceName
+from models.option_types import ExportForm, ExportForms, FilmRate, SourceName
 from models.records import Options
 
 MOST_PANELS = 12
 
 
+def _some(forms: tuple[ExportForm, ...]) -> tuple[ExportForm, ...]:
+    if not forms:
+        raise ValueError(f"name at least one form; valid forms: {', '.join(get_args(ExportForm))}")
+    return forms
+
+
 class ExportOptions(Options):
     """What a board is exported as, and how its pages look."""
 
-    forms: ExportForms = Field(("pdf", "html"), min_length=1)
+    forms: Annotated[ExportForms, AfterValidator(_some)] = ("pdf", "html")
     """What is made, several with commas, as in pdf,html."""
     order: SourceName | None = None
     """Edited .otio file, whose order and seconds are first brought to the storyboard. Unset: as it is."""

@@ -14,7 +14,7 @@
     at("shown").alt = picture.alt;
     const said = [...panel.querySelectorAll(".speech")].map((line) => line.textContent);
     at("said").textContent = said.length ? said.join("\n") : panel.querySelector(".caption").textContent;
-    at("where").textContent = panel.querySelector(".shot").textContent + " · " + (now + 1) + " / " + panels.length;
+    at("where").textContent = "shot " + panel.querySelector(".shot").textContent + " · " + (now + 1) + " / " + panels.length;
   }
   function go(index) {
     show(index);

@@ -29,5 +29,5 @@ def jpeg(picture: Path, most: int | None = None) -> bytes:
         raise CorruptFile(f"{picture} is not a readable picture: {error}") from None
     if most is not None:
         copy.thumbnail((most, most), Image.Resampling.LANCZOS)
-    copy.save(buffer, "JPEG", quality=90, subsampling=0, optimize=True)
+    copy.save(buffer, "JPEG", quality=90, subsampling=0)
     return buffer.getvalue()
