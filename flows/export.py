@@ -41,11 +41,13 @@ def export_board(
     board: Annotated[str, Field(min_length=1, max_length=4096)],
     options: ExportOptionsForm = UNSET,
 ) -> str:
-    """Write a finished storyboard as PDF, shot list, web page, subtitles or ZIP. The storyboard stays unchanged.
+    """Write a finished storyboard as PDF, shot list, web page, subtitles, film, timeline or ZIP.
+
+    The storyboard stays unchanged, unless an edited timeline is given: its order and seconds are brought to it first.
 
     Args:
         board: The storyboard's directory, or the id of the flow run that made it or redid a frame of it.
-        options: The forms, and how the pages of the PDF look. Without any: pdf and html.
+        options: The forms, and how pages and films look. Without any: pdf and html.
 
     Returns:
         The folder `exports` in the storyboard's directory.

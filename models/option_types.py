@@ -74,6 +74,10 @@ def _export_forms(value: object) -> object:
     return tuple(dict.fromkeys(part for part in parts if part))
 
 
+def _number(value: object) -> object:
+    return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+
+
 _ASPECTS = list(dict.fromkeys(aspect for profile in PROFILES.values() for aspect in profile.sizes))
 ProfileName = Annotated[str, AfterValidator(_profile_exists), Field(json_schema_extra={"enum": list(PROFILES)})]
 AspectName = Annotated[str, Field(min_length=1, max_length=20, json_schema_extra={"enum": _ASPECTS})]
@@ -85,6 +89,8 @@ FrameNumber = Annotated[int, Field(ge=1, le=MAX_FRAMES)]
 LoraText = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_has_strength)]
 LoraTexts = Annotated[tuple[LoraText, ...], NoDecode, BeforeValidator(_texts)]
 Sketches = Annotated[dict[FrameNumber, SourceName], NoDecode, BeforeValidator(_sketches)]
-ExportForm = Literal["pdf", "html", "xlsx", "csv", "srt", "vtt", "zip"]
+FilmRate = Annotated[Literal[24, 25, 30], BeforeValidator(_number)]
+"""Frames a second."""
+ExportForm = Literal["pdf", "html", "xlsx", "csv", "srt", "vtt", "mp4", "webm", "otio", "fcpxml", "edl", "zip"]
 """Names of the forms in `models.export.forms`."""
 ExportForms = Annotated[tuple[ExportForm, ...], NoDecode, BeforeValidator(_export_forms)]

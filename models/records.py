@@ -7,6 +7,7 @@ Pictures stay on disk; a record carries a path and a sha256. Every record is sma
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from typing import Literal, Self
 
@@ -128,6 +129,8 @@ class SceneBreakdown(Record):
     scenes: tuple[Scene, ...] = Field(min_length=1, max_length=MAX_FRAMES)
     left_out: tuple[str, ...] = ()
     """Words of the story that the offline writer's scenes neither show nor tell of; other writers report none."""
+    order: tuple[int, ...] = Field((), exclude_if=operator.not_)
+    """Numbers of the scenes as they are seen in a film; one that is left out is not seen. Empty: as numbered."""
 
     @model_validator(mode="after")
     def _scenes_are_numbered_and_cast_is_known(self) -> Self:
@@ -141,7 +144,14 @@ class SceneBreakdown(Record):
             unknown = sorted(set(scene.cast) - known)
             if unknown:
                 raise ValueError(f"scene {scene.number} names {unknown}, the cast is {sorted(known)}")
+        if len(set(self.order)) != len(self.order) or not set(self.order) <= set(numbers):
+            raise ValueError(f"order holds numbers of scenes, each once, got {list(self.order)}")
         return self
+
+    @property
+    def seen(self) -> tuple[Scene, ...]:
+        """The scenes in the order of a film."""
+        return tuple(self.scenes[number - 1] for number in self.order) or self.scenes
 
 
 class FramePrompt(Record):

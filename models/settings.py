@@ -213,7 +213,8 @@ def check_names(env_file: str | Path = ENV_FILE, environment: Mapping[str, str] 
     keys = [name.upper() for name in Keys.model_fields]
     _refuse_misspelt(str(env_file), _names_in(Path(env_file)), [*keys, *options])
     names = os.environ if environment is None else environment
-    _refuse_misspelt("environment", [name for name in names if name.upper().startswith(PREFIX)], options)
+    ours = [*options, *(name for name in keys if name.startswith(PREFIX))]
+    _refuse_misspelt("environment", [name for name in names if name.upper().startswith(PREFIX)], ours)
 
 
 def _names_in(env_file: Path) -> list[str]:

@@ -25,6 +25,8 @@ def export_files(board: Path, options: ExportOptions) -> Exported:
     """
     exported = write_exports(board, options)
     show_page("exports", _markdown(exported, options), "What was exported")
+    if exported.ordered is not None:
+        get_run_logger().info("from the timeline: %s", exported.ordered)
     for warning in exported.warnings:
         get_run_logger().warning("%s", warning)
     get_run_logger().info("exported to %s: %s", exported.folder, ", ".join(exported.files))

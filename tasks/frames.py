@@ -12,7 +12,9 @@ from models.board.directory import place_frame
 from models.board.report import show_score
 from models.errors import RunStopped
 from models.frames.generate import FrameJob, forget, generate
+from models.origin.signing import load_signing
 from models.records import FrameResult
+from models.secrets.keys import Keys
 from tasks.progress import Bar
 from tasks.retries import RETRYING
 
@@ -52,7 +54,7 @@ def generate_frame(job: FrameJob, board: Path) -> FrameResult:
     _go_on(job)
     if job.repaint and _first_try_of_the_run():
         forget(job)
-    result = generate(job, _Progress(job))
+    result = generate(job, _Progress(job), load_signing(Keys()))
     place_frame(board, result)
     scores = result.scores
     get_run_logger().info(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
 
@@ -15,14 +16,14 @@ from models.export.panels import ExportBoard, export_board
 from models.option_types import ExportForm
 
 
-def with_panels(board: Path, *panels: dict[str, object]) -> ExportBoard:
+def with_panels(board: Path, *panels: Mapping[str, object]) -> ExportBoard:
     """The board with these panels' fields, read for an export."""
 
-    def change(report: dict[str, list[dict[str, dict[str, object]]]]) -> None:
-        for frame, panel in zip(report["frames"], panels, strict=False):
-            frame["scene"]["panel"] = panel
+    def change(breakdown: dict[str, list[dict[str, object]]]) -> None:
+        for scene, panel in zip(breakdown["scenes"], panels, strict=False):
+            scene["panel"] = panel
 
-    edit(board / "report.json", change)
+    edit(board / "scene_breakdown.json", change)
     return export_board(read_board(board))
 
 

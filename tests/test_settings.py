@@ -262,7 +262,7 @@ def test_a_story_is_one_line() -> None:
 
 def test_the_example_names_everything_that_may_be_set_and_every_default() -> None:
     lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
-    found = {match[1]: match[2] for line in lines if (match := re.fullmatch(r"# ([A-Z_]+)=(.*)", line))}
+    found = {match[1]: match[2] for line in lines if (match := re.fullmatch(r"# ([A-Z0-9_]+)=(.*)", line))}
     options = {PREFIX + name.upper(): field.get_default() for name, field in StoryboardOptions.model_fields.items()}
     assert found.keys() == {name.upper() for name in Keys.model_fields} | options.keys()
     shown: dict[type, Callable[[Any], object]] = {
@@ -277,7 +277,7 @@ def test_the_example_names_everything_that_may_be_set_and_every_default() -> Non
 
 def test_every_name_of_the_example_is_explained_in_the_line_before() -> None:
     lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
-    named = re.compile(r"# [A-Z_]+=")
+    named = re.compile(r"# [A-Z0-9_]+=")
     for i, line in enumerate(lines):
         if named.match(line) and line != "# AWS_SECRET_ACCESS_KEY=":
             assert re.match(r"# [A-Za-z]", lines[i - 1]), line
@@ -286,7 +286,7 @@ def test_every_name_of_the_example_is_explained_in_the_line_before() -> None:
 
 def test_the_example_works_uncommented() -> None:
     text = (ROOT / ".env.example").read_text(encoding="utf-8")
-    Path(".env").write_text(re.sub(r"(?m)^# ([A-Z_]+=)", r"\1", text))
+    Path(".env").write_text(re.sub(r"(?m)^# ([A-Z0-9_]+=)", r"\1", text))
     check_names()
     assert with_environment(StoryboardOptions()) == StoryboardOptions()
     assert Keys().aws_region is None

@@ -123,7 +123,7 @@ class Command:
         if schema["type"] == "boolean":
             settings["action"] = argparse.BooleanOptionalAction
         else:
-            choices = "{" + ",".join(schema["enum"]) + "}" if "enum" in schema else None
+            choices = "{" + ",".join(map(str, schema["enum"])) + "}" if "enum" in schema else None
             settings["metavar"] = choices or self.values.get(name) or KINDS[schema["type"]]
         if schema["type"] in ("object", "array"):
             settings["action"] = "append"

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from models.board.contact_sheet import Panel, contact_sheet
 from models.board.directory import frame_name
 from models.board.markdown import code, escape, inline_picture
 from models.board.report import CandidateReport, FrameReport, Report, show_score
+from models.origin.mark import COMPOSED, XMP_KEYWORD, xmp_packet
 from models.storage.files import write_atomically
 
 CONTACT_SHEET = "contact_sheet.png"
@@ -33,7 +35,9 @@ def write_sheet(report: Report, board: Path) -> Image.Image:
     footer = f"{report.profile}, {report.pipeline.replace('_', ' ')}, base seed {report.base_seed}"
     sheet = contact_sheet(panels, report.title, story=_story_beyond_title(report), footer=footer)
     buffer = io.BytesIO()
-    sheet.save(buffer, "PNG", compress_level=4)  # half the time of level 6, and 3 % more bytes
+    mark = PngInfo()
+    mark.add_itxt(XMP_KEYWORD, xmp_packet(COMPOSED))
+    sheet.save(buffer, "PNG", pnginfo=mark, compress_level=4)  # half the time of level 6, and 3 % more bytes
     write_atomically(board / CONTACT_SHEET, buffer.getvalue())
     return sheet
 

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from models.export.archive import write_zip
+from models.export.film import write_mp4, write_webm
 from models.export.options import ExportOptions
 from models.export.panels import ExportBoard
 from models.export.pdf import write_pdf
 from models.export.shot_list import write_csv, write_xlsx
 from models.export.subtitles import write_srt, write_vtt
+from models.export.timelines import write_edl, write_fcp_xml, write_otio
 from models.export.web_page import write_html
 
 Make = Callable[[ExportBoard, ExportOptions, Path], tuple[str, ...]]
@@ -43,5 +45,10 @@ FORMS: dict[str, Form] = {
     "csv": Form("storyboard.csv", "the shot list as plain text", write_csv),
     "srt": Form("storyboard.srt", "subtitles for players and editors", write_srt),
     "vtt": Form("storyboard.vtt", "subtitles for web pages", write_vtt),
+    "mp4": Form("storyboard.mp4", "film (H.264) for players, editors and web pages", write_mp4),
+    "webm": Form("storyboard.webm", "film (VP9) for web pages", write_webm),
+    "otio": Form("storyboard.otio", "timeline for OpenTimelineIO, which is also read back", write_otio),
+    "fcpxml": Form("storyboard.xml", "timeline for Premiere, Resolve and Final Cut Pro 7", write_fcp_xml),
+    "edl": Form("storyboard.edl", "edit decision list, CMX 3600", write_edl),
     "zip": Form("storyboard.zip", "the board and its exports for another machine", write_zip, last=True),
 }

@@ -71,7 +71,7 @@ class ExportBoard(Record):
 
 
 def export_board(board: Board, fps: int = FPS) -> ExportBoard:
-    """Return a board for the forms.
+    """Return a board for the forms. Order and times are those of scene_breakdown.json, which people may change.
 
     Args:
         board: from read_board, which has checked its files.
@@ -82,25 +82,27 @@ def export_board(board: Board, fps: int = FPS) -> ExportBoard:
         ObjectNotFound, StorageError: its file can't be read.
     """
     folder, frames = Path(board.folder), board.report.frames
-    ends = [round(end, 6) for end in itertools.accumulate(frame.scene.panel.seconds for frame in frames)]
+    scenes = board.breakdown.seen
+    ends = [round(end, 6) for end in itertools.accumulate(scene.panel.seconds for scene in scenes)]
     panels = (
-        _panel(frame, folder, (start, end)) for frame, start, end in zip(frames, [0.0, *ends], ends, strict=False)
+        _panel(frames[scene.number - 1], scene.panel, folder, (start, end))
+        for scene, start, end in zip(scenes, [0.0, *ends], ends, strict=False)
     )
     return ExportBoard(title=board.report.title, story=board.report.story, panels=tuple(panels), fps=fps, folder=folder)
 
 
-def _panel(frame: FrameReport, folder: Path, seen: tuple[float, float]) -> ExportPanel:
+def _panel(frame: FrameReport, panel: Panel, folder: Path, seen: tuple[float, float]) -> ExportPanel:
     scene, picture = frame.scene, folder / frame.file
     width, height = _size(picture)
     return ExportPanel(
         frame=frame.number,
-        shot=scene.panel.shot_number or str(frame.number),
+        shot=panel.shot_number or str(frame.number),
         picture=picture,
         width=width,
         height=height,
         caption=scene.caption,
         action=scene.action,
-        panel=scene.panel,
+        panel=panel,
         start=seen[0],
         end=seen[1],
         seed=frame.seed,

@@ -12,7 +12,7 @@ from models.export.panels import ExportBoard, ExportPanel
 def write_srt(board: ExportBoard, options: ExportOptions, file: Path) -> tuple[str, ...]:
     """Write the board's subtitles as SubRip; it has no warnings."""
     cues = (
-        f"{count}\n{_time(panel.start, ',')} --> {_time(panel.end, ',')}\n{_words(panel)}\n"
+        f"{count}\n{_time(panel.start, ',')} --> {_time(panel.end, ',')}\n{words_of(panel)}\n"
         for count, panel in enumerate(board.panels, start=1)
     )
     file.write_bytes("\n".join(cues).encode())
@@ -23,14 +23,14 @@ def write_vtt(board: ExportBoard, options: ExportOptions, file: Path) -> tuple[s
     """Write the board's subtitles as WebVTT; it has no warnings."""
     cues = (
         f"{panel.shot}\n{_time(panel.start, '.')} --> {_time(panel.end, '.')}\n"
-        f"{html.escape(_words(panel), quote=False)}\n"
+        f"{html.escape(words_of(panel), quote=False)}\n"
         for panel in board.panels
     )
     file.write_bytes("\n".join(("WEBVTT\n", *cues)).encode())
     return ()
 
 
-def _words(panel: ExportPanel) -> str:
+def words_of(panel: ExportPanel) -> str:
     """Return what is said, a line each, else the caption; without blank lines, which would end a cue."""
     said = [f"{speech.speaker}: {speech.text}" for speech in panel.panel.dialogue] or [panel.caption]
     return "\n".join(" ".join(line.split()) for line in said)

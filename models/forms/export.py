@@ -8,8 +8,9 @@ from models.export.options import ExportOptions
 from models.forms.form import Form, Group
 
 GROUPS = (
-    Group("what is made", ("forms",)),
+    Group("what is made", ("forms", "order")),
     Group("the pages of the PDF", ("paper", "orientation", "panels_per_page"), "pages"),
+    Group("films and timelines", ("fps", "captions", "moves"), "film"),
 )
 """All options in display order."""
 

@@ -17,8 +17,10 @@ from PIL import Image
 from models.diffusion.compute import compute
 from models.diffusion.requests import ControlPicture, PaintRequest
 from models.errors import FrameRejected
+from models.frames.credentials import manifest_of
 from models.frames.recipe import Control, PaintedLora, Recipe, png_bytes
 from models.frames.render_config import RenderConfig
+from models.origin.signing import Signing, sign
 from models.progress import Progress
 from models.records import Candidate, FramePrompt, FrameResult, Record, Scores, Sketch
 from models.storage.content_store import PICTURES, Painted, Store, content_key
@@ -52,12 +54,13 @@ def seed_of(base_seed: int, number: int, attempt: int) -> int:
     return base_seed + (number * 1000 if number > 1 else 0) + attempt * 10
 
 
-def generate(job: FrameJob, on_progress: Progress | None = None) -> FrameResult:
+def generate(job: FrameJob, on_progress: Progress | None = None, signing: Signing | None = None) -> FrameResult:
     """Return the frame once a candidate passes or no attempts are left; paints at most one candidate per call.
 
     Args:
         job: the frame.
         on_progress: called with the share of the painting done, 0..1.
+        signing: what signs a painted picture; None: nothing does.
 
     Raises:
         FrameRejected: retryable; the new candidate did not pass, and attempts are left. Call again.
@@ -66,7 +69,7 @@ def generate(job: FrameJob, on_progress: Progress | None = None) -> FrameResult:
     store = Store(job.render_config.store)
     tried = list(_stored_candidates(job, store))
     if not any(each.candidate.accepted for each in tried) and len(tried) < job.render_config.attempts:
-        tried.append(_paint_candidate(job, len(tried), on_progress))
+        tried.append(_paint_candidate(job, len(tried), on_progress, signing))
     last = tried[-1].candidate
     if last.accepted or len(tried) == job.render_config.attempts:
         return _result(job, tried)
@@ -114,20 +117,27 @@ def _stored_candidates(job: FrameJob, store: Store) -> Iterator[_PaintedCandidat
             return
 
 
-def _paint_candidate(job: FrameJob, attempt: int, on_progress: Progress | None) -> _PaintedCandidate:
+def _paint_candidate(
+    job: FrameJob, attempt: int, on_progress: Progress | None, signing: Signing | None
+) -> _PaintedCandidate:
     from models.diffusion.batcher import paint_together
 
     request = _request(job, attempt)
     painting = paint_together(job.render_config.setup, request, on_progress)
     scores = _measure(job, painting.image, painting.finite)
-    painted = store_candidate(job, attempt, painting.image, scores)
+    painted = store_candidate(job, attempt, painting.image, scores, signing)
     return _PaintedCandidate(_verdict(job, attempt, painted), painted.run)
 
 
-def store_candidate(job: FrameJob, attempt: int, image: Image.Image, scores: Scores) -> Painted:
+def store_candidate(
+    job: FrameJob, attempt: int, image: Image.Image, scores: Scores, signing: Signing | None = None
+) -> Painted:
     """Put a painted picture, with its recipe, and its scores into the store, where `generate` finds them."""
     request, run = _request(job, attempt), job.render_config.run
-    data = png_bytes(image, _recipe(job, request))
+    recipe = _recipe(job, request)
+    data = png_bytes(image, recipe)
+    if signing is not None:
+        data = sign(data, "image/png", manifest_of(recipe, request.control), signing)
     store = Store(job.render_config.store)
     return store.put_picture(candidate_key(job, attempt), data, seed=request.seed, scores=scores, run=run)
 

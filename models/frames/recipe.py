@@ -1,7 +1,8 @@
 """A picture's recipe, stored in the PNG itself.
 
-There are two text chunks: `parameters` in AUTOMATIC1111's format, which most picture browsers and sharing sites read,
-and `aldar_storyboard`, the complete recipe as JSON, which this project reads back.
+There are three text chunks: `parameters` in AUTOMATIC1111's format, which most picture browsers and sharing sites read,
+`aldar_storyboard`, the complete recipe as JSON, which this project reads back, and an XMP packet, which says that a
+machine made the picture. Pictures of earlier versions have no packet, and nothing here asks for one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 from pydantic import Field, ValidationError
 
 from models.errors import InputError, ObjectNotFound
+from models.origin.mark import XMP_KEYWORD, xmp_packet
 from models.records import LoraRole, Record
 from models.sizes import PictureSize
 
@@ -80,7 +82,7 @@ class Recipe(Record):
 
 
 def png_bytes(image: Image.Image, recipe: Recipe) -> bytes:
-    """Return the picture as a PNG with its recipe. The same pixels and recipe give the same bytes.
+    """Return the picture as a PNG with its recipe and mark. The same pixels and recipe give the same bytes.
 
     Args:
         image: the painted picture; converted to RGB, and written without its other metadata (profile, date).
@@ -91,6 +93,7 @@ def png_bytes(image: Image.Image, recipe: Recipe) -> bytes:
     chunks = PngInfo()
     for name, text in ((_READABLE, parameters(recipe)), (_COMPLETE, recipe.model_dump_json())):
         chunks.add_text(name, text)  # as tEXt if Latin-1 suffices, else as iTXt in UTF-8
+    chunks.add_itxt(XMP_KEYWORD, xmp_packet())
     buffer = io.BytesIO()
     bare.save(buffer, "PNG", pnginfo=chunks, compress_level=6)
     return buffer.getvalue()

@@ -18,6 +18,7 @@ from models.bases.hub import find_lora
 from models.errors import ChecksFailed, InputError, StoryboardError
 from models.frames.render_config import RunSettings, loras_of
 from models.language.endpoint import find_writer_problem
+from models.origin.signing import find_signing_problem
 from models.preflight.components import find_component_problems, find_room_problems
 from models.preflight.devices import find_device_problems
 from models.preflight.resolution import resolve
@@ -138,6 +139,12 @@ def _writer_problems(options: StoryboardOptions, profile: Profile, keys: Keys) -
         yield problem
 
 
+def _signing_problems(_options: StoryboardOptions, _profile: Profile, keys: Keys) -> Iterator[str]:
+    problem = find_signing_problem(keys)
+    if problem:
+        yield problem
+
+
 def _adapter_problems(options: StoryboardOptions, profile: Profile, keys: Keys) -> Iterator[str]:
     from models.diffusion.adapter_fit import judge  # here, because it imports slowly
 
@@ -194,6 +201,7 @@ def _why_no_picture(path: Path) -> str | None:
 _CHECKS: tuple[Check, ...] = (
     _output_problems,
     _writer_problems,
+    _signing_problems,
     _adapter_problems,
     lambda options, profile, _: find_component_problems(options, profile),
     lambda options, profile, _: find_room_problems(options, profile),

@@ -51,6 +51,10 @@ class Keys(BaseSettings):
     aws_region: Text = None
     aws_default_region: Text = None
     aws_profile: Text = None
+    storyboard_c2pa_cert: Text = None
+    """Path of the certificates that sign what is painted."""
+    storyboard_c2pa_key: Text = None
+    """Path of their key's file, whose content is registered for redaction."""
 
     def model_post_init(self, _: Any) -> None:
         """Register these keys, and the other secrets of this process, for redaction."""
@@ -58,7 +62,14 @@ class Keys(BaseSettings):
             learn(self.reveal(name))
         for address in (self.openai_base_url, self.aws_endpoint_url):
             learn_address(address)
+        self._learn_signing_key()
         learn_environment()
+
+    def _learn_signing_key(self) -> None:
+        """Register the lines of the key's file, or of a key that stands where its path should."""
+        key = self.storyboard_c2pa_key or ""
+        for line in key.splitlines() if "PRIVATE KEY" in key else _lines_of(key):
+            learn(None if line.startswith("-----") else line.strip())
 
     def reveal(self, name: str) -> str | None:
         """Return the key in clear text, or None if it is unset or empty."""

@@ -28,6 +28,8 @@ SHORTEST, SHORTEST_WORD = 8, 12
 
 _NAMES = re.compile(r"(KEY|KEY_ID|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|AUTH_STRING)$", re.IGNORECASE)
 """Names of variables whose values are secrets."""
+_PATHS = ("STORYBOARD_C2PA_KEY",)
+"""Names like those, of variables that hold a file's path."""
 _IN_QUERIES = re.compile(r"key|token|sig|secret|pass|code", re.IGNORECASE)
 _IN_HEADERS = re.compile(r"[^\s\"',:{}=]{16,}")
 _NO_PART_OF_A_KEY = re.compile(r"[^!-~]+|[\"'\\]+")
@@ -78,6 +80,8 @@ def learn(secret: str | None) -> None:
 def learn_all(values: Mapping[str, str | None]) -> None:
     """Register the secrets among these variables: values with a secret's name, headers, and addresses' passwords."""
     for name, value in values.items():
+        if value and name.upper() in _PATHS and "PRIVATE KEY" not in value:
+            continue
         if value and _NAMES.search(name):
             learn(value)
             learn(value.partition(":")[2] if name.upper().endswith("AUTH_STRING") else None)
