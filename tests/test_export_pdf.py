@@ -123,6 +123,16 @@ def test_words_without_room_go_on_on_the_next_page(tmp_path: Path) -> None:
     assert f"{len(pdf.pages)} / {len(pdf.pages)}" in pdf.pages[-1]
 
 
+@pytest.mark.parametrize("letter", ["W", "阿", "-", "ب"])
+def test_a_thousand_letters_without_a_space_are_written(letter: str, tmp_path: Path) -> None:
+    board = board_of(tmp_path / "b", "Aldar bows.", panel=Panel(notes=letter * 1000))
+    warnings = write_pdf(board, options(panels_per_page=12), tmp_path / "b.pdf")
+    pages = read_pdf(tmp_path / "b.pdf").pages
+    assert [f"({letter})" in warning for warning in warnings] == ([True] if letter == "阿" else [])
+    assert sum(page.count("□" if letter == "阿" else letter) for page in pages) >= 1000
+    assert len(pages) < 5
+
+
 @pytest.mark.parametrize("caption", ["{nb} **bold** __u__ ~~x~~ [a](b)", "(\\) %d \\n", "a\u202eb", "x" * 300])
 def test_people_s_text_is_text(caption: str, tmp_path: Path) -> None:
     page = flat(pdf_of(board_of(tmp_path / "b", caption, panel=Panel())).pages[1])

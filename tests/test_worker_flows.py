@@ -64,6 +64,14 @@ def test_a_frame_is_redone_from_the_command_to_the_board(service: Service, board
     assert service.flow_run(run_id(redone.stdout))["work_queue_name"] == "interactive"
 
 
+def test_a_board_is_exported_from_the_command_to_its_files(service: Service, boards: list[Path]) -> None:
+    options = {"forms": ["pdf", "srt"], "pages": {"paper": "Letter"}}
+    exported = service.run("export-board/files", "--watch", board=str(boards[0]), options=options)
+    assert exported.returncode == 0, exported.stdout
+    assert sorted(path.name for path in (boards[0] / "exports").iterdir()) == ["storyboard.pdf", "storyboard.srt"]
+    assert service.flow_run(run_id(exported.stdout))["work_queue_name"] == "interactive"
+
+
 def test_a_frame_that_is_not_there_exits_with_1_and_the_flows_own_words(service: Service, boards: list[Path]) -> None:
     refused = service.run("redo-frame/steppe", "--watch", board=str(boards[0]), frame=9)
     assert refused.returncode == 1

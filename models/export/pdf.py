@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,6 +31,7 @@ MARGIN, GUTTER, FOOT = 12.0, 6.0, 14.0  # mm
 POINT = 25.4 / 72  # mm
 LEADING = 1.3
 TYPICAL = 330  # characters of a panel with many words; for more no room is kept, and they push the next row down
+LEFT_TO_RIGHT = "\u200e"
 NARROWEST = 28  # characters in a line
 FAMILY = "storyboard"
 
@@ -49,13 +52,22 @@ def write_pdf(board: ExportBoard, options: ExportOptions, file: Path) -> tuple[s
     """Write the board as PDF, and return a warning if no font here has some of its characters."""
     texts = list(texts_of(board))
     faces = find_faces(texts)
-    draft = _Pages(board, options, faces).written()
-    final = _Pages(board, options, faces, pages=draft.page).written()
-    file.write_bytes(final.output())
-    for font in (*draft.fonts.values(), *final.fonts.values()):
-        font.ttfont.close()  # type: ignore[union-attr]
+    with _written(_Pages(board, options, faces)) as draft:
+        pages = draft.page
+    with _written(_Pages(board, options, faces, pages)) as final:
+        file.write_bytes(final.output())
     lost = lacking(texts, faces)
     return (f"The PDF lacks characters that no font here has ({some_of(lost)}). {ANOTHER_FONT}",) if lost else ()
+
+
+@contextmanager
+def _written(pages: _Pages) -> Iterator[FPDF]:
+    """Yield the written document, and close the files of its fonts at the end."""
+    try:
+        yield pages.written()
+    finally:
+        for font in pages.pdf.fonts.values():
+            font.ttfont.close()  # type: ignore[union-attr]
 
 
 class _Pages:
@@ -136,7 +148,11 @@ class _Pages:
         top = y
         while lines:
             line, width = lines[0], self.grid.width
-            if y > top and y + self._height(line, width) > self.bottom:
+            height = self._height(line, width)
+            if height > (self.bottom - self.top) / 2 and len(line.text) > 1:
+                lines[:1] = _halves(line)  # so that the words of every line have room on some page
+                continue
+            if y > top and y + height > self.bottom:
                 break
             y += self._paragraph(line, self._size_of(line), (left, y, width)) + 0.4
             lines.pop(0)
@@ -162,7 +178,8 @@ class _Pages:
         from fpdf.enums import MethodReturnValue
 
         pdf, (left, top, width) = self.pdf, place
-        text = showable(line.text, self.faces)
+        # fpdf2 looks for the next letter recursively, and Python's limit is a thousand; the mark counts as one, unseen.
+        text = re.sub(r"\W{200}", lambda run: f"{run[0]}{LEFT_TO_RIGHT}", showable(line.text, self.faces))
         pdf.set_font(FAMILY, "B" if line.bold else "", size)
         pdf.set_text_color(*COLOURS[line.style])
         # Where both colours are the same, fpdf2 saves and restores no state around a line; it would restore an earlier
@@ -208,6 +225,14 @@ def _document(board: ExportBoard, options: ExportOptions, faces: Sequence[Face])
     pdf.set_fallback_fonts(others, exact_match=False)
     pdf.set_text_shaping(True)
     return pdf
+
+
+def _halves(line: Line) -> tuple[Line, Line]:
+    """Return a paragraph as two, cut between words if there are any near its middle."""
+    middle = len(line.text) // 2
+    space = line.text.find(" ", middle)
+    cut = space if 0 < space < len(line.text) * 0.8 else middle
+    return line._replace(text=line.text[:cut]), line._replace(text=line.text[cut:])
 
 
 def _font_size(panels: int) -> float:
