@@ -107,7 +107,7 @@ def open_board(output_dir: str, memory: Memory | None) -> Path:
 
 def last_approved(store: Store, written: SceneBreakdown) -> SceneBreakdown | None:
     """Return the version of these scenes that was approved in an earlier run; None if there is none."""
-    return store.get(APPROVED, content_key(APPROVED, written=written), SceneBreakdown)
+    return store.get(APPROVED, _approved_key(written), SceneBreakdown)
 
 
 def remember_approved(store: Store, written: SceneBreakdown, approved: SceneBreakdown) -> None:
@@ -116,7 +116,12 @@ def remember_approved(store: Store, written: SceneBreakdown, approved: SceneBrea
     Raises:
         StorageError: the store can't be written.
     """
-    store.put(APPROVED, content_key(APPROVED, written=written), approved)
+    store.put(APPROVED, _approved_key(written), approved)
+
+
+def _approved_key(written: SceneBreakdown) -> str:
+    """Return the key without the panels, which earlier versions did not have, so that their approvals are found."""
+    return content_key(APPROVED, written=written.model_dump(mode="json", exclude={"scenes": {"__all__": {"panel"}}}))
 
 
 def edits(written: SceneBreakdown, approved: SceneBreakdown) -> Iterator[str]:
