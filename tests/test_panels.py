@@ -9,6 +9,7 @@ import pytest
 from openai_server import Reply, completion, serving
 from test_openai_writer import KEY, board, options, scene, write
 
+from models.board.panel_words import panel_dialogue, panel_facts
 from models.language import chat, offline
 from models.language.lexicon import read
 from models.language.prompts import refine
@@ -169,3 +170,9 @@ def test_speech_is_said_where_its_speaker_is_seen_and_takes_its_time() -> None:
     assert spoken.panel.dialogue == (Speech(speaker="the khan", text=f"{words}!"),)
     assert "the khan" in spoken.cast
     assert spoken.panel.seconds == round(2 * (17 / 2.5 + 1)) / 2
+
+
+def test_a_panel_in_a_few_words() -> None:
+    assert panel_facts(drawn()) == "1 · MS · 3 s"
+    assert panel_facts(drawn(shot_number="2A", **PANEL)) == "2A · CU · low · dolly · 4.5 s"
+    assert panel_dialogue(drawn(**PANEL)) == "the merchant: “Сколько?”"

@@ -128,7 +128,8 @@ def edits(written: SceneBreakdown, approved: SceneBreakdown) -> Iterator[str]:
     """Yield the names of the changed parts: "title", "cast", "scene 2 (action, place)"."""
     yield from (name for name in ("title", "cast") if getattr(written, name) != getattr(approved, name))
     for before, after in zip(written.scenes, approved.scenes, strict=True):
-        changed = [name for name, value in before if getattr(after, name) != value]
+        changed = [name for name, value in before if name != "panel" and getattr(after, name) != value]
+        changed += [name.replace("_", " ") for name, value in before.panel if getattr(after.panel, name) != value]
         if changed:
             yield f"scene {before.number} ({', '.join(changed)})"
 
@@ -221,6 +222,7 @@ def scenes_page(shown: SceneBreakdown, hours: int, *, again: bool) -> str:
         f"# The scenes\n\n{before}Submit the form unchanged to accept the scenes: frames are painted from them. Or "
         "write changes, one per line:\n\n"
         "    2 caption: He sleeps.\n    2 cast: the merchant, the khan\n    cast the khan: a khan in a white robe\n"
+        "    2 shot size: CU\n    2 dialogue: Aldar: No. | the khan: Ten horses!\n"
         f"    title: The price of a nap\n\nEvery person in a scene must be in the cast. {_deadline(hours)}\n\n"
         f"{scenes_markdown(shown)}"
     )
