@@ -159,6 +159,8 @@ class FramePrompt(Record):
     """Length of the prompt in the profile's tokens, start and end included."""
     cut: tuple[str, ...] = ()
     """Parts left out because the encoder takes 77 tokens."""
+    by_hand: bool = False
+    """Whether a person wrote the prompt, in a review or a redo, instead of the scene's words."""
 
     @property
     def number(self) -> int:
@@ -259,6 +261,8 @@ class FrameResult(Record):
     """How many candidates this run painted; 0 when all were taken from the store."""
     sketch: Sketch | None = None
     """The sketch that guided it, if any."""
+    painted_as: int | None = None
+    """The number it was painted as, if its panel has moved since."""
 
     @property
     def number(self) -> int:

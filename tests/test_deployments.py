@@ -20,7 +20,7 @@ from models.profiles import ROOT
 
 FILE = yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))
 DECLARED: list[dict[str, Any]] = FILE["deployments"]
-FLOWS = {"storyboard", "train-lora", "redo-frame", "storybook"}
+FLOWS = {"storyboard", "train-lora", "redo-frame", "edit-board", "storybook"}
 PUBLISHED_NAMES = {f"{flow}/{variant}" for flow in FLOWS for variant in ("steppe", "gpu")}
 NEEDED = {"story": "Aldar Köse outwits the khan", "board": "outputs/board", "frame": 2}
 """What a person says, of parameters without a default."""

@@ -20,6 +20,7 @@ from test_settings import TOGETHER
 from flows.storyboard import storyboard
 from flows.training import train_lora
 from models.errors import InputError
+from models.forms.edited import FORM as EDIT
 from models.forms.form import Form, value_schema
 from models.forms.redo import FORM as REDO
 from models.forms.storyboard import FORM as STORYBOARD
@@ -28,7 +29,13 @@ from models.lora.configuration.config_files import training_options
 from models.profiles import ROOT
 from models.settings import StoryboardOptions, with_environment
 
-FORMS = {"storyboard": STORYBOARD, "storybook": STORYBOARD, "train-lora": TRAINING, "redo-frame": REDO}
+FORMS = {
+    "storyboard": STORYBOARD,
+    "storybook": STORYBOARD,
+    "train-lora": TRAINING,
+    "redo-frame": REDO,
+    "edit-board": EDIT,
+}
 STORY = "Aldar Köse outwits the khan"
 each = pytest.mark.parametrize("declared", DECLARED, ids=name_of)
 each_form = pytest.mark.parametrize("form", [STORYBOARD, TRAINING, REDO], ids=lambda form: form.record.__name__)

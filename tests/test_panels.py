@@ -22,7 +22,7 @@ from models.shots import DISTANCES, SIZE_WORDS, read_framing
 from models.storage.content_store import Store
 
 STEPPE = get_profile("steppe")
-PANEL = {
+PANEL: dict[str, Any] = {
     "shot_size": "CU",
     "angle": "low",
     "movement": "dolly",

@@ -189,7 +189,8 @@ def reword(prompts: Sequence[FramePrompt], changes: Changes, count_tokens: Calla
         change = changes.get(old.number)
         if change is None or change.prompt is None:
             return old
-        return old.model_copy(update={"prompt": change.prompt, "tokens": count_tokens(change.prompt), "cut": ()})
+        changed = {"prompt": change.prompt, "tokens": count_tokens(change.prompt), "cut": (), "by_hand": True}
+        return old.model_copy(update=changed)
 
     return [words(prompt) for prompt in prompts]
 
