@@ -79,7 +79,7 @@ def test_of_shot_and_size_the_edited_one_counts(shot: str, panel: Parts, size: s
         parts["scenes"][1]["panel"] |= panel
 
     found = read_edited(written(tmp_path, edit), BEFORE).breakdown.scenes[1].panel
-    assert found == Panel(shot_number="2", shot_size=size)  # type: ignore[arg-type]
+    assert found == Panel(shot_number="2", shot_size=size)
 
 
 @pytest.mark.parametrize(
