@@ -20,9 +20,9 @@ from models.profiles import ROOT
 
 FILE = yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))
 DECLARED: list[dict[str, Any]] = FILE["deployments"]
-FLOWS = {"storyboard", "train-lora", "redo-frame", "edit-board", "storybook"}
+FLOWS = {"storyboard", "train-lora", "redo-frame", "edit-board", "screenplay", "storybook"}
 PUBLISHED_NAMES = {f"{flow}/{variant}" for flow in FLOWS for variant in ("steppe", "gpu")}
-NEEDED = {"story": "Aldar Köse outwits the khan", "board": "outputs/board", "frame": 2}
+NEEDED = {"story": "Aldar Köse outwits the khan", "board": "outputs/board", "frame": 2, "script": "tale.fountain"}
 """What a person says, of parameters without a default."""
 FOLDER = ROOT / "deployments"
 

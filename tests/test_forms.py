@@ -35,6 +35,7 @@ FORMS = {
     "train-lora": TRAINING,
     "redo-frame": REDO,
     "edit-board": EDIT,
+    "screenplay": STORYBOARD,
 }
 STORY = "Aldar Köse outwits the khan"
 each = pytest.mark.parametrize("declared", DECLARED, ids=name_of)

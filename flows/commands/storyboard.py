@@ -14,6 +14,8 @@ from models.edited.plan import plan_edit, refuse_foreign
 from models.errors import InputError
 from models.forms.storyboard import FORM
 from models.records import STORY_MAX_CHARACTERS
+from models.screenplay.options import options_for
+from models.screenplay.scenes import write_scenes
 from models.secrets.keys import Keys
 from models.settings import StoryboardOptions, check_names, in_place_of_size, read_story, with_environment
 
@@ -44,10 +46,11 @@ examples:
   python -m flows.storyboard "Aldar Köse outwits the khan" --profile sdxl --lora-path s3://studio/aldar --temp 0.7
   python -m flows.storyboard "Aldar Köse races a rider" --sketches 2=start.png --sketches 5=finish.png
   python -m flows.storyboard --from outputs/terminal_generation_20251019_052851
+  python -m flows.storyboard --script tale.fountain --profile sdxl
 """
 
 
-FROM = "from"
+FROM, SCRIPT = "from", "script"
 COMMAND = Command(
     module="flows.storyboard",
     usage="STORY [options]",
@@ -63,7 +66,11 @@ COMMAND = Command(
             "BOARD",
             "A storyboard's directory, or the id of the flow run that made it: make a new one with its settings and "
             "its scene_breakdown.json as it is now. Only frames whose words changed are painted",
-        )
+        ),
+        SCRIPT: Instead(
+            "FILE",
+            "A screenplay in Fountain (.fountain) or Final Draft's FDX (.fdx), with up to 24 actions and exchanges",
+        ),
     },
     surplus="only one story is expected, got {} too; put the story in quotes",
     values=VALUES,
@@ -78,7 +85,7 @@ class Asked(NamedTuple):
 
     flow: str
     what: str
-    """The story, or a board."""
+    """The story, a board, or a screenplay's file."""
     options: StoryboardOptions
 
 
@@ -89,8 +96,8 @@ def parse(arguments: list[str] | None = None) -> tuple[str, StoryboardOptions]:
 
 
 def _read(values: dict[str, Any]) -> Asked:
-    if FROM in values:
-        return _read_from(values)
+    if FROM in values or SCRIPT in values:
+        return _read_instead(values)
     if "story" not in values:
         raise InputError(
             'a story is needed: python -m flows.storyboard "Aldar Köse tricks a greedy merchant in the bazaar"'
@@ -99,12 +106,18 @@ def _read(values: dict[str, Any]) -> Asked:
     return Asked("flows.storyboard:storyboard", read_story(values["story"]).text, options)
 
 
-def _read_from(values: dict[str, Any]) -> Asked:
-    """Return a board to make again; the environment's options do not count, because the board has its own."""
+def _read_instead(values: dict[str, Any]) -> Asked:
+    """Return a board to make again, whose own options count instead of the environment's, or a screenplay."""
+    given = [f"--{name}" for name in (FROM, SCRIPT) if name in values]
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(given)} contradict each other: give one")
     if "story" in values:
-        raise InputError(f"--{FROM} takes the story from the board: leave out {values['story']!r}")
-    check_names()
+        raise InputError(f"{given[0]} stands for the story: leave out {values['story']!r}")
     options = record_of(StoryboardOptions, values)
+    if SCRIPT in values:
+        options_for(options, called=option_name)
+        return Asked("flows.screenplay:screenplay", values[SCRIPT], options)
+    check_names()
     refuse_foreign(options, option_name)
     return Asked("flows.edit_board:edit_board", values[FROM], options)
 
@@ -118,6 +131,10 @@ def main(arguments: list[str] | None = None) -> None:
 
         if asked.flow.endswith(":storyboard"):
             require(asked.options, Keys())
+        elif asked.flow.endswith(":screenplay"):
+            own = options_for(asked.options)
+            scenes = write_scenes(asked.what, own.get_profile())[0].scenes
+            require(options_for(asked.options, len(scenes)), Keys())
         elif Path(asked.what).is_dir():  # a run's id is looked up on the server
             require(plan_edit(asked.what, asked.options).painting, Keys())
 
