@@ -115,16 +115,16 @@ class Command:
         )
         for name, explanation in self.arguments.items():
             parser.add_argument(name, metavar=name.upper(), nargs="?", help=explanation)
-        if self.instead:
-            group = parser.add_argument_group(f"in place of {' and '.join(self.arguments)}")
-            for name, (value, explanation) in self.instead.items():
-                group.add_argument(option_name(name), dest=name, metavar=value, help=explanation)
         for form in self.forms:
             for title, names, _ in form.groups:
                 group = parser.add_argument_group(title)
                 for name in names:
                     if name not in self.without:
                         self._add(group, name, form.options[name])
+        if self.instead:
+            group = parser.add_argument_group(f"in place of {' and '.join(self.arguments)}")
+            for name, (value, explanation) in self.instead.items():
+                group.add_argument(option_name(name), dest=name, metavar=value, help=explanation)
         for name in self.gone:
             parser.add_argument(option_name(name), dest=name, help=argparse.SUPPRESS)
         parser.add_argument_group("help").add_argument("-h", "--help", action="help", help="Show this and stop")

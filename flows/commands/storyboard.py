@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 
 from flows.commands.command import Command, Instead, Shortcut, option_name, record_of
 from flows.commands.running import Run, run
-from models.edited.plan import plan_edit, refuse_foreign
+from models.edited.options import refuse_foreign
 from models.errors import InputError
 from models.forms.storyboard import FORM
 from models.records import STORY_MAX_CHARACTERS
 from models.screenplay.options import options_for
-from models.screenplay.scenes import write_scenes
 from models.secrets.keys import Keys
 from models.settings import StoryboardOptions, check_names, in_place_of_size, read_story, with_environment
 
@@ -44,9 +43,9 @@ examples:
   python -m flows.storyboard "Aldar Köse tricks a greedy merchant in the bazaar"
   python -m flows.storyboard "Алдар Көсе байды алдады" --frames 4 --seed 7
   python -m flows.storyboard "Aldar Köse outwits the khan" --profile sdxl --lora-path s3://studio/aldar --temp 0.7
-  python -m flows.storyboard "Aldar Köse races a rider" --sketches 2=start.png --sketches 5=finish.png
   python -m flows.storyboard --from outputs/terminal_generation_20251019_052851
   python -m flows.storyboard --script tale.fountain --profile sdxl
+  python -m flows.storyboard "Aldar Köse races a rider" --sketches 2=start.png --sketches 5=finish.png
 """
 
 
@@ -132,10 +131,14 @@ def main(arguments: list[str] | None = None) -> None:
         if asked.flow.endswith(":storyboard"):
             require(asked.options, Keys())
         elif asked.flow.endswith(":screenplay"):
+            from models.screenplay.scenes import write_scenes  # noqa: PLC0415
+
             own = options_for(asked.options)
             scenes = write_scenes(asked.what, own.get_profile())[0].scenes
             require(options_for(asked.options, len(scenes)), Keys())
         elif Path(asked.what).is_dir():  # a run's id is looked up on the server
+            from models.edited.plan import plan_edit  # noqa: PLC0415
+
             require(plan_edit(asked.what, asked.options).painting, Keys())
 
     is_local = asked.options.get_profile().is_local and asked.flow.endswith(":storyboard")

@@ -8,7 +8,7 @@ that is painted changed: prompt and sketch. So a changed dialogue, and a panel t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,13 @@ from models.board.directory import SCENES_FILE
 from models.board.finished import AGAIN, find_folder, read_painted
 from models.board.report import FrameReport, Report
 from models.board.same_models import device_of, refuse_other_weights, same_models
+from models.edited.options import refuse_foreign
 from models.edited.scenes import EditedScenes, read_edited
 from models.errors import InputError
 from models.frames.render_config import RenderConfig, RenderSettings
 from models.records import FramePrompt, Record, Scene, SceneBreakdown
 from models.settings import StoryboardOptions
 
-FREE = ("attempts", "batch_size", "device", "low_memory", "output_dir", "precision", "refresh", "review")
-"""Options that do not say how the pictures look; the others are the board's."""
 PAINTED = ("action", "cast", "place", "time", "shot", "things")
 """Fields of a scene that its prompt shows, besides its panel's size and angle."""
 
@@ -96,25 +95,6 @@ def plan_edit(folder: str | Path, wanted: StoryboardOptions) -> Edit:
         options=StoryboardOptions.model_validate(report.options.model_dump() | changes),
         settings=RenderSettings(**report.render_config.settings()),
     )
-
-
-def refuse_foreign(wanted: StoryboardOptions, called: Callable[[str], str] = str) -> None:
-    """Refuse an option that contradicts the board's own settings.
-
-    Args:
-        wanted: the given options.
-        called: maps an option to the name to show, such as "--seed".
-
-    Raises:
-        InputError: names the option and those that are possible.
-    """
-    given = wanted.model_dump(exclude_unset=True, exclude_none=True)
-    foreign = next((name for name in given if name not in FREE), None)
-    if foreign is not None:
-        raise InputError(
-            f"{called(foreign)}: a board is made again with its own settings; leave it out, or make the storyboard "
-            f"from its story. Possible are {', '.join(map(called, FREE))}"
-        )
 
 
 def _sketches(report: Report, origins: Sequence[int | None]) -> dict[int, str]:
