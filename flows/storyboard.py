@@ -18,10 +18,12 @@ if __name__ == "__main__":
 
     run_program(main)
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple, Protocol
 
 from prefect import flow
 from prefect.runtime import flow_run
@@ -40,7 +42,16 @@ from models.forms.storyboard import StoryboardForm
 from models.frames.generate import FrameJob
 from models.frames.render_config import RenderConfig, RunSettings, read_sketches
 from models.preflight.devices import device_name
-from models.records import MAX_FRAMES, STORY_MAX_CHARACTERS, FramePrompt, FrameResult, Sketch
+from models.records import (
+    MAX_FRAMES,
+    STORY_MAX_CHARACTERS,
+    Adapter,
+    FramePrompt,
+    FrameResult,
+    SceneBreakdown,
+    Sketch,
+    Story,
+)
 from models.review.answers import Changes, seeds_of, starting_from
 from models.settings import StoryboardOptions, read_story, with_environment
 from tasks.checks import check
@@ -83,25 +94,93 @@ def storyboard(
     with clock.stage("checks"):
         require_dashboard(options)
         settings: RunSettings = check(options, str(flow_run.id))
+    return tell(Told(tale, options, settings), clock)
+
+
+Keep = Callable[[FramePrompt, FrameResult | None], FrameResult | None]
+"""Returns a frame that need not be painted, or None. Takes its prompt and frame 1, which is None for frame 1 itself."""
+
+
+class Source(Protocol):
+    """Where a run's scenes, prompts and settings come from."""
+
+    @property
+    def options(self) -> StoryboardOptions:
+        """The run's options, as the report has them."""
+
+    @property
+    def settings(self) -> RunSettings:
+        """The run's settings on this machine."""
+
+    def fetch(self) -> list[Adapter]:
+        """Fetch the LoRAs."""
+
+    def scenes(self, board: Path) -> SceneBreakdown:
+        """Return the scenes, and write them into the board."""
+
+    def prompts(self, breakdown: SceneBreakdown, board: Path) -> list[FramePrompt]:
+        """Return the scenes' prompts, and write them into the board."""
+
+    def complete(self, render_config: RenderConfig) -> RenderConfig:
+        """Return the config of the loaded models with the settings to paint with."""
+
+    def keeping(self, prompts: list[FramePrompt], render_config: RenderConfig, board: Path) -> Keep:
+        """Return what keeps the frames that need not be painted."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A story and its options."""
+
+    tale: Story
+    options: StoryboardOptions
+    settings: RunSettings
+
+    def fetch(self) -> list[Adapter]:
+        """Fetch the options' LoRAs."""
+        return fetch_weights(self.options, self.settings.profile)
+
+    def scenes(self, board: Path) -> SceneBreakdown:
+        """Return the story's scenes, from the store or the writer."""
+        return write_scenes(self.tale, self.options, self.settings.profile, board)
+
+    def prompts(self, breakdown: SceneBreakdown, board: Path) -> list[FramePrompt]:
+        """Return the scenes' prompts."""
+        return refine_prompts(breakdown, self.settings.profile, board)
+
+    def complete(self, render_config: RenderConfig) -> RenderConfig:
+        """Return the config as it is."""
+        return render_config
+
+    def keeping(self, prompts: list[FramePrompt], render_config: RenderConfig, board: Path) -> Keep:
+        """Keep none: finished frames are found in the store."""
+        return lambda prompt, reference: None
+
+
+def tell(source: Source, clock: Clock) -> str:
+    """Make the storyboard of this source, and return its directory as the flow's state."""
+    options, settings = source.options, source.settings
     review = Review(options, settings.profile, clock)
     board = review.begin()
     with telling(board):
         with clock.stage("weights"):
-            adapters = fetch_weights(options, settings.profile)
+            adapters = source.fetch()
         load = partial(load_models.submit, settings, adapters, return_state=False)
         loading = None if review.is_open("scenes") else load()
         with clock.stage("scenes"):
-            written = review.scenes(lambda: write_scenes(tale, options, settings.profile, board))
+            written = review.scenes(lambda: source.scenes(board))
         breakdown = review.approve_scenes(written, board)
         with clock.stage("prompts"):
-            prompts = refine_prompts(breakdown, settings.profile, board)
+            prompts = source.prompts(breakdown, board)
         with clock.stage("models"):
-            render_config: RenderConfig = (loading or load()).result()
+            render_config = source.complete((loading or load()).result())
 
         def paint(changes: Changes, anew: bool = False) -> list[FrameResult]:
             with clock.stage("frames"):
                 reworded = reword_prompts(prompts, changes, settings.profile, board)
-                return paint_frames(render_config, reworded, options, board, seeds_of(changes), anew)
+                unchanged = [prompt for prompt in reworded if prompt.number not in changes]
+                keep = source.keeping(unchanged, render_config, board)
+                return paint_frames(render_config, reworded, options, board, Wish(seeds_of(changes), anew, keep))
 
         def report_of(results: list[FrameResult]) -> Report:
             return build_report(breakdown, results, options, describe_run(render_config, clock, review.memory.started))
@@ -112,6 +191,17 @@ def storyboard(
         if options.export:
             export_files(board, ExportOptions(forms=options.export))
     return completed(str(board), outcome(report))
+
+
+class Wish(NamedTuple):
+    """How a run's frames differ from those of its prompts and base seed."""
+
+    seeds: dict[int, int]
+    """First seeds by frame number."""
+    anew: bool
+    """Whether to delete the stored candidates first."""
+    keep: Keep
+    """Keeps what need not be painted."""
 
 
 def describe_run(render_config: RenderConfig, clock: Clock, started: datetime) -> Run:
@@ -126,12 +216,7 @@ def describe_run(render_config: RenderConfig, clock: Clock, started: datetime) -
 
 
 def paint_frames(
-    render_config: RenderConfig,
-    prompts: list[FramePrompt],
-    options: StoryboardOptions,
-    board: Path,
-    seeds: dict[int, int],
-    anew: bool,
+    render_config: RenderConfig, prompts: list[FramePrompt], options: StoryboardOptions, board: Path, wish: Wish
 ) -> list[FrameResult]:
     """Paint frame 1, then all others together, then again those that are near copies of an earlier one.
 
@@ -140,24 +225,28 @@ def paint_frames(
         prompts: one for each frame.
         options: the run's options, for its sketches.
         board: the run's directory.
-        seeds: first seeds by frame number, where they differ from those of the base seed.
-        anew: whether to delete the stored candidates first.
+        wish: first seeds, and the frames that are kept instead of painted.
     """
     frame = generate_frame.with_options(retries=render_config.attempts - 1 + SPARE_RETRIES)
     sketches: dict[int, Sketch] = read_sketches(options)
 
     def job(prompt: FramePrompt, reference: FrameResult | None, config: RenderConfig, **more: Any) -> FrameJob:
-        own = starting_from(config, prompt.number, seeds.get(prompt.number))
-        more = {"sketch": sketches.get(prompt.number), "repaint": anew, **more}
+        own = starting_from(config, prompt.number, wish.seeds.get(prompt.number))
+        more = {"sketch": sketches.get(prompt.number), "repaint": wish.anew, **more}
         return FrameJob(render_config=own, prompt=prompt, reference=reference, **more)
 
     with stopping(render_config.run):
-        first = frame(job(prompts[0], None, render_config.for_one()), board)
-        later = [
-            frame.submit(job(prompt, first, render_config, earlier=(first.file,)), board) for prompt in prompts[1:]
-        ]
-        results = [first, *(future.result() for future in later)]
+        first = wish.keep(prompts[0], None) or frame(job(prompts[0], None, render_config.for_one()), board)
+        kept = {prompt.number: found for prompt in prompts[1:] if (found := wish.keep(prompt, first))}
+        painted = {
+            prompt.number: frame.submit(job(prompt, first, render_config, earlier=(first.file,)), board)
+            for prompt in prompts[1:]
+            if prompt.number not in kept
+        }
+        finished = kept | {number: future.result() for number, future in painted.items()}
+        results = [first, *(finished[prompt.number] for prompt in prompts[1:])]
         for number, earlier in find_near_copies(results).items():
-            again = job(prompts[number - 1], first, render_config.for_one(), earlier=earlier, repaint=False)
-            results[number - 1] = frame(again, board)
+            if number in painted:
+                again = job(prompts[number - 1], first, render_config.for_one(), earlier=earlier, repaint=False)
+                results[number - 1] = frame(again, board)
     return results

@@ -8,20 +8,17 @@ Pictures stay on disk; a record carries a path and a sha256. Every record is sma
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from models.secrets.addresses import CREDENTIALS
 from models.secrets.redaction import learn_address
+from models.shots import Angle, Movement, ShotSize, read_framing
 
 STORY_MAX_CHARACTERS = 2000
 MAX_FRAMES = 24
-ShotSize = Literal["ECU", "CU", "MCU", "MS", "MLS", "WS", "EWS"]
-"""Extreme close-up, close-up, medium close-up, medium, medium long, wide, extreme wide shot."""
-Angle = Literal["eye level", "low", "high", "bird's eye", "over the shoulder"]
-Movement = Literal["static", "pan", "tilt", "dolly", "zoom"]
 
 
 class Record(BaseModel):
@@ -116,6 +113,14 @@ class Scene(Record):
     things: tuple[str, ...] = ()
     """Animals and things to be seen, each with an article: "a camel"."""
     panel: Panel = Panel()
+    """Without one, as in scenes of earlier versions, size and angle are those that `shot` says."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _panel_says_what_the_shot_says(cls, given: object) -> object:
+        if not isinstance(given, Mapping) or not isinstance(given.get("panel", {}), Mapping):
+            return given
+        return {**given, "panel": read_framing(str(given.get("shot", ""))).as_panel() | dict(given.get("panel", {}))}
 
 
 class SceneBreakdown(Record):
@@ -164,6 +169,8 @@ class FramePrompt(Record):
     """Length of the prompt in the profile's tokens, start and end included."""
     cut: tuple[str, ...] = ()
     """Parts left out because the encoder takes 77 tokens."""
+    by_hand: bool = False
+    """Whether a person wrote the prompt, in a review or a redo, instead of the scene's words."""
 
     @property
     def number(self) -> int:
@@ -271,6 +278,8 @@ class FrameResult(Record):
     """How many candidates this run painted; 0 when all were taken from the store."""
     sketch: Sketch | None = None
     """The sketch that guided it, if any."""
+    painted_as: int | None = None
+    """The number it was painted as, if its panel has moved since."""
 
     @property
     def number(self) -> int:

@@ -128,7 +128,7 @@ def test_the_command_line_wins_over_the_environment_that_over_env_and_that_over_
         ([STORY, "--width", "300"], "--width: Input should be a multiple of 8, got '300'"),
         ([STORY, "--size", "256"], "--size is no option any more; write --width 256 --height 256"),
         (["--size=512", STORY], "--size is no option any more; write --width 512 --height 512"),
-        ([STORY, "--siz", "256"], "unknown option --siz; valid names: --profile, "),
+        ([STORY, "--siz", "256"], "unknown option --siz; did you mean --script?"),
         ([STORY, "--sketches", "a.png"], "--sketches: write N=FILE, such as 2=camel.png, got ['a.png']"),
         ([STORY, "--sketches", "2="], "--sketches.2: String should have at least 1 character, got ''"),
         ([STORY, "--sketches", "0=a"], "--sketches.0: Input should be greater than or equal to 1, got '0'"),

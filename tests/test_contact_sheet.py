@@ -184,6 +184,22 @@ def test_right_to_left_captions_begin_at_the_right(layout: str, tmp_path: Path) 
     assert arabic[1] < 10 < arabic[0]
 
 
+@pytest.mark.parametrize(("width", "height"), [(256, 256), (192, 336), (336, 192)])
+def test_dialogue_and_facts_stand_under_the_caption_and_touch_nothing(width: int, height: int, tmp_path: Path) -> None:
+    words: dict[str, Any] = {
+        "caption": "caption " * 60,
+        "dialogue": "the khan: “No.” " * 60,
+        "facts": "2A · CU · low · 3 s",
+    }
+    six = panels(tmp_path, 6, width, height, **words)
+    sheet, bare = (contact_sheet(made, "Title") for made in (six, [panel._replace(facts="") for panel in six]))
+    assert sheet.height > bare.height
+    cells = [cell(sheet, index) for index in range(6)]
+    below = np.asarray(sheet.crop((0, cells[0][3] + 4, sheet.width, cells[3][1] - 4)).convert("L"))
+    assert np.nonzero((below < 100).any(axis=1))[0].max() < below.shape[0] - 8
+    assert (np.asarray(sheet)[-8:] == PAPER).all(), "the page ends in paper: nothing was cut off"
+
+
 def test_long_captions_end_in_an_ellipsis_within_their_width() -> None:
     font = lettering.get_font("regular", 17)
     words = " ".join(f"word{number}" for number in range(60))

@@ -20,6 +20,7 @@ from test_settings import TOGETHER
 from flows.storyboard import storyboard
 from flows.training import train_lora
 from models.errors import InputError
+from models.forms.edited import FORM as EDIT
 from models.forms.export import FORM as EXPORT
 from models.forms.form import Form, value_schema
 from models.forms.redo import FORM as REDO
@@ -35,6 +36,8 @@ FORMS = {
     "train-lora": TRAINING,
     "redo-frame": REDO,
     "export-board": EXPORT,
+    "edit-board": EDIT,
+    "screenplay": STORYBOARD,
 }
 STORY = "Aldar Köse outwits the khan"
 each = pytest.mark.parametrize("declared", DECLARED, ids=name_of)

@@ -14,7 +14,7 @@ from models.language.lexicon import LANGUAGES, read
 from models.language.russian import noun as russian_noun
 from models.language.tales import ENDINGS, MEETINGS, OPENINGS, SHAPES, TURNS
 from models.language.vocabulary import PLAIN, Vocabulary
-from models.language.writer import write_scenes, writer_version
+from models.language.writer import write_scenes, writer_versions
 from models.profiles import PROFILES, SDXL
 from models.records import Scene, SceneBreakdown, Story
 from models.secrets.keys import Keys
@@ -250,7 +250,7 @@ def test_the_words_are_those_of_the_base(tmp_path: Path, monkeypatch: pytest.Mon
     options = StoryboardOptions(frames=4)
     profile = options.get_profile()
     written = write_scenes(Story(text=STORIES[0]), options, profile, Keys(openai_api_key=None))
-    assert written.writer == writer_version(options, profile) == f"offline/{offline.VERSION}"
+    assert written.writer == writer_versions(options, profile)[0] == f"offline/{offline.VERSION}"
     assert all(scene.place.startswith("at <") for scene in written.scenes)
 
 

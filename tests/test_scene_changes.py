@@ -6,7 +6,7 @@ import pytest
 from test_board import breakdown
 
 from models.errors import InputError
-from models.review.scene_changes import FIELDS, edit_scenes, scenes_markdown
+from models.review.scene_changes import FIELDS, PANEL, edit_scenes, scenes_markdown
 
 SHOWN = edit_scenes(breakdown(3), "cast the khan: a khan in a white robe\n2 cast: the khan\n2 things: a camel, a well")
 
@@ -45,6 +45,11 @@ def test_the_cast_can_be_described_anew_joined_and_left() -> None:
         ("2 caption:", "scenes.1.caption: String should have at least 1 character, got ''"),
         ("1 cast: the dragon", "scene 1 names ['the dragon'], the cast is ['the khan']"),
         ("cast the khan:", "scene 2 names ['the khan'], the cast is []"),
+        ("2 angle: dutch", "scenes.1.panel.angle: Input should be 'eye level', 'low', 'high'"),
+        ("2 shot size: XCU", "scenes.1.panel.shot_size: Input should be 'ECU', 'CU'"),
+        ("2 seconds: long", "scenes.1.panel.seconds: Input should be a valid number"),
+        ("2 shot number: A2", "scenes.1.panel.shot_number: String should match pattern"),
+        ("2 dialogue: No!", "dialogue 'No!' has no speaker: write SPEAKER: WORDS"),
         ("title:", "title: String should have at least 1 character, got ''"),
     ],
 )
@@ -53,6 +58,31 @@ def test_what_is_no_change_is_said(text: str, words: str) -> None:
         edit_scenes(SHOWN, text)
     assert str(refused.value).startswith(words)
     assert "\n" not in str(refused.value)
+
+
+def test_panels_are_changed_by_the_same_lines() -> None:
+    text = (
+        "2 shot size: CU\n2 Angle: bird's eye\n2 movement: pan\n2 seconds: 4.5\n2 shot number: 2A\n2 sound: wind\n"
+        "2 notes: slow: very\n2 dialogue: Aldar: No: never. | the khan: Ten horses!"
+    )
+    panel = edit_scenes(SHOWN, text).scenes[1].panel
+    assert (panel.shot_size, panel.angle, panel.movement, panel.seconds) == ("CU", "bird's eye", "pan", 4.5)
+    assert (panel.shot_number, panel.sound, panel.notes) == ("2A", "wind", "slow: very")
+    assert [(said.speaker, said.text) for said in panel.dialogue] == [
+        ("Aldar", "No: never."),
+        ("the khan", "Ten horses!"),
+    ]
+    again = edit_scenes(SHOWN, text)
+    shown = scenes_markdown(again).split("### 2")[1].split("### 3")[0].replace("\\", "")
+    lines = [line.removeprefix("- **").replace(":**", ":") for line in shown.splitlines() if line.startswith("- **")]
+    assert len(lines) == 6 + len(PANEL)
+    assert edit_scenes(again, "\n".join(f"2 {line}" for line in lines)) == again
+    assert edit_scenes(again, "2 dialogue:\n2 sound:\n2 shot number:").scenes[1].panel.dialogue == ()
+
+
+def test_other_words_for_a_shot_change_its_size() -> None:
+    assert edit_scenes(SHOWN, "2 shot: a low angle close-up").scenes[1].panel.shot_size == "CU"
+    assert edit_scenes(SHOWN, "2 shot: far shot\n2 shot size: MS").scenes[1].panel.shot_size == "MS"
 
 
 def test_the_page_shows_everything_by_the_name_that_changes_have_for_it() -> None:

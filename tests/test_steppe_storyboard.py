@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,17 +25,8 @@ SAME = 35.0
 
 
 def test_a_sentence_becomes_a_storyboard(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "flows.storyboard", "--frames", "2", "--output-dir", str(tmp_path), "--", STORY]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    board = Path(done.stdout.splitlines()[-1])
-    report = json.loads((board / "report.json").read_text(encoding="utf-8"))
+    board = run("--frames", "2", "--output-dir", str(tmp_path), "--", STORY)
+    report = report_of(board)
     assert [frame["accepted"] for frame in report["frames"]] == [True, True]
     for number in (1, 2):
         with Image.open(board / f"frame_{number:03}.png") as picture:
@@ -45,6 +37,37 @@ def test_a_sentence_becomes_a_storyboard(tmp_path: Path) -> None:
     assert min(psnr(ours, golden) for ours, golden in zip(pictures_of(board), pictures_of(GOLDEN), strict=True)) > SAME
     seen = verdicts(load_classifier(ROOT / "weights" / "steppe" / "classifier"), torch.from_numpy(pictures_of(board)))
     assert seen[0]["hero_hat"] == "yes"  # Aldar's kalpak, which no other person wears; frame 2 cuts it off
+
+
+def test_only_what_was_edited_is_painted(tmp_path: Path) -> None:
+    board = run("--frames", "3", "--output-dir", str(tmp_path), "--", STORY)
+    file = board / "scene_breakdown.json"
+    parts = json.loads(file.read_text(encoding="utf-8"))
+    parts["scenes"][1]["panel"] |= {"dialogue": [{"speaker": "the merchant", "text": "No."}], "angle": "low"}
+    file.write_text(json.dumps(parts), encoding="utf-8")
+    spoken = run("--from", str(board))
+    assert [frame["painted"] for frame in report_of(spoken)["frames"]] == [0, 0, 0]
+    assert np.array_equal(pictures_of(spoken), pictures_of(board))
+    parts["scenes"][2]["action"] = "is sleeping"
+    file.write_text(json.dumps(parts), encoding="utf-8")
+    acted = run("--from", str(board))
+    frames = report_of(acted)["frames"]
+    assert [frame["painted"] > 0 for frame in frames] == [False, False, True]
+    assert np.array_equal(pictures_of(acted)[:2], pictures_of(board)[:2])
+    assert "is sleeping" in frames[2]["prompt"]
+
+
+def run(*arguments: str) -> Path:
+    """Run the command as a person does, and return the board."""
+    command = [sys.executable, "-m", "flows.storyboard", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return Path(done.stdout.splitlines()[-1])
+
+
+def report_of(board: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((board / "report.json").read_text(encoding="utf-8"))
+    return report
 
 
 def pictures_of(board: Path) -> np.ndarray:

@@ -38,6 +38,14 @@ class Shortcut(NamedTuple):
     value: str
 
 
+class Instead(NamedTuple):
+    """An option that stands for the arguments: --from BOARD."""
+
+    value: str
+    """Placeholder of its value in the help."""
+    explanation: str
+
+
 @dataclass(frozen=True)
 class Command:
     """A program's command line. Options that are not given do not reach the records, so that they stay unset."""
@@ -55,6 +63,8 @@ class Command:
     """Positional argument -> its explanation."""
     surplus: str = "only options are expected, got {}"
     """Message about a surplus argument, which replaces {}."""
+    instead: Mapping[str, Instead] = field(default_factory=dict)
+    """Options that stand for the arguments, by name."""
     values: Mapping[str, str] = field(default_factory=dict)
     """Option -> placeholder of its value in the help."""
     short_names: Mapping[str, str] = field(default_factory=dict)
@@ -111,6 +121,10 @@ class Command:
                 for name in names:
                     if name not in self.without:
                         self._add(group, name, form.options[name])
+        if self.instead:
+            group = parser.add_argument_group(f"in place of {' and '.join(self.arguments)}")
+            for name, (value, explanation) in self.instead.items():
+                group.add_argument(option_name(name), dest=name, metavar=value, help=explanation)
         for name in self.gone:
             parser.add_argument(option_name(name), dest=name, help=argparse.SUPPRESS)
         parser.add_argument_group("help").add_argument("-h", "--help", action="help", help="Show this and stop")

@@ -5,16 +5,19 @@ Prefect is imported after the arguments are parsed, so that --help and errors ap
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from flows.commands.command import Command, Shortcut, option_name, record_of
+from flows.commands.command import Command, Instead, Shortcut, option_name, record_of
 from flows.commands.running import Run, run
+from models.edited.options import refuse_foreign
 from models.errors import InputError
 from models.forms.storyboard import FORM
 from models.frames.render_config import needs_no_hub
 from models.records import STORY_MAX_CHARACTERS
+from models.screenplay.options import options_for
 from models.secrets.keys import Keys
-from models.settings import StoryboardOptions, in_place_of_size, read_story, with_environment
+from models.settings import StoryboardOptions, check_names, in_place_of_size, read_story, with_environment
 
 SHORT_NAMES = {"temperature": "--temp"}
 GONE = {"size": lambda side: in_place_of_size(side, option_name)}
@@ -42,10 +45,13 @@ examples:
   python -m flows.storyboard "Aldar Köse tricks a greedy merchant in the bazaar"
   python -m flows.storyboard "Алдар Көсе байды алдады" --frames 4 --seed 7
   python -m flows.storyboard "Aldar Köse outwits the khan" --profile sdxl --lora-path s3://studio/aldar --temp 0.7
+  python -m flows.storyboard --from outputs/terminal_generation_20251019_052851
+  python -m flows.storyboard --script tale.fountain --profile sdxl
   python -m flows.storyboard "Aldar Köse races a rider" --sketches 2=start.png --sketches 5=finish.png
 """
 
 
+FROM, SCRIPT = "from", "script"
 COMMAND = Command(
     module="flows.storyboard",
     usage="STORY [options]",
@@ -56,6 +62,17 @@ COMMAND = Command(
         "story": f"The tale in one line, in quotes, in any language, 1 to {STORY_MAX_CHARACTERS} characters; put -- "
         "before one that starts with a dash"
     },
+    instead={
+        FROM: Instead(
+            "BOARD",
+            "A storyboard's directory, or the id of the flow run that made it: make a new one with its settings and "
+            "its scene_breakdown.json as it is now. Only frames whose words changed are painted",
+        ),
+        SCRIPT: Instead(
+            "FILE",
+            "A screenplay in Fountain (.fountain) or Final Draft's FDX (.fdx), with up to 24 actions and exchanges",
+        ),
+    },
     surplus="only one story is expected, got {} too; put the story in quotes",
     values=VALUES,
     short_names=SHORT_NAMES,
@@ -64,27 +81,67 @@ COMMAND = Command(
 )
 
 
+class Asked(NamedTuple):
+    """The parsed command line."""
+
+    flow: str
+    what: str
+    """The story, a board, or a screenplay's file."""
+    options: StoryboardOptions
+
+
 def parse(arguments: list[str] | None = None) -> tuple[str, StoryboardOptions]:
     """Return the story and the options, including those from the environment; others stay unset."""
-    return COMMAND.parse(arguments, _read)
+    asked = COMMAND.parse(arguments, _read)
+    return asked.what, asked.options
 
 
-def _read(values: dict[str, Any]) -> tuple[str, StoryboardOptions]:
+def _read(values: dict[str, Any]) -> Asked:
+    if FROM in values or SCRIPT in values:
+        return _read_instead(values)
     if "story" not in values:
         raise InputError(
             'a story is needed: python -m flows.storyboard "Aldar Köse tricks a greedy merchant in the bazaar"'
         )
-    return read_story(values["story"]).text, with_environment(record_of(StoryboardOptions, values))
+    options = with_environment(record_of(StoryboardOptions, values))
+    return Asked("flows.storyboard:storyboard", read_story(values["story"]).text, options)
+
+
+def _read_instead(values: dict[str, Any]) -> Asked:
+    """Return a board to make again, whose own options count instead of the environment's, or a screenplay."""
+    given = [f"--{name}" for name in (FROM, SCRIPT) if name in values]
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(given)} contradict each other: give one")
+    if "story" in values:
+        raise InputError(f"{given[0]} stands for the story: leave out {values['story']!r}")
+    options = record_of(StoryboardOptions, values)
+    if SCRIPT in values:
+        options_for(options, called=option_name)
+        return Asked("flows.screenplay:screenplay", values[SCRIPT], options)
+    check_names()
+    refuse_foreign(options, option_name)
+    return Asked("flows.edit_board:edit_board", values[FROM], options)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the storyboard flow; exit with 0 and the directory as the last line, or with 1 and the error in one line."""
-    story, options = parse(arguments)
+    asked = COMMAND.parse(arguments, _read)
 
     def check() -> None:
         from models.preflight.checks import require  # noqa: PLC0415
 
-        require(options, Keys())
+        if asked.flow.endswith(":storyboard"):
+            require(asked.options, Keys())
+        elif asked.flow.endswith(":screenplay"):
+            from models.screenplay.scenes import write_scenes  # noqa: PLC0415
 
-    is_local = needs_no_hub(options)
-    run(Run("flows.storyboard:storyboard", (story, options), "run the same command again to go on", check, is_local))
+            own = options_for(asked.options)
+            scenes = write_scenes(asked.what, own.get_profile())[0].scenes
+            require(options_for(asked.options, len(scenes)), Keys())
+        elif Path(asked.what).is_dir():  # a run's id is looked up on the server
+            from models.edited.plan import plan_edit  # noqa: PLC0415
+
+            require(plan_edit(asked.what, asked.options).painting, Keys())
+
+    is_local = asked.flow.endswith(":storyboard") and needs_no_hub(asked.options)
+    run(Run(asked.flow, (asked.what, asked.options), "run the same command again to go on", check, is_local))

@@ -35,6 +35,10 @@ class Panel(NamedTuple):
     """Small print under the caption: image similarity and seed."""
     accepted: bool
     """A frame that was not accepted is marked as weak."""
+    dialogue: str = ""
+    """What is said, under the caption; may be empty."""
+    facts: str = ""
+    """Small print over the note: shot number, size, angle, movement and seconds; may be empty."""
 
 
 class _Style(NamedTuple):
@@ -53,6 +57,8 @@ _TITLE = _Style("bold", 33, 42, INK, 3)
 _STORY = _Style("regular", 18, 26, GREY, 3)
 _NUMBER = _Style("bold", 21, 24, CLAY, 1)
 _CAPTION = _Style("regular", 17, 24, INK, 4)
+_DIALOGUE = _Style("regular", 15, 21, GREY, 3)
+_FACTS = _Style("bold", 13, 18, GREY, 1)
 _NOTE = _Style("regular", 13, 18, GREY, 1)
 _WEAK_NOTE = _NOTE._replace(colour=CLAY)
 _FOOT = _NOTE._replace(most=2)
@@ -170,7 +176,7 @@ def _extent(measures: _Measures, frames: int) -> tuple[int, int]:
     side, columns, more = measures.side, _columns(frames), measures.narrowness
     width = 2 * _units(56, side) + columns * measures.column + (columns - 1) * _units(34, side)
     rows = -(-frames // columns)
-    return width, _units(560 * more, side) + rows * (measures.picture.height + _units(220 * more, side))
+    return width, _units(560 * more, side) + rows * (measures.picture.height + _units(320 * more, side))
 
 
 def _columns(frames: int) -> int:
@@ -238,15 +244,19 @@ def _draw_tag(page: _Page, word: str, left: int) -> None:
 
 
 def _draw_words(page: _Page, panel: Panel, number: int, left: int) -> int:
-    """Write number, caption and note under a picture, and return their bottom in pixels."""
+    """Write number, caption, dialogue, facts and note under a picture, and return their bottom in pixels."""
     top, right = page.y + page.picture.height + page.units(12), left + page.column
     indent = page.units(36 if number > 9 else 24)
     backwards = reads_right_to_left(panel.caption)
     edges = (left, right - indent) if backwards else (left + indent, right)
     page.write(str(number), _NUMBER, (left, right), top, backwards)
     end = page.write(panel.caption, _CAPTION, edges, top)
+    if panel.dialogue:
+        end = page.write(panel.dialogue, _DIALOGUE, edges, end + page.units(2))
+    if panel.facts:
+        end = page.write(panel.facts, _FACTS, edges, end + page.units(5), backwards)
     note = _NOTE if panel.accepted else _WEAK_NOTE
-    return page.write(panel.note, note, edges, end + page.units(5), backwards)
+    return page.write(panel.note, note, edges, end + page.units(0 if panel.facts else 5), backwards)
 
 
 def _draw_foot(page: _Page, footer: str) -> None:

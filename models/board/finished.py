@@ -47,12 +47,7 @@ def read_board(folder: str | Path) -> Board:
         InputError: it is no board, unfinished, or was changed; the message names the file.
         StorageError: a file can't be read.
     """
-    folder = Path(folder).expanduser().resolve()
-    put_back(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; a storyboard's directory or its flow run's id is needed")
-    if not is_finished(folder):
-        raise InputError(f"{folder}: no finished storyboard, which has a {REPORT_FILE}")
+    folder = find_folder(folder)
     board = Board(
         folder=str(folder),
         report=_read(folder / REPORT_FILE, TypeAdapter(Report)),
@@ -61,6 +56,38 @@ def read_board(folder: str | Path) -> Board:
     )
     _check(board)
     return board
+
+
+def find_folder(folder: str | Path) -> Path:
+    """Return the absolute path of a finished board's folder.
+
+    Raises:
+        InputError: it is no board, or unfinished.
+    """
+    folder = Path(folder).expanduser().resolve()
+    put_back(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; a storyboard's directory or its flow run's id is needed")
+    if not is_finished(folder):
+        raise InputError(f"{folder}: no finished storyboard, which has a {REPORT_FILE}")
+    return folder
+
+
+def read_painted(folder: Path) -> tuple[Report, tuple[FramePrompt, ...]]:
+    """Return report and prompts of the finished board in this folder, without a look at its scenes and pictures.
+
+    Raises:
+        InputError: one of the two was changed; the message names the file.
+        StorageError: a file can't be read.
+    """
+    report, prompts = _read(folder / REPORT_FILE, TypeAdapter(Report)), _read(folder / PROMPTS_FILE, _PROMPTS)
+    _refuse(folder / REPORT_FILE, find_report_faults(report))
+    if len(prompts) != len(report.frames):
+        raise InputError(
+            f"{folder / PROMPTS_FILE}: has {len(prompts)} frames, the report has {len(report.frames)}; {AGAIN}"
+        )
+    _refuse(folder / PROMPTS_FILE, find_prompt_faults(prompts, report))
+    return report, prompts
 
 
 def _read(path: Path, kind: TypeAdapter[T]) -> T:

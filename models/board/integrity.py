@@ -91,7 +91,7 @@ def find_prompt_faults(prompts: Sequence[FramePrompt], report: Report) -> Iterat
 def find_recipe_faults(frame: FrameReport, recipe: Recipe, settings: RenderSettings) -> Iterator[str]:
     """Yield the contradictions between the recipe in a frame's picture and the report."""
     reported = {
-        "frame": frame.number,
+        "frame": frame.painted_as or frame.number,
         "seed": frame.seed,
         "prompt": frame.prompt,
         "negative_prompt": frame.negative_prompt,

@@ -12,6 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 from models.board.contact_sheet import Panel, contact_sheet
 from models.board.directory import frame_name
 from models.board.markdown import code, escape, inline_picture
+from models.board.panel_words import panel_dialogue, panel_facts
 from models.board.report import CandidateReport, FrameReport, Report, show_score
 from models.origin.mark import COMPOSED, XMP_KEYWORD, xmp_packet
 from models.storage.files import write_atomically
@@ -29,7 +30,14 @@ def write_sheet(report: Report, board: Path) -> Image.Image:
         StorageError: the board can't be written.
     """
     panels = [
-        Panel(board / frame_name(frame.number), frame.scene.caption, _note(frame), frame.accepted)
+        Panel(
+            picture=board / frame_name(frame.number),
+            caption=frame.scene.caption,
+            note=_note(frame),
+            accepted=frame.accepted,
+            dialogue=panel_dialogue(frame.scene),
+            facts=panel_facts(frame.scene),
+        )
         for frame in report.frames
     ]
     footer = f"{report.profile}, {report.pipeline.replace('_', ' ')}, base seed {report.base_seed}"
@@ -133,7 +141,13 @@ def _frame_table(report: Report) -> Iterator[str]:
 
 def _scenes(report: Report) -> Iterator[str]:
     yield "## Scenes and prompts\n"
-    yield from (f"{frame.number}. **{escape(frame.scene.caption)}** {escape(frame.prompt)}" for frame in report.frames)
+    for frame in report.frames:
+        scene, panel = frame.scene, frame.scene.panel
+        yield f"{frame.number}. **{escape(scene.caption)}** {escape(panel_facts(scene))}"
+        for name, text in (("", panel_dialogue(scene)), ("sound", panel.sound), ("notes", panel.notes)):
+            if text:
+                yield f"   - {f'*{name}:* ' if name else ''}{escape(text)}"
+        yield f"   - *prompt:* {escape(frame.prompt)}"
 
 
 def _stage_table(report: Report) -> Iterator[str]:

@@ -89,6 +89,8 @@ class FrameReport(Record):
     """File of the sketch that guided the frame, if any. Boards of earlier versions have it only for redone frames."""
     sketch_sha256: str | None = None
     """sha256 of the sketch at the time of painting."""
+    painted_as: int | None = None
+    """The number the frame was painted as, if its panel has moved since; the recipe in its picture has that number."""
     takes: tuple[Take, ...] = ()
     """The replaced pictures, oldest first."""
 
@@ -199,6 +201,7 @@ def report_frame(result: FrameResult) -> FrameReport:
         candidates=tuple(_report_candidate(candidate) for candidate in result.candidates),
         sketch=None if result.sketch is None else result.sketch.file,
         sketch_sha256=None if result.sketch is None else result.sketch.sha256,
+        painted_as=result.painted_as,
     )
 
 
@@ -238,14 +241,8 @@ def summary_lines(report: Report, board: Path | None = None) -> list[str]:
 def _row(frame: FrameReport) -> tuple[str, ...]:
     similarity = "reference" if frame.reference else show_score(frame.consistency_score)
     verdict = "accepted" if frame.accepted else "weak"
-    return (
-        str(frame.number),
-        verdict,
-        similarity,
-        show_score(frame.prompt_score),
-        str(frame.attempts),
-        str(frame.seed),
-    )
+    rest = (show_score(frame.prompt_score), str(frame.attempts), str(frame.seed))
+    return (str(frame.number), verdict, similarity, *rest)
 
 
 def _align(row: tuple[str, ...], widths: list[int]) -> list[str]:

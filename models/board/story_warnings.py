@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from models.board.lettering import has_raqm, lost_letters, reads_right_to_left
+from models.board.panel_words import panel_dialogue
 from models.board.typefaces import Weight
 from models.language.lexicon import why_unread
 from models.records import SceneBreakdown
@@ -47,6 +48,7 @@ def _lettering_warnings(breakdown: SceneBreakdown) -> Iterator[str]:
     texts: list[tuple[str, str, Weight]] = [("the title", breakdown.title, "bold")]
     texts += [("the story", breakdown.story.text, "regular")] if breakdown.story.text != breakdown.title else []
     texts += [(f"caption {scene.number}", scene.caption, "regular") for scene in breakdown.scenes]
+    texts += [(f"dialogue {scene.number}", panel_dialogue(scene), "regular") for scene in breakdown.scenes]
     lost = {where: lost_letters(text, weight) for where, text, weight in texts}
     places = [where for where, letters in lost.items() if letters]
     if places:

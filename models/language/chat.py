@@ -18,7 +18,15 @@ from models.errors import AnswerInvalid, WriterRefused
 from models.language.answers import find_storyboard, read_message
 from models.language.endpoint import ANY_KEY, find_writer_problem, is_loopback, shown
 from models.language.failures import Asked, Reply, connection_error, error_of, find_failure, no_completion, one_line
-from models.language.instructions import Answer, answer_schema, misfits, only_known, system_prompt, user_prompt
+from models.language.instructions import (
+    Answer,
+    AnsweredScene,
+    answer_schema,
+    misfits,
+    only_known,
+    system_prompt,
+    user_prompt,
+)
 from models.language.manners import Manner
 from models.language.vocabulary import Vocabulary, load_vocabulary
 from models.profiles import Profile
@@ -26,8 +34,10 @@ from models.records import Scene, SceneBreakdown, Story
 from models.secrets.keys import Keys
 from models.settings import StoryboardOptions
 
-VERSION = "2"
+VERSION = "3"
 """Part of cache keys: raise it with every change of the prompt or of how answers are read."""
+EARLIER = ("2",)
+"""Versions whose stored answers are still used, since they were paid for. Version 2 asked for no panels."""
 
 TIMEOUT_S = 120.0
 """Longest silence of the server. Writing 24 scenes takes well under a minute."""
@@ -180,9 +190,17 @@ class _Talk:
                     "writer": f"openai/{self.options.writer_model}",
                     "title": answer.title,
                     "cast": [member.model_dump() for member in answer.cast],
-                    "scenes": [Scene(number=n, **scene.model_dump()) for n, scene in enumerate(answer.scenes, start=1)],
+                    "scenes": [_scene(n, scene) for n, scene in enumerate(answer.scenes, start=1)],
                 }
             )
         except ValidationError as error:
             problems = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
             raise _Misfit("; ".join(problems[:PROBLEMS_MAX]), text) from None
+
+
+def _scene(number: int, answered: AnsweredScene) -> Scene:
+    """Return the scene; its panel's shot has its number."""
+    parts = answered.model_dump(exclude_none=True)
+    return Scene.model_validate(
+        parts | {"number": number, "panel": {**parts.get("panel", {}), "shot_number": str(number)}}
+    )

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from models.language.vocabulary import Vocabulary
 from models.records import Story
+from models.shots import Angle, Movement, ShotSize
 
 
 class AnswerPart(BaseModel):
@@ -22,6 +23,21 @@ class AnsweredMember(AnswerPart):
     description: str
 
 
+class AnsweredSpeech(AnswerPart):
+    speaker: str
+    text: str
+
+
+class AnsweredPanel(AnswerPart):
+    shot_size: ShotSize
+    angle: Angle
+    movement: Movement
+    dialogue: list[AnsweredSpeech]
+    sound: str
+    notes: str
+    seconds: float
+
+
 class AnsweredScene(AnswerPart):
     caption: str
     action: str
@@ -30,6 +46,8 @@ class AnsweredScene(AnswerPart):
     time: str
     shot: str
     things: list[str]
+    panel: AnsweredPanel | None = None
+    """The schema demands it. An answer without it, from a server that does not enforce the schema, is taken."""
 
 
 class Answer(AnswerPart):
@@ -57,6 +75,15 @@ action: what Aldar does, in English in the present tense, at most 150 characters
 cast of a scene: the names of those seen in it, copied letter by letter.
 place, time, shot: a few English words each: "bazaar", "at sunset", "middle shot".
 things: animals and things to be seen, in English with an article, at most three: "a camel". Often none.
+panel: what a storyboard says besides the picture.
+  shot_size: ECU, CU, MCU, MS, MLS, WS or EWS; the same distance as shot. angle: eye level, low, high, bird's eye or
+  over the shoulder. movement of the camera: static, pan, tilt, dolly or zoom. Mostly eye level and static; others
+  where the tale gains by them.
+  dialogue: what is said in this moment, in the tale's language, each with its speaker, "Aldar" or a cast name; at most
+  three short lines, and none where nobody speaks. Words that the tale quotes are copied letter by letter.
+  sound: what is heard besides speech, in the tale's language, a few words or "".
+  notes: a hint for those who film it, in the tale's language, or "".
+  seconds: how long the panel is seen, 1 to 30: long enough to speak the dialogue and to see what happens.
 {limits}"""
 
 LIMITS = """
@@ -92,8 +119,10 @@ def user_prompt(story: Story) -> str:
 def answer_schema(vocabulary: Vocabulary | None) -> dict[str, Any]:
     """Return the strict JSON schema of an answer. With a vocabulary, place, time, shot and things are limited to it."""
     schema = Answer.model_json_schema()
+    properties = schema["$defs"]["AnsweredScene"]["properties"]
+    properties["panel"] = {"$ref": "#/$defs/AnsweredPanel"}
+    schema["$defs"]["AnsweredScene"]["required"] = list(properties)
     if vocabulary is not None:
-        properties = schema["$defs"]["AnsweredScene"]["properties"]
         for name in ("place", "time", "shot"):
             properties[name]["enum"] = list(getattr(vocabulary, name).values())
         properties["things"]["items"]["enum"] = list(vocabulary.things)
@@ -106,10 +135,19 @@ def only_known(found: dict[str, Any]) -> dict[str, Any]:
     def kept(value: Any, part: type[AnswerPart]) -> Any:
         return {key: value[key] for key in part.model_fields if key in value} if isinstance(value, dict) else value
 
+    def with_panel(scene: Any) -> Any:
+        panel = scene.get("panel") if isinstance(scene, dict) else None
+        if not isinstance(panel, dict):
+            return scene
+        speeches = panel.get("dialogue")
+        if isinstance(speeches, list):
+            panel = {**panel, "dialogue": [kept(speech, AnsweredSpeech) for speech in speeches]}
+        return {**scene, "panel": kept(panel, AnsweredPanel)}
+
     known = dict(kept(found, Answer))
     for name, part in (("cast", AnsweredMember), ("scenes", AnsweredScene)):
         if isinstance(known.get(name), list):
-            known[name] = [kept(value, part) for value in known[name]]
+            known[name] = [with_panel(kept(value, part)) for value in known[name]]
     return known
 
 

@@ -16,13 +16,15 @@ from itertools import product
 from models.language.grammar import Noun
 from models.language.left_out import find_left_out
 from models.language.lexicon import Named, read
+from models.language.panels import panel_of, share_out
 from models.language.roles import MOUNTS, Roles, cast_roles
+from models.language.speech import Quote, find_quotes
 from models.language.tales import Beat, Pick, choose_beats, choose_shape
 from models.language.vocabulary import PLAIN, Vocabulary, load_vocabulary
 from models.profiles import Profile
-from models.records import CastMember, Scene, SceneBreakdown, Story
+from models.records import CastMember, Panel, Scene, SceneBreakdown, Story
 
-VERSION = "2"
+VERSION = "3"
 """Part of cache keys: raise it with every change of what is written."""
 
 TIMES = ("day", "sunset", "night")
@@ -69,7 +71,11 @@ def write(story: Story, frames: int, profile: Profile) -> SceneBreakdown:
     _show_named_places(drafts, named)
     _set_times(drafts, named)
     _make_different(drafts)
-    scenes = tuple(_scene(number, draft, roles, named, vocabulary) for number, draft in enumerate(drafts, start=1))
+    scenes = _with_panels(
+        [_scene(number, draft, roles, named, vocabulary) for number, draft in enumerate(drafts, start=1)],
+        drafts,
+        find_quotes(story.text, named),
+    )
     return SceneBreakdown(
         story=story,
         writer=f"offline/{VERSION}",
@@ -182,6 +188,18 @@ def _scene(number: int, draft: Draft, roles: Roles, named: Named, vocabulary: Vo
         time=vocabulary.word("time", TIMES[draft.time]),
         shot=vocabulary.word("shot", draft.shot),
         things=tuple(thing for thing in beside if thing),
+    )
+
+
+def _with_panels(scenes: list[Scene], drafts: list[Draft], quotes: list[Quote]) -> tuple[Scene, ...]:
+    said = share_out(quotes, [(scene, draft.action) for scene, draft in zip(scenes, drafts, strict=True)])
+
+    def panel(scene: Scene, draft: Draft) -> Panel:
+        speeches = said.get(scene.number, [])
+        return panel_of(scene.number, draft.action, draft.shot, speeches, alone=not scene.cast)
+
+    return tuple(
+        scene.model_copy(update={"panel": panel(scene, draft)}) for scene, draft in zip(scenes, drafts, strict=True)
     )
 
 

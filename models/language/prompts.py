@@ -11,8 +11,10 @@ from typing import Any
 
 from models.bases.hub import TOKENIZER, fetch_part
 from models.errors import InputError, WeightsInvalid
+from models.language.vocabulary import load_vocabulary
 from models.profiles import Profile
 from models.records import CastMember, FramePrompt, Scene
+from models.shots import DISTANCES, framing_words, read_framing
 
 log = logging.getLogger("models.language")
 
@@ -42,7 +44,14 @@ def refine(
     silent = [member for member in _members(scene, cast) if member.name not in mentioned]
     head = " ".join([profile.trigger, described, *(f"with {member.description}" for member in silent)])
     things = [thing if thing.startswith("with ") else f"with {thing}" for thing in scene.things if thing]
-    parts = [head, scene.place, scene.time, *things, scene.shot, *([profile.style] if profile.style else [])]
+    parts = [
+        head,
+        scene.place,
+        scene.time,
+        *things,
+        words_of_shot(scene, profile),
+        *([profile.style] if profile.style else []),
+    ]
     kept, cut = fit(parts, count_tokens)
     if cut:
         left_out = ", ".join(cut)
@@ -51,6 +60,26 @@ def refine(
     return FramePrompt(
         scene=scene, prompt=prompt, negative_prompt=profile.negative_prompt, tokens=count_tokens(prompt), cut=cut
     )
+
+
+def words_of_shot(scene: Scene, profile: Profile) -> str:
+    """Return the scene's shot in words that the profile's base knows.
+
+    These are the scene's own words unless the panel says another size or angle. A base with a vocabulary knows neither
+    angles nor more than its own shots, so there another size counts only if it is another distance.
+
+    Raises:
+        WeightsInvalid: the profile's vocabulary is missing or broken.
+    """
+    said, panel = read_framing(scene.shot), scene.panel
+    size = said.size or "MS"
+    if (size, said.angle) == (panel.shot_size, panel.angle):
+        return scene.shot
+    vocabulary, distance = load_vocabulary(profile), DISTANCES[panel.shot_size]
+    if vocabulary is not None:
+        return scene.shot if DISTANCES[size] == distance else vocabulary.shot.get(distance, scene.shot)
+    words = framing_words(panel.shot_size, panel.angle)
+    return words if said.size else f"{words}, {scene.shot}"
 
 
 def describe_cast(action: str, cast: Sequence[CastMember]) -> tuple[str, set[str]]:

@@ -22,24 +22,31 @@ def find_or_write_scenes(
         WriterError, WeightsInvalid: see `write_scenes`.
         StorageError: the store cannot be written.
     """
-    key = scenes_key(story, options, profile, keys)
-    found = None if options.refresh else store.get(SCENES, key, SceneBreakdown)
-    if found is not None:
-        return found
+    versions = writer_versions(options, profile)
+    for version in () if options.refresh else versions:
+        found = store.get(SCENES, scenes_key(story, options, profile, keys, version), SceneBreakdown)
+        if found is not None:
+            return found
     breakdown = write_scenes(story, options, profile, keys)
-    store.put(SCENES, key, breakdown)
+    store.put(SCENES, scenes_key(story, options, profile, keys, versions[0]), breakdown)
     return breakdown
 
 
-def scenes_key(story: Story, options: StoryboardOptions, profile: Profile, keys: Keys) -> str:
-    """Return the key of everything that determines the scenes; model and server count only for the openai writer."""
+def scenes_key(
+    story: Story, options: StoryboardOptions, profile: Profile, keys: Keys, version: str | None = None
+) -> str:
+    """Return the key of everything that determines the scenes; model and server count only for the openai writer.
+
+    Args:
+        version: of the writer; None: the present one.
+    """
     asked = {}
     if options.writer_name(profile) == "openai":
         asked = {"model": options.writer_model, "temperature": options.temperature, "server": keys.openai_base_url}
     return content_key(
         SCENES,
         story=story,
-        writer=writer_version(options, profile),
+        writer=version or writer_versions(options, profile)[0],
         frames=options.frames,
         vocabulary=load_vocabulary(profile),
         trigger=profile.trigger,
@@ -61,10 +68,14 @@ def write_scenes(story: Story, options: StoryboardOptions, profile: Profile, key
     return chat.write(story, options, profile, keys)
 
 
-def writer_version(options: StoryboardOptions, profile: Profile) -> str:
-    """Return the writer's name and version, a part of the scenes' key."""
+def writer_versions(options: StoryboardOptions, profile: Profile) -> tuple[str, ...]:
+    """Return the writer's name with its version, a part of the scenes' key, and then with earlier ones.
+
+    Scenes that an earlier version of the openai writer wrote were paid for, so they are used; the offline writer's are
+    written again.
+    """
     if options.writer_name(profile) == "offline":
-        return f"offline/{offline.VERSION}"
+        return (f"offline/{offline.VERSION}",)
     from models.language import chat
 
-    return f"openai/{chat.VERSION}"
+    return tuple(f"openai/{version}" for version in (chat.VERSION, *chat.EARLIER))

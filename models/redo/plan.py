@@ -10,21 +10,21 @@ since. The models must be identical to the board's.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from models.bases.schedules import Sampler
 from models.board.finished import AGAIN, Board, read_board
 from models.board.integrity import find_recipe_faults
-from models.board.report import FrameReport, Report
+from models.board.report import FrameReport
+from models.board.same_models import device_of, refuse_other_weights, same_models
 from models.errors import InputError
 from models.frames.generate import FrameJob, seed_of
 from models.frames.recipe import Recipe, read_recipe
 from models.frames.render_config import RenderConfig, RenderSettings, read_sketches
 from models.language.prompts import MAX_TOKENS, token_counter
-from models.profiles import ROOT, Profile
-from models.records import Adapter, Candidate, FramePrompt, FrameResult, Options, Record, Sketch, Weights
+from models.profiles import Profile
+from models.records import Candidate, FramePrompt, FrameResult, Options, Record, Sketch
 from models.settings import DEVICES, StoryboardOptions
 
 NO_SKETCH = "none"
@@ -125,50 +125,10 @@ def _painting(board: Board, frame: FrameReport, recipe: Recipe, wanted: RedoOpti
         "attempts": wanted.attempts or given.attempts,
         "sketches": _sketches(frame, recipe, given, wanted.sketch),
         "refresh": False,
-        "device": wanted.device or given.device or _device(report),
+        "device": wanted.device or given.device or device_of(report),
         "precision": given.precision if wanted.device else report.precision,
     }
-    return StoryboardOptions.model_validate(given.model_dump() | changes | _loras(report) | _models(report))
-
-
-def _device(report: Report) -> str:
-    """Return the kind of device that painted the board, since other kinds round differently."""
-    if report.render_config is not None:
-        return report.render_config.setup.device.partition(":")[0]
-    return report.device if report.device in ("cpu", "mps") else "cuda"
-
-
-def _loras(report: Report) -> dict[str, Any]:
-    """Return the LoRA options with absolute paths, since this process may run in another folder."""
-    if report.render_config is None:
-        return {}
-    found, given = [one for one in report.render_config.setup.adapters if one.role != "turbo"], report.options
-    character, more = found[: len(found) - len(given.more_loras)], found[len(found) - len(given.more_loras) :]
-    places: dict[str, Any] = {"more_loras": [f"{_place(adapter)}={adapter.strength!r}" for adapter in more]}
-    if character and given.lora_path is not None:
-        places["lora_path"] = _place(character[0])
-    turbo = next((one for one in report.render_config.setup.adapters if one.role == "turbo"), None)
-    if turbo and given.turbo_lora is not None:
-        here = ROOT / turbo.source  # the report names this project's files from its root
-        places |= {"turbo_lora": str(here) if here.exists() else turbo.source, "steps": report.render_config.steps}
-    return places
-
-
-def _models(report: Report) -> dict[str, str]:
-    """Return the options of local models that replaced the profile's, with absolute paths."""
-    if report.render_config is None:
-        return {}
-    profile, given = report.render_config.setup.profile, report.options
-    named = {"base": profile.base, "controlnet": profile.controlnet, "clip": profile.clip, "vae": profile.vae}
-    return {
-        name: part.source
-        for name, part in named.items()
-        if getattr(given, name) is not None and part is not None and part.is_local
-    }
-
-
-def _place(adapter: Adapter) -> str:
-    return adapter.source if adapter.source.startswith("s3:") else adapter.path
+    return StoryboardOptions.model_validate(given.model_dump() | changes | same_models(report))
 
 
 def _sketches(frame: FrameReport, recipe: Recipe, given: StoryboardOptions, wanted: str | None) -> dict[int, str]:
@@ -236,7 +196,7 @@ def prepare_frame(redo: Redo, render_config: RenderConfig) -> FrameJob:
         InputError: the models differ from the board's, or the prompt is too long.
         ObjectNotFound, StorageError: the sketch is missing or can't be read.
     """
-    _refuse_other_weights(redo.board.report.weights, render_config.weights)
+    refuse_other_weights(redo.board.report.weights, render_config.weights)
     folder, number = Path(redo.board.folder), redo.number
     sketch = read_sketches(redo.painting).get(number)
     _refuse_other_sketch(redo, sketch)
@@ -248,15 +208,6 @@ def prepare_frame(redo: Redo, render_config: RenderConfig) -> FrameJob:
         sketch=sketch,
         earlier=tuple(str(folder / before.file) for before in redo.board.report.frames[: number - 1]),
     )
-
-
-def _refuse_other_weights(made_with: Weights, loaded: Weights) -> None:
-    changed = made_with.unlike(loaded)
-    if changed:
-        raise InputError(
-            f"the board was painted with other weights ({changed} changed since), so a new frame would not "
-            "match the others: restore the old weights, or make the storyboard again"
-        )
 
 
 def _refuse_other_sketch(redo: Redo, sketch: Sketch | None) -> None:
@@ -275,7 +226,7 @@ def _prompt(redo: Redo, profile: Profile) -> FramePrompt:
     tokens = token_counter(profile)(redo.words)
     if tokens > MAX_TOKENS:
         raise InputError(f"prompt: at most {MAX_TOKENS} tokens, got {tokens}; shorten {redo.words!r}")
-    return old.model_copy(update={"prompt": redo.words, "tokens": tokens, "cut": ()})
+    return old.model_copy(update={"prompt": redo.words, "tokens": tokens, "cut": (), "by_hand": True})
 
 
 def _reference(board: Board) -> FrameResult:

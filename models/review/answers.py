@@ -107,7 +107,7 @@ def open_board(output_dir: str, memory: Memory | None) -> Path:
 
 def last_approved(store: Store, written: SceneBreakdown) -> SceneBreakdown | None:
     """Return the version of these scenes that was approved in an earlier run; None if there is none."""
-    return store.get(APPROVED, content_key(APPROVED, written=written), SceneBreakdown)
+    return store.get(APPROVED, _approved_key(written), SceneBreakdown)
 
 
 def remember_approved(store: Store, written: SceneBreakdown, approved: SceneBreakdown) -> None:
@@ -116,14 +116,20 @@ def remember_approved(store: Store, written: SceneBreakdown, approved: SceneBrea
     Raises:
         StorageError: the store can't be written.
     """
-    store.put(APPROVED, content_key(APPROVED, written=written), approved)
+    store.put(APPROVED, _approved_key(written), approved)
+
+
+def _approved_key(written: SceneBreakdown) -> str:
+    """Return the key without the panels, which earlier versions did not have, so that their approvals are found."""
+    return content_key(APPROVED, written=written.model_dump(mode="json", exclude={"scenes": {"__all__": {"panel"}}}))
 
 
 def edits(written: SceneBreakdown, approved: SceneBreakdown) -> Iterator[str]:
     """Yield the names of the changed parts: "title", "cast", "scene 2 (action, place)"."""
     yield from (name for name in ("title", "cast") if getattr(written, name) != getattr(approved, name))
     for before, after in zip(written.scenes, approved.scenes, strict=True):
-        changed = [name for name, value in before if getattr(after, name) != value]
+        changed = [name for name, value in before if name != "panel" and getattr(after, name) != value]
+        changed += [name.replace("_", " ") for name, value in before.panel if getattr(after.panel, name) != value]
         if changed:
             yield f"scene {before.number} ({', '.join(changed)})"
 
@@ -183,7 +189,8 @@ def reword(prompts: Sequence[FramePrompt], changes: Changes, count_tokens: Calla
         change = changes.get(old.number)
         if change is None or change.prompt is None:
             return old
-        return old.model_copy(update={"prompt": change.prompt, "tokens": count_tokens(change.prompt), "cut": ()})
+        changed = {"prompt": change.prompt, "tokens": count_tokens(change.prompt), "cut": (), "by_hand": True}
+        return old.model_copy(update=changed)
 
     return [words(prompt) for prompt in prompts]
 
@@ -216,6 +223,7 @@ def scenes_page(shown: SceneBreakdown, hours: int, *, again: bool) -> str:
         f"# The scenes\n\n{before}Submit the form unchanged to accept the scenes: frames are painted from them. Or "
         "write changes, one per line:\n\n"
         "    2 caption: He sleeps.\n    2 cast: the merchant, the khan\n    cast the khan: a khan in a white robe\n"
+        "    2 shot size: CU\n    2 dialogue: Aldar: No. | the khan: Ten horses!\n"
         f"    title: The price of a nap\n\nEvery person in a scene must be in the cast. {_deadline(hours)}\n\n"
         f"{scenes_markdown(shown)}"
     )

@@ -2,6 +2,8 @@
 
 2 caption: He sleeps.
 3 cast: the merchant, the khan
+2 shot size: CU
+2 dialogue: Aldar: No. | the khan: Then ten horses!
 title: The price of a nap
 cast the khan: a khan in a white robe
 """
@@ -16,13 +18,17 @@ from pydantic import ValidationError
 
 from models.board.markdown import escape
 from models.errors import InputError
-from models.records import SceneBreakdown
+from models.records import Panel, SceneBreakdown
 from models.settings import explain
+from models.shots import read_framing
 
 ACCEPT = "accept"
 WORDS = ("caption", "action", "place", "time", "shot")
 LISTS = ("cast", "things")
-FIELDS = (*WORDS, *LISTS)
+PANEL = ("shot size", "angle", "movement", "dialogue", "sound", "notes", "seconds", "shot number")
+"""Parts of a scene's panel, by their fields' names without underscores."""
+FIELDS = (*WORDS, *LISTS, *PANEL)
+BETWEEN_SPEECHES = " | "
 _SCENE = re.compile(rf"(?:scene\s+)?(\d+)\s+({'|'.join(FIELDS)})\s*:\s*(.*)", re.IGNORECASE)
 _TITLE = re.compile(r"title\s*:\s*(.*)", re.IGNORECASE)
 _MEMBER = re.compile(r"cast\s+([^:]+?)\s*:\s*(.*)", re.IGNORECASE)
@@ -55,7 +61,7 @@ def _apply(parts: dict[str, Any], line: str) -> None:
         number, name, value = int(found[1]), found[2].lower(), found[3]
         if not 1 <= number <= len(parts["scenes"]):
             raise InputError(f"scene {number}: the storyboard has scenes 1 to {len(parts['scenes'])}")
-        parts["scenes"][number - 1][name] = _listed(value) if name in LISTS else value
+        _change_scene(parts["scenes"][number - 1], " ".join(name.split()), value)
     elif found := _TITLE.fullmatch(line):
         parts["title"] = found[1]
     elif found := _MEMBER.fullmatch(line):
@@ -66,6 +72,26 @@ def _apply(parts: dict[str, Any], line: str) -> None:
             f"{line!r} is no change: write a scene's number, one of {', '.join(FIELDS)}, a colon and the new text, "
             "such as 2 caption: He sleeps."
         )
+
+
+def _change_scene(scene: dict[str, Any], name: str, value: str) -> None:
+    if name not in PANEL:
+        scene[name] = _listed(value) if name in LISTS else value
+        scene["panel"] |= read_framing(value).as_panel() if name == "shot" else {}
+    elif name == "dialogue":
+        scene["panel"]["dialogue"] = [_speech(part) for part in value.split(BETWEEN_SPEECHES.strip()) if part.strip()]
+    else:
+        empty = "" if name in ("sound", "notes") else None
+        scene["panel"][name.replace(" ", "_")] = value or empty
+
+
+def _speech(text: str) -> dict[str, str]:
+    speaker, colon, words = text.partition(":")
+    if not colon:
+        raise InputError(
+            f"dialogue {text.strip()!r} has no speaker: write SPEAKER: WORDS, and a | before the next speaker"
+        )
+    return {"speaker": speaker.strip(), "text": words.strip()}
 
 
 def _listed(text: str) -> list[str]:
@@ -84,7 +110,17 @@ def _cast(breakdown: SceneBreakdown) -> Iterator[str]:
 
 def _scenes(breakdown: SceneBreakdown) -> Iterator[list[str]]:
     for scene in breakdown.scenes:
-        values = {name: getattr(scene, name) for name in FIELDS[1:]}
+        values = {name: getattr(scene, name) for name in (*WORDS[1:], *LISTS)}
         texts = {name: value if isinstance(value, str) else ", ".join(value) for name, value in values.items()}
+        texts |= {name: _shown(scene.panel, name) for name in PANEL}
         lines = [f"- **{name}:** {escape(text)}" for name, text in texts.items() if text]
         yield [f"### {scene.number}. {escape(scene.caption)}\n", *lines]
+
+
+def _shown(panel: Panel, name: str) -> str:
+    """Return a part of a panel as a change would write it."""
+    if name == "dialogue":
+        return BETWEEN_SPEECHES.join(f"{speech.speaker}: {speech.text}" for speech in panel.dialogue)
+    if name == "seconds":
+        return f"{panel.seconds:g}"
+    return getattr(panel, name.replace(" ", "_")) or ""

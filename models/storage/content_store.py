@@ -133,7 +133,7 @@ class Store:
         entry = self.get(PICTURES, key, _PictureEntry)
         if entry is None:
             return None
-        path = self._png(entry.sha256)
+        path = self.png_path(entry.sha256)
         try:
             found = sha256_of(path)
         except StorageError as error:
@@ -151,7 +151,7 @@ class Store:
             StorageError: the disk is full, or the folder is not writable.
         """
         entry = _PictureEntry(sha256=hashlib.sha256(png).hexdigest(), seed=seed, scores=scores, run=run)
-        path = self._png(entry.sha256)
+        path = self.png_path(entry.sha256)
         write_atomically(path, png)
         self.put(PICTURES, key, entry)
         return Painted(file=str(path), **dict(entry))
@@ -161,7 +161,8 @@ class Store:
         assert re.fullmatch(r"[0-9a-f]{64}", key), f"not a content_key: {key!r}"
         return self.root / kind / key[:2] / f"{key}.json"
 
-    def _png(self, sha256: str) -> Path:
+    def png_path(self, sha256: str) -> Path:
+        """Return where the picture with this sha256 is, if the store has it."""
         return self.root / "png" / sha256[:2] / f"{sha256}.png"
 
 

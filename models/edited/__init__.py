@@ -1,0 +1,1 @@
+"""A board made again from its settings and its edited scenes."""

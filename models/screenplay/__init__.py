@@ -1,0 +1,1 @@
+"""Screenplays in Fountain and Final Draft's FDX as scenes."""
