@@ -46,7 +46,7 @@ def edit_board(
     """Make a new storyboard from a finished one whose scene_breakdown.json was edited; the old one stays unchanged.
 
     Args:
-        board: The finished storyboard's directory, or the id of the flow run that made it.
+        board: The finished storyboard's directory or exported ZIP, or the id of the flow run that made it.
         options: Only attempts, review, refresh, output_dir and what concerns the machine. All others are the board's.
 
     Returns:

@@ -16,6 +16,8 @@ from redo_runs import WORDS, files, redo, refused
 from flows.edit_board import edit_board
 from models.board.finished import read_board
 from models.errors import InputError
+from models.export.options import ExportOptions
+from models.export.write import write_exports
 from models.frames.recipe import read_recipe
 from models.settings import StoryboardOptions
 
@@ -62,6 +64,18 @@ def test_what_is_not_seen_paints_nothing_and_is_on_the_new_board(board: Path, st
     assert [frame.candidates for frame in ran.report.frames] == [frame.candidates for frame in told.report.frames]
     assert ran.report.options == told.report.options.model_copy(update={"output_dir": str(board.parent)})
     assert {name for name in files(board) if files(board)[name] != before[name]} == {"scene_breakdown.json"}
+
+
+def test_an_exported_zip_is_a_board_too_and_is_unpacked_once(board: Path, stage: Stage, tmp_path: Path) -> None:
+    packed = Path(write_exports(board, ExportOptions(forms=("zip",))).folder) / "storyboard.zip"
+    entries = stage.entries()
+    for boards in (2, 3):
+        options = StoryboardOptions(output_dir=str(tmp_path))
+        ran = Ran(edit_board(str(packed), options, return_state=True), tmp_path)
+        assert painted(ran) == [] and stage.entries() == entries
+        unpacked = [folder for folder in tmp_path.iterdir() if (folder / "report.json").is_file()]
+        assert len(unpacked) == boards  # the board of the ZIP, and one of each run
+    assert any(folder.name.startswith("storyboard_") for folder in unpacked)
 
 
 def test_one_edited_action_paints_one_frame(board: Path, stage: Stage, told: Ran) -> None:

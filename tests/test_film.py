@@ -30,7 +30,7 @@ from models.export.panels import ExportBoard
 from models.origin.boxes import XMP_UUID
 from models.origin.mark import PAINTED
 from models.origin.signing import RECIPE_LABEL
-from models.records import Movement
+from models.shots import Movement
 from models.sizes import Size
 
 FILMS = ("mp4", "webm")

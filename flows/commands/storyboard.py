@@ -65,8 +65,8 @@ COMMAND = Command(
     instead={
         FROM: Instead(
             "BOARD",
-            "A storyboard's directory, or the id of the flow run that made it: make a new one with its settings and "
-            "its scene_breakdown.json as it is now. Only frames whose words changed are painted",
+            "A storyboard's directory or exported ZIP, or the id of the flow run that made it: make a new one with its "
+            "settings and its scene_breakdown.json as it is now. Only frames whose words changed are painted",
         ),
         SCRIPT: Instead(
             "FILE",
@@ -138,7 +138,7 @@ def main(arguments: list[str] | None = None) -> None:
             own = options_for(asked.options)
             scenes = write_scenes(asked.what, own.get_profile())[0].scenes
             require(options_for(asked.options, len(scenes)), Keys())
-        elif Path(asked.what).is_dir():  # a run's id is looked up on the server
+        elif Path(asked.what).expanduser().exists():  # a run's id is looked up on the server
             from models.edited.plan import plan_edit  # noqa: PLC0415
 
             require(plan_edit(asked.what, asked.options).painting, Keys())

@@ -19,9 +19,11 @@ from models.board.same_models import device_of, refuse_other_weights, same_model
 from models.edited.options import refuse_foreign
 from models.edited.scenes import EditedScenes, read_edited
 from models.errors import InputError
+from models.export.archive import unpack_board
 from models.frames.render_config import RenderConfig, RenderSettings
 from models.records import FramePrompt, Record, Scene, SceneBreakdown
 from models.settings import StoryboardOptions
+from models.storage.files import local_errors, sha256_of
 
 PAINTED = ("action", "cast", "place", "time", "shot", "things")
 """Fields of a scene that its prompt shows, besides its panel's size and angle."""
@@ -74,7 +76,7 @@ def plan_edit(folder: str | Path, wanted: StoryboardOptions) -> Edit:
     """
     refuse_foreign(wanted)
     given = wanted.model_dump(exclude_unset=True, exclude_none=True)
-    place = find_folder(folder)
+    place = find_folder(_unpacked(Path(folder), wanted))
     report, prompts = read_painted(place)
     if report.render_config is None:
         raise InputError(f"{place}: it is of an earlier version, whose report does not have its settings; {AGAIN}")
@@ -95,6 +97,16 @@ def plan_edit(folder: str | Path, wanted: StoryboardOptions) -> Edit:
         options=StoryboardOptions.model_validate(report.options.model_dump() | changes),
         settings=RenderSettings(**report.render_config.settings()),
     )
+
+
+def _unpacked(board: Path, wanted: StoryboardOptions) -> Path:
+    """Return a board's folder; of an exported ZIP the folder in output_dir that it is unpacked to, once."""
+    board = board.expanduser()
+    if board.suffix.lower() != ".zip" or board.is_dir():
+        return board
+    with local_errors(board):
+        folder = Path(wanted.output_dir) / f"{board.stem}_{sha256_of(board)[:8]}"
+    return folder if folder.is_dir() else unpack_board(board, folder)
 
 
 def _sketches(report: Report, origins: Sequence[int | None]) -> dict[int, str]:

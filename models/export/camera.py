@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.records import Movement
+from models.shots import Movement
 from models.sizes import Size
 
 Box = tuple[float, float, float, float]
