@@ -17,12 +17,12 @@ import atexit, gc, sys
 from flows.commands import running, starting
 from flows.commands.collecting import run_program
 from models.errors import InputError
-starting.start = lambda check: print(gc.isenabled(), flush=True) or starting.FOR_TEMPORARY
+starting.start = lambda check, **_: print(gc.isenabled(), flush=True) or starting.FOR_TEMPORARY
 
 def make():
     from prefect.settings import get_current_settings
     print(gc.isenabled(), gc.get_freeze_count() > 10_000, get_current_settings().flows.heartbeat_frequency, flush=True)
-    atexit.register(print, "its exit handlers are called", flush=True)
+    atexit.register(print, "its exit handlers are called")
     if sys.argv[1:]:
         raise InputError("no")
     return "here"
@@ -35,7 +35,7 @@ run_program(lambda: running.run(running.Run("__main__:make", (), "run it again",
 def test_imports_are_not_collected_and_a_run_that_succeeded_ends_at_once(
     fails: list[str], place: str, code: int
 ) -> None:
-    own = {**os.environ, "PYTHONPATH": str(ROOT)}
+    own = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""}
     done = subprocess.run([sys.executable, "-c", PROGRAM, *fails], env=own, capture_output=True, text=True, check=False)
     assert done.stdout == f"False\nTrue True None\n{place}its exit handlers are called\n"
     assert done.stderr == ("error: no\n" if fails else "")

@@ -31,6 +31,7 @@ def run_program(main: Callable[[], None]) -> NoReturn:
 
     def end() -> None:
         if succeeded:
+            print(end="", flush=True)  # what _exit does not do
             os._exit(0)
 
     atexit.register(end)  # handlers are called in reverse order
