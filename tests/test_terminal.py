@@ -73,7 +73,7 @@ def test_a_program_is_given_the_very_bytes_of_a_place(monkeypatch: pytest.Monkey
 def test_a_place_that_can_not_be_printed_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(starting, "start", lambda _: None)
+    monkeypatch.setattr(starting, "start", lambda *_, **__: None)
     monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_IGN)  # so that Ctrl-C stays what it is
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         monkeypatch.setattr(sys, "stdout", full)

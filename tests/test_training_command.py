@@ -242,7 +242,7 @@ def run_main(
     monkeypatch.setattr("atexit.register", ends.append)
     code = 0
     monkeypatch.setattr(
-        "flows.commands.starting.start", lambda check: check()
+        "flows.commands.starting.start", lambda check, **_: check()
     )  # the flow that is no flow needs no server
     try:
         main(["--seed", "7", "--train-data-dir", str(draw_pictures(Path("pictures"), 2, sizes=((256, 256),)))])

@@ -18,6 +18,7 @@ from models.secrets.redaction import learn, learn_address, learn_all
 ENV_FILE = ".env"
 AWS_KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 _QUOTES = re.compile(r"([\"'])(.*)\1", re.DOTALL)
+_PEM_OF_A_KEY = "PRIVATE KEY"
 _NOT_IN_A_KEY = re.compile(r"[^!-~]")
 """Everything but printable ASCII without spaces: keys travel in HTTP's headers (RFC 9110, section 5.5)."""
 
@@ -68,8 +69,10 @@ class Keys(BaseSettings):
     def _learn_signing_key(self) -> None:
         """Register the lines of the key's file, or of a key that stands where its path should."""
         key = self.storyboard_c2pa_key or ""
-        for line in key.splitlines() if "PRIVATE KEY" in key else _lines_of(key):
-            learn(None if line.startswith("-----") else line.strip())
+        lines = key.splitlines() if _PEM_OF_A_KEY in key else _lines_of(key)
+        if any(_PEM_OF_A_KEY in line for line in lines):
+            for line in lines:
+                learn(None if line.startswith("-----") else line.strip())
 
     def reveal(self, name: str) -> str | None:
         """Return the key in clear text, or None if it is unset or empty."""
