@@ -173,6 +173,6 @@ def test_speech_is_said_where_its_speaker_is_seen_and_takes_its_time() -> None:
 
 
 def test_a_panel_in_a_few_words() -> None:
-    assert panel_facts(drawn()) == "1 · MS · 3 s"
+    assert panel_facts(drawn()) == panel_facts(drawn(shot_number="1")) == "MS · 3 s"
     assert panel_facts(drawn(shot_number="2A", **PANEL)) == "2A · CU · low · dolly · 4.5 s"
     assert panel_dialogue(drawn(**PANEL)) == "the merchant: “Сколько?”"

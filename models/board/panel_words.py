@@ -8,11 +8,11 @@ from models.records import Scene
 def panel_facts(scene: Scene) -> str:
     """Return shot number, size, angle, movement and seconds: "2A · CU · low · 3 s".
 
-    An angle at eye level and a camera at rest are left out.
+    Left out are a shot number that is the frame's, an angle at eye level and a camera at rest.
     """
     panel = scene.panel
     parts = [
-        panel.shot_number or str(scene.number),
+        "" if panel.shot_number in (None, str(scene.number)) else panel.shot_number,
         panel.shot_size,
         "" if panel.angle == "eye level" else panel.angle,
         "" if panel.movement == "static" else panel.movement,
