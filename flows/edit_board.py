@@ -65,21 +65,16 @@ class Edited:
     """The scenes of a finished board, of which unchanged frames are kept."""
 
     edit: Edit
-    run: RunSettings
+    settings: RunSettings
 
     @property
     def options(self) -> StoryboardOptions:
         """For the new board's report."""
         return self.edit.options
 
-    @property
-    def settings(self) -> RunSettings:
-        """The run's."""
-        return self.run
-
     def fetch(self) -> list[Adapter]:
         """Fetch the old board's LoRAs."""
-        return fetch_weights(self.edit.painting, self.run.profile)
+        return fetch_weights(self.edit.painting, self.settings.profile)
 
     def scenes(self, board: Path) -> SceneBreakdown:
         """Return the edited scenes."""
@@ -87,7 +82,7 @@ class Edited:
 
     def prompts(self, breakdown: SceneBreakdown, board: Path) -> list[FramePrompt]:
         """Return the prompts, old ones where nothing that is painted was edited."""
-        return refine_again(self.edit, breakdown, self.run.profile, board)
+        return refine_again(self.edit, breakdown, self.settings.profile, board)
 
     def complete(self, render_config: RenderConfig) -> RenderConfig:
         """Return the config with the old board's settings."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 if __name__ == "__main__":
     # Before Prefect, which takes two seconds to import: --help and a wrong option are answered at once.
+    from flows.commands.collecting import run_program
     from flows.commands.export import main
 
-    main()
-    raise SystemExit
+    run_program(main)
 
 from pathlib import Path
 from typing import Annotated

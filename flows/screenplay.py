@@ -18,18 +18,15 @@ from pydantic import Field
 from flows.clock import Clock
 from flows.logs import prepare_logs
 from flows.outcome import failing_in_words, run_name
-from flows.storyboard import THREADS, Keep, tell
+from flows.storyboard import THREADS, Anew, tell
 from models.forms.form import UNSET
 from models.forms.storyboard import StoryboardForm
-from models.frames.render_config import RenderConfig, RunSettings
-from models.records import Adapter, FramePrompt, SceneBreakdown
+from models.frames.render_config import RunSettings
+from models.records import SceneBreakdown
 from models.screenplay.options import options_for
-from models.settings import StoryboardOptions
 from tasks.checks import check
 from tasks.review import require_dashboard
 from tasks.screenplay import keep_scenes, read_script
-from tasks.story import refine_prompts
-from tasks.weights import fetch_weights
 
 prepare_logs()
 
@@ -60,33 +57,15 @@ def screenplay(
         wanted = options_for(options, len(breakdown.scenes))
         require_dashboard(wanted)
         settings: RunSettings = check(wanted, str(flow_run.id))
-    return tell(Played(breakdown, wanted, settings), clock)
+    return tell(Played(wanted, settings, breakdown), clock)
 
 
 @dataclass(frozen=True)
-class Played:
-    """A screenplay's scenes, and the run's options."""
+class Played(Anew):
+    """A screenplay's scenes."""
 
     written: SceneBreakdown
-    options: StoryboardOptions
-    settings: RunSettings
-
-    def fetch(self) -> list[Adapter]:
-        """Fetch the options' LoRAs."""
-        return fetch_weights(self.options, self.settings.profile)
 
     def scenes(self, board: Path) -> SceneBreakdown:
         """Return the screenplay's scenes."""
         return keep_scenes(self.written, board)
-
-    def prompts(self, breakdown: SceneBreakdown, board: Path) -> list[FramePrompt]:
-        """Return the scenes' prompts."""
-        return refine_prompts(breakdown, self.settings.profile, board)
-
-    def complete(self, render_config: RenderConfig) -> RenderConfig:
-        """Return the config as it is."""
-        return render_config
-
-    def keeping(self, prompts: list[FramePrompt], render_config: RenderConfig, board: Path) -> Keep:
-        """Keep none: finished frames are found in the store."""
-        return lambda prompt, reference: None

@@ -94,7 +94,7 @@ def storyboard(
     with clock.stage("checks"):
         require_dashboard(options)
         settings: RunSettings = check(options, str(flow_run.id))
-    return tell(Told(tale, options, settings), clock)
+    return tell(Told(options, settings, tale), clock)
 
 
 Keep = Callable[[FramePrompt, FrameResult | None], FrameResult | None]
@@ -129,20 +129,15 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Told:
-    """A story and its options."""
+class Anew:
+    """What is alike for all sources that take nothing from an earlier board."""
 
-    tale: Story
     options: StoryboardOptions
     settings: RunSettings
 
     def fetch(self) -> list[Adapter]:
         """Fetch the options' LoRAs."""
         return fetch_weights(self.options, self.settings.profile)
-
-    def scenes(self, board: Path) -> SceneBreakdown:
-        """Return the story's scenes, from the store or the writer."""
-        return write_scenes(self.tale, self.options, self.settings.profile, board)
 
     def prompts(self, breakdown: SceneBreakdown, board: Path) -> list[FramePrompt]:
         """Return the scenes' prompts."""
@@ -155,6 +150,17 @@ class Told:
     def keeping(self, prompts: list[FramePrompt], render_config: RenderConfig, board: Path) -> Keep:
         """Keep none: finished frames are found in the store."""
         return lambda prompt, reference: None
+
+
+@dataclass(frozen=True)
+class Told(Anew):
+    """A story."""
+
+    tale: Story
+
+    def scenes(self, board: Path) -> SceneBreakdown:
+        """Return the story's scenes, from the store or the writer."""
+        return write_scenes(self.tale, self.options, self.settings.profile, board)
 
 
 def tell(source: Source, clock: Clock) -> str:
