@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from models.diffusion.requests import ControlPicture
 from models.frames.recipe import Recipe
 from models.origin.signing import Ingredient, Manifest
+from models.storage.files import sha256_of
 
 
 def manifest_of(recipe: Recipe, control: ControlPicture | None) -> Manifest:
@@ -21,8 +21,7 @@ def manifest_of(recipe: Recipe, control: ControlPicture | None) -> Manifest:
     ingredients += [Ingredient(title=f"LoRA {lora.name}", sha256=lora.fingerprint) for lora in recipe.loras]
     if control is not None:
         title = "frame 1" if control.kind == "reference" else "sketch"
-        sha256 = hashlib.sha256(Path(control.file).read_bytes()).hexdigest()
-        ingredients.append(Ingredient(title=title, sha256=sha256, picture=control.file))
+        ingredients.append(Ingredient(title=title, sha256=sha256_of(Path(control.file)), picture=control.file))
     return Manifest(
         title=f"frame_{recipe.frame:03d}.png",
         version=recipe.version,
