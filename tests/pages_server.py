@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
+import pytest
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -34,6 +35,15 @@ def launch(playwright: Playwright) -> Browser:
     chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
     assert chromium, f"these tests need a browser, one of {', '.join(BROWSERS)}: apt-get install chromium"
     return playwright.chromium.launch(executable_path=chromium, args=[f"--{name}" for name in QUIET])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for a module's tests."""
+    with sync_playwright() as playwright:
+        browser = launch(playwright)
+        yield browser
+        browser.close()
 
 
 @contextmanager

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pages_server
 import pytest
 import tiny_models
-from pages_server import launch
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 from tiny_evaluation import CHARACTER, UNRELATED
 from training_runs import draw_pictures
 from waiting import DEADLINE
@@ -28,6 +28,8 @@ from models.board.directory import REPORT_FILE
 from models.board.pages import report_markdown, score_rows
 from models.board.report import Report
 from models.profiles import PROFILES, ROOT, Profile
+
+browser = pages_server.browser
 
 STORY = "Aldar Köse says <b>no</b> | a *rich* merchant [pays](/nowhere)"
 TOLD, TRAINED = f"{STORY[:60]}…", "tiny_hero from pictures"
@@ -102,14 +104,6 @@ def run(server: str, world: Profile, folder: Path, module: str, *arguments: str)
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = launch(playwright)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=["", "/v2"], ids=["first UI", "second UI"])
