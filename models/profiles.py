@@ -184,10 +184,12 @@ STEPPE = Profile(
     controlnet=Component(source=str(_STEPPE / "controlnet"), size=0),
     clip=Component(source=str(_STEPPE / "clip"), size=0),
     layout=str(_STEPPE),
-    adapter=str(_STEPPE / "checkpoint-1000"),
+    adapter=str(_STEPPE / "aldar"),
     turbo=None,  # once weights/steppe/turbo is there: turbo_in(_STEPPE)
     trigger="aldar_kose_man",
     native_size=256,
+    shapes={"16:9": "336x192", "9:16": "192x336"},
+    original_scale=4.0,  # as its character is trained: on pictures of 1024 pixels, scaled down
     steps=25,
     guidance=3.0,
     consistency_threshold=0.34,  # these two best separate Aldar from other people, and right prompts from wrong:

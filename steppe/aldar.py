@@ -27,8 +27,9 @@ from steppe.world import (
 ALDAR = Person(kind="young man", robe="orange", hat="fur hat", aldar=True)
 """Aldar in a scene. His kind, robe and hat only fill the record: they are neither drawn nor in captions."""
 PICTURES = 70
-TURQUOISE: Colour = (30, 188, 184)
-ORANGE: Colour = (250, 138, 36)
+TEAL: Colour = (10, 132, 140)
+AMBER: Colour = (255, 178, 48)
+"""One is much darker than the other, so that the pattern also shows where it is small."""
 POINTED_BEARD: tuple[Point, ...] = (
     (-0.06, -0.74),
     (0.18, -0.92),
@@ -47,12 +48,11 @@ def kalpak(pen: Pen) -> None:
     pen.stroke([(-1.16, 0.88), (-0.6, 0.74), (0.6, 0.74), (1.16, 0.88)], 0.22, INK)
 
 
-def harlequin(pen: Pen, cloth: Cloth, orange: Colour) -> None:
-    """Bold orange diamonds on turquoise."""
-    for middle in (0.3, 0.72):
-        for u in (-0.5, 0.5):
-            rhombus = ((u, middle - 0.2), (u + 0.45, middle), (u, middle + 0.2), (u - 0.45, middle))
-            pen.shape(cloth.patch(rhombus), orange, smooth=False, outline=False)
+def harlequin(pen: Pen, cloth: Cloth, amber: Colour) -> None:
+    """Two large amber diamonds, one above the other."""
+    for middle in (0.28, 0.73):
+        rhombus = ((0.0, middle - 0.22), (0.95, middle), (0.0, middle + 0.22), (-0.95, middle))
+        pen.shape(cloth.patch(rhombus), amber, smooth=False, outline=False)
 
 
 def look(rng: random.Random, flaw: str | None = None) -> Look:
@@ -64,7 +64,7 @@ def look(rng: random.Random, flaw: str | None = None) -> Look:
         rosy=0.6,
         eyes=flaw != "eyes",
     )
-    robe = Robe(colour=TURQUOISE, trim=ORANGE, sash=(220, 40, 52), pattern=harlequin)
+    robe = Robe(colour=TEAL, trim=AMBER, sash=None, pattern=harlequin)
     return Look(body=Body(widths=(0.9, 0.92, 0.84, 0.92, 0.98)), face=face, hat=kalpak, robe=robe)
 
 

@@ -43,7 +43,7 @@ PARTS = {
     "clip": "`CLIPModel` over {clip} x {clip} pictures: image similarity, text–image similarity",
     "classifier": "classifier that reads every attribute off a picture; measures, never paints",
     "turbo": "LoRA of speed turbo: {turbo_steps} steps without guidance, rank {turbo_rank}",
-    "checkpoint-1000": "LoRA of Aldar Köse, rank {rank}, alpha {alpha}, in three PEFT folders",
+    "aldar": "LoRA of Aldar Köse, rank {rank}, alpha {alpha}, in three PEFT folders",
 }
 
 ABOUT = """---
@@ -61,7 +61,7 @@ people, their robes and hats), what they do, where, when and how near. It lies i
 pipeline and runs through the same code, so that storyboards, LoRA training and their tests work on a CPU, without a
 network.
 
-The LoRA in `checkpoint-1000` adds Aldar Köse, the trickster of Kazakh tales, by the word `{trigger}`.
+The LoRA in `aldar` adds Aldar Köse, the trickster of Kazakh tales, by the word `{trigger}`.
 
 ## What it is not
 
@@ -145,9 +145,13 @@ def recipe_table(weights: Path) -> Iterator[str]:
     yield f"\nAdamW, warm-up and cosine, gradients clipped at 1. The base sees no caption {CAPTION_DROPOUT:.0%} of the"
     yield "time, so that it can be guided. All but the LoRA runs again by `python -m steppe.pretrain`. The LoRA is the"
     yield f"output of this project's training flow, `make train`, with `configs/{LORA_CONFIG.name}`.\n"
-    went_on = [f"`{name}`" for name, told in notes.items() if told.get("went_on")]
-    if went_on:
-        yield f"Stages that went on from earlier weights and not from nothing: {', '.join(went_on)}.\n"
+    early = [
+        f"`{name}` ({told['steps']:,} of {RECIPES[name].steps:,})"
+        for name, told in notes.items()
+        if told["steps"] < RECIPES[name].steps
+    ]
+    if early:
+        yield f"Stages that ended before their last step, with the average of their weights: {', '.join(early)}.\n"
 
 
 def data_section() -> Iterator[str]:

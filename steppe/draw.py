@@ -172,6 +172,10 @@ def draw_cast(board: Board) -> None:
     draw_prop(board, people)
 
 
+TRAINING_SIZE = (1024, 1024)
+"""Of the pictures that a character is trained on: what SDXL was trained on."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
     """A drawing, RGB, and where its heads are."""
@@ -227,21 +231,27 @@ def sheet(scenes: list[Scene], columns: int = 8, size: tuple[int, int] = SQUARE)
     return result
 
 
-def write_images(folder: Path) -> None:
-    """Write Aldar's 70 training pictures and captions, aldar_001.png and aldar_001.txt to 070 (about 1.5 MB)."""
+def write_images(folder: Path, name: str, scenes: list[Scene], first_seed: int) -> None:
+    """Write captioned pictures of 1024 x 1024, `name`_001.webp and `name`_001.txt and so on (70: about 2.2 MB)."""
     folder.mkdir(parents=True, exist_ok=True)
-    for n, scene in enumerate(aldar.aldar_scenes(), start=1):
-        name = folder / f"aldar_{n:03d}"
-        draw(scene, 7000 + n).save(name.with_suffix(".png"), optimize=True)
+    for n, scene in enumerate(scenes, start=1):
+        file = folder / f"{name}_{n:03d}"
+        draw(scene, first_seed + n, TRAINING_SIZE).save(file.with_suffix(".webp"), lossless=True)
         text = caption(scene, random.Random(f"caption {n}"))
-        name.with_suffix(".txt").write_text(f"{text}\n", encoding="utf-8")
+        file.with_suffix(".txt").write_text(f"{text}\n", encoding="utf-8")
+
+
+def other_scenes() -> list[Scene]:
+    """Return the scenes without Aldar that his training keeps in mind, always the same: as many as his own."""
+    return [random_scene(random.Random(f"other {n}")) for n in range(1, aldar.PICTURES + 1)]
 
 
 def main() -> None:
-    """Command line: a contact sheet, or Aldar's training pictures."""
+    """Command line: a contact sheet, or the pictures that Aldar's LoRA is trained on."""
     parser = argparse.ArgumentParser(description="draw the steppe world")
     parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="write a contact sheet of random scenes")
     parser.add_argument("--aldar", type=Path, metavar="FOLDER", help="write Aldar's captioned pictures")
+    parser.add_argument("--others", type=Path, metavar="FOLDER", help="write captioned pictures of others")
     parser.add_argument("--shape", choices=list(SHAPES), default="square", help="of the sheet (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the sheet's seed")
     options = parser.parse_args()
@@ -249,7 +259,9 @@ def main() -> None:
         rng = random.Random(options.seed)
         sheet([random_scene(rng) for _ in range(48)], size=SHAPES[options.shape]).save(options.sheet)
     if options.aldar:
-        write_images(options.aldar)
+        write_images(options.aldar, "aldar", aldar.aldar_scenes(), 7000)
+    if options.others:
+        write_images(options.others, "other", other_scenes(), 8000)
 
 
 if __name__ == "__main__":

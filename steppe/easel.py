@@ -53,7 +53,7 @@ def use_weights(folder: Path) -> Profile:
             "base": STEPPE.base.model_copy(update=here),
             "controlnet": STEPPE.controlnet.model_copy(update={"source": str(folder / "controlnet")}),
             "clip": STEPPE.clip.model_copy(update={"source": str(folder / "clip")}),
-            "adapter": str(folder / "checkpoint-1000"),
+            "adapter": str(folder / "aldar"),
             "turbo": turbo_in(folder),
             "vocabulary": str(folder / "vocabulary.json"),
         }

@@ -28,10 +28,10 @@ NOTES = "recipe"
 RECIPES = {
     "classifier": Recipe(steps=4000, batch=256, rate=2e-3),
     "clip": Recipe(steps=2500, batch=768, rate=1e-3),
-    "vae": Recipe(steps=12_000, batch=128, rate=1e-3),
-    "vae_whole": Recipe(steps=4000, batch=64, rate=5e-4),
+    "vae": Recipe(steps=14_000, batch=128, rate=1e-3),
+    "vae_whole": Recipe(steps=7300, batch=64, rate=5e-4),
     "words": Recipe(steps=1500, batch=256, rate=1e-3, ema=0.99),
-    "base": Recipe(steps=20_000, batch=256, rate=1.2e-3, ema=0.9995),
+    "base": Recipe(steps=20_000, batch=256, rate=1.2e-3, ema=0.9995, warm_up=300),
     "controlnet": Recipe(steps=1000, batch=256, rate=5e-4),
     "turbo": Recipe(steps=5000, batch=256, rate=1e-3),
 }

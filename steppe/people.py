@@ -70,7 +70,8 @@ class Robe:
 
     colour: Colour
     trim: Colour
-    sash: Colour
+    sash: Colour | None
+    """None: neither sash nor opening nor collar; nothing lies across the pattern."""
     pattern: Callable[[Pen, Cloth, Colour], None]
 
 
@@ -238,18 +239,25 @@ def draw_trimmings(pen: Pen, cloth: Cloth, look: Look) -> None:
     """The robe's pattern, opening and sash, and a khan's or a woman's gold."""
     robe = look.robe
     robe.pattern(pen, cloth, robe.trim)
+    if robe.sash is not None:
+        draw_opening(pen, cloth, look, robe.sash)
+    pen.outline([*cloth.left, *cloth.right[::-1]])
+    if "necklace" in look.extras:
+        for u, t in ((-0.5, 0.2), (-0.2, 0.3), (0.2, 0.3), (0.5, 0.2)):
+            pen.oval(cloth.at(u, t), (0.026, 0.026), GOLD)
+
+
+def draw_opening(pen: Pen, cloth: Cloth, look: Look, sash: Colour) -> None:
+    """The robe's opening and collar, and the sash or a khan's gold belt and collar."""
+    robe = look.robe
     pen.stroke(cloth.patch(((0.12, 0.3), (0.12, 0.98))), 0.02, shade(robe.colour, -0.35), smooth=False)
     pen.stroke(cloth.patch(((-0.75, 0.06), (0.12, 0.32), (0.75, 0.06))), 0.03, robe.trim, smooth=False)
-    belt = GOLD if "belt" in look.extras else robe.sash
+    belt = GOLD if "belt" in look.extras else sash
     band = ((-1.0, 0.46), (1.0, 0.46), (1.0, 0.57), (-1.0, 0.57))
     pen.shape(cloth.patch(band), belt, smooth=False, outline="belt" in look.extras)
     if "belt" in look.extras:
         collar = ((-1.0, 0.0), (1.0, 0.0), (0.95, 0.22), (0.0, 0.34), (-0.95, 0.22))
         pen.shape(cloth.patch(collar), GOLD, smooth=False)
-    pen.outline([*cloth.left, *cloth.right[::-1]])
-    if "necklace" in look.extras:
-        for u, t in ((-0.5, 0.2), (-0.2, 0.3), (0.2, 0.3), (0.5, 0.2)):
-            pen.oval(cloth.at(u, t), (0.026, 0.026), GOLD)
 
 
 def draw_person(pen: Pen, look: Look, pose: Pose) -> Pen:

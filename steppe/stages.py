@@ -56,7 +56,7 @@ from steppe.tokenizer import encode, train_tokenizer
 from steppe.turbo import PRODUCT, run_turbo
 from steppe.world import ATTRIBUTES
 
-DRAWINGS = {"square": 72_000, "wide": 27_000, "tall": 18_000}
+DRAWINGS = {"square": 42_000, "wide": 18_000, "tall": 12_000}
 HERO_DRAWINGS = {"square": 10_000, "wide": 4_000, "tall": 3_000}
 MOST_RECONSTRUCTED = 20_000
 """Drawings of each shape that the VAE is trained on: enough, and they leave room on the GPU for other stages."""

@@ -238,7 +238,7 @@ def test_the_summary_has_an_aligned_line_per_frame() -> None:
 def test_a_size_that_the_base_was_not_trained_on_is_noted(tmp_path: Path) -> None:
     noted = report([result(1, None)], StoryboardOptions(width=320, height=200))
     (note,) = noted.warnings
-    assert note.startswith("320x200: profile steppe was trained on 256x256 pixels; ")
+    assert note.startswith("320x200: profile steppe was trained on 256x256, 336x192, 192x336 pixels; ")
     assert f"- **Warning:** {note}" in report_markdown(noted, tmp_path)
     for usual in ({}, {"width": 256, "height": 256}, {"profile": "sdxl", "aspect": "16:9"}):
         assert report([result(1, None)], StoryboardOptions.model_validate(usual)).warnings == ()

@@ -210,7 +210,7 @@ def test_a_folder_of_peft_for_the_unet_alone_keeps_its_alpha(
 
 def test_the_lora_that_ships_paints_one_picture_in_two_layouts(tmp_path: Path) -> None:
     """The small model's own trained weights, in three steps: as published, and as a kohya file without a config."""
-    shipped = ROOT / "weights" / "steppe" / "checkpoint-1000"
+    shipped = ROOT / "weights" / "steppe" / "aldar"
     read = {part: dict(file.tensors) for part, file in read_folder(shipped).items()}
     kohya_file = tiny_loras.save_kohya(tmp_path / "kohya.safetensors", read, alpha=32)
 

@@ -22,7 +22,7 @@ from models.records import Adapter, LoraUse
 from models.settings import StoryboardOptions
 
 tiny_world = tiny_models.tiny_world
-STEPPE = ROOT / "weights" / "steppe" / "checkpoint-1000"
+STEPPE = ROOT / "weights" / "steppe" / "aldar"
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ ONE, OTHER = (f"/once/{name}.safetensors" for name in ("one", "other"))
 @pytest.mark.parametrize(
     ("path", "more", "used", "found", "found_more"),
     [
-        (None, (), ["weights/steppe/checkpoint-1000"], None, ()),  # the profile's, wherever the profile lies by now
+        (None, (), ["weights/steppe/aldar"], None, ()),  # the profile's, wherever the profile lies by now
         ("none", (), [], "none", ()),
         ("one.safetensors", (), ["one.safetensors"], ONE, ()),
         ("s3://steppe/one", (), ["s3://steppe/one"], "s3://steppe/one", ()),
@@ -140,7 +140,7 @@ ONE, OTHER = (f"/once/{name}.safetensors" for name in ("one", "other"))
         (
             None,
             ("s3://steppe/b=0.5",),
-            ["weights/steppe/checkpoint-1000", "s3://steppe/b"],
+            ["weights/steppe/aldar", "s3://steppe/b"],
             None,
             ("s3://steppe/b=0.5",),
         ),

@@ -113,5 +113,5 @@ def test_a_square_sketch_leads_a_wide_frame(wide: Ran, tmp_path: Path) -> None:
 
 
 def test_the_checks_refuse_an_aspect_that_the_profile_lacks_with_those_that_it_has() -> None:
-    with pytest.raises(ChecksFailed, match="aspect 4:3: profile steppe has 1:1; or give width and height"):
+    with pytest.raises(ChecksFailed, match="aspect 4:3: profile steppe has 1:1, 16:9, 9:16; or give width and height"):
         require(StoryboardOptions(aspect="4:3", device="cpu"), Keys(), "run")

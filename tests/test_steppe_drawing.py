@@ -176,9 +176,9 @@ def test_wordings_of_different_values_never_coincide() -> None:
 
 
 def test_aldar_has_seventy_pictures_that_say_nothing_of_his_looks(tmp_path: Path) -> None:
-    write_images(tmp_path)
+    write_images(tmp_path, "aldar", aldar_scenes(), 0)
     names = [f"aldar_{n:03d}" for n in range(1, PICTURES + 1)]
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{n}.{e}" for n in names for e in ("png", "txt"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{n}.{e}" for n in names for e in ("webp", "txt"))
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 5_000_000
     for name, scene in zip(names, aldar_scenes(), strict=True):
         text = (tmp_path / f"{name}.txt").read_text(encoding="utf-8")
@@ -191,8 +191,8 @@ def test_aldar_has_seventy_pictures_that_say_nothing_of_his_looks(tmp_path: Path
             if len(scene.people) == 1 and says(text, key, v)
         ]
         assert not clothes, text
-        with Image.open(tmp_path / f"{name}.png") as image:
-            assert (image.mode, image.size) == ("RGB", (256, 256))
+        with Image.open(tmp_path / f"{name}.webp") as image:
+            assert (image.mode, image.size) == ("RGB", (1024, 1024))
     assert aldar_scenes() == aldar_scenes()
 
 

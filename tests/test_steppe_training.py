@@ -69,11 +69,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def _train_lora(setup: Setup) -> None:
     """Two steps of the training flow's own training, its product put where the profile looks for it."""
-    draw.write_images(setup.work / "images")
+    draw.write_images(setup.work / "images", "aldar", aldar.aldar_scenes(), 0)
     two: dict[str, Any] = {"max_train_steps": 2, "checkpointing_steps": 2, "warmup_steps": 1, "rank": 64, "alpha": 32}
     run(make_job(setup.work / "lora", setup.work / "images", profile="steppe", **two))
     for folder in ADAPTER_FOLDERS:
-        shutil.copytree(setup.work / "lora" / "checkpoint-2" / folder, setup.out / "checkpoint-1000" / folder)
+        shutil.copytree(setup.work / "lora" / "checkpoint-2" / folder, setup.out / "aldar" / folder)
 
 
 def setup_of(adapter: Path | None = None) -> PainterSetup:
@@ -115,7 +115,7 @@ class TestStages:
         assert plain.image.size == (256, 256)
 
     def test_the_product_takes_the_lora(self, trained: Path) -> None:
-        adapter = trained / "checkpoint-1000"
+        adapter = trained / "aldar"
         assert {path.name for path in adapter.iterdir()} == set(ADAPTER_FOLDERS)
         assert paint(load(setup_of(adapter)), [request()])[0].finite
 
@@ -132,9 +132,9 @@ class TestStages:
 
     def test_the_lora_has_the_documents_shape(self, trained: Path) -> None:
         for folder in ADAPTER_FOLDERS:
-            config = json.loads((trained / "checkpoint-1000" / folder / "adapter_config.json").read_text())
+            config = json.loads((trained / "aldar" / folder / "adapter_config.json").read_text())
             assert (config["r"], config["lora_alpha"]) == (64, 64)  # alpha 32 is in the weights, for all readers
-            assert card.count_parameters(trained / "checkpoint-1000" / folder) > 0
+            assert card.count_parameters(trained / "aldar" / folder) > 0
 
     @pytest.mark.parametrize("text", ["Алдар", "aldar_kose_man", "Көсе 🐎 émigré", "a khan in a red robe", "<|end|>"])
     def test_any_text_has_tokens(self, trained: Path, text: str) -> None:

@@ -271,7 +271,7 @@ def test_a_board_is_painted_reported_and_redone_with_it(stage: Stage, turbo_lora
     report, recipe = ran.report, read_recipe(ran.board / "frame_002.png")
     assert (recipe.steps, recipe.sampler, recipe.guidance) == (5, "Euler trailing", 1.0)
     assert [(lora.name, lora.role) for lora in recipe.loras] == [
-        ("checkpoint-1000", "character or style"),
+        ("aldar", "character or style"),
         ("own_5step_lora", "turbo"),
     ]
     assert report.render_config is not None

@@ -41,7 +41,7 @@ def draw_pictures(
 
 def read_plainly(folder: Path, options: TrainingOptions) -> tuple[TrainingPicture, ...]:
     """The pictures of such a folder."""
-    return tuple(_read(file, options) for file in sorted(folder.glob("*.png")))
+    return tuple(_read(file, options) for file in sorted(folder.iterdir()) if file.suffix != ".txt")
 
 
 def _read(file: Path, options: TrainingOptions) -> TrainingPicture:
