@@ -37,7 +37,8 @@ from benchmarks.storyboard import own_adapter
 from models.board.directory import frame_name
 from models.lora.publishing.export import write_diffusers_file
 from models.preflight.devices import precision_on
-from models.profiles import OWN_PROFILES, ROOT, STEPPE
+from models.profiles import ROOT, STEPPE
+from models.sources import OWN_PROFILES
 from models.storage.adapters import SINGLE_FILE
 
 WAYS = ("script", "first", "command", "deployment")

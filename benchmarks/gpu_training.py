@@ -38,7 +38,8 @@ from models.lora.options import MixedPrecision, TrainingOptions
 from models.lora.records import TrainingPicture, TrainingSet
 from models.lora.training.job import Job, Tick
 from models.lora.training.launcher import run
-from models.profiles import OWN_PROFILES, ROOT, Profile
+from models.profiles import ROOT, Profile
+from models.sources import OWN_PROFILES
 from models.storage.files import sha256_of
 
 CONFIG = ROOT / "configs" / "training_config.yaml"

@@ -7,19 +7,17 @@ never branches on a profile's name.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from dotenv.parser import parse_stream
 from pydantic import Field
 
 from models.errors import InputError
 from models.records import Record
+from models.scores import Bounds
 from models.sizes import GRAIN, LARGEST, SMALLEST, SQUARE, Shapes, Size
-from models.sources import Component, locate
+from models.sources import OWN_PROFILES, Component, locate, own_profiles_file
 from models.turbo import SDXL_LIGHTNING, Turbo
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,6 +36,8 @@ class Profile(Record):
     clip: Component
     vae: Component | None = None
     """A VAE that replaces the base's own."""
+    dino: Component | None = None
+    """DINOv2, which compares crops of the hero; None: CLIP does."""
     layout: str
     """Folder with configurations and tokenizers of this kind of base, used to read a single-file checkpoint."""
     adapter: str | None
@@ -57,6 +57,8 @@ class Profile(Record):
     guidance: float
     consistency_threshold: float
     """Least CLIP cosine of a frame and frame 1. Valid only for this profile's CLIP."""
+    hero_bounds: Bounds = Bounds(least=0.70, most=0.97, most_around=0.97)
+    """The same for his crop, and above which a frame is a copy, for characters without a calibration."""
     prompt_threshold: float
     """Least CLIP cosine of a frame and its own prompt."""
     control_scale: float
@@ -194,6 +196,7 @@ STEPPE = Profile(
     guidance=3.0,
     consistency_threshold=0.34,  # these two best separate Aldar from other people, and right prompts from wrong:
     prompt_threshold=0.13,  # python -m steppe.figures --only thresholds
+    hero_bounds=Bounds(least=0.36, most=0.85, most_around=0.85),  # python -m steppe.same
     control_scale=0.3,
     control_end=0.3,
     style="storybook illustration",
@@ -206,9 +209,6 @@ STEPPE = Profile(
     batch_size_on_gpu=8,
     batch_size_on_cpu=1,
 )
-
-OWN_PROFILES = "STORYBOARD_PROFILES_FILE"
-"""Variable (environment or `.env`) that names a JSON file of further profiles; see `read_own`."""
 
 
 def read_own(file: Path) -> dict[str, Profile]:
@@ -247,7 +247,7 @@ def _like(known: dict[str, Profile], name: str, given: object, folder: Path) -> 
     return Profile.model_validate({**like.model_dump(), **changes, "name": name})
 
 
-_PARTS = ("base", "controlnet", "clip", "vae")
+_PARTS = ("base", "controlnet", "clip", "vae", "dino")
 
 
 def _changed(like: Profile, part: str, given: dict[str, object], folder: Path) -> dict[str, object]:
@@ -261,22 +261,13 @@ def _changed(like: Profile, part: str, given: dict[str, object], folder: Path) -
 def _all() -> tuple[dict[str, Profile], str]:
     """Return all profiles, and for messages why the custom ones could not be read."""
     builtin = {profile.name: profile for profile in (STEPPE, SDXL)}
-    file = _own_file()
+    file = own_profiles_file()
     if not file:
         return builtin, ""
     try:
         return {**builtin, **read_own(Path(file).expanduser())}, ""
     except InputError as error:
         return builtin, f"; {error}"
-
-
-def _own_file() -> str | None:
-    """Return the file of further profiles, from the environment or `.env`; settings.py reports a broken `.env`."""
-    if OWN_PROFILES in os.environ:
-        return os.environ[OWN_PROFILES]
-    with suppress(OSError, UnicodeDecodeError), Path(".env").open(encoding="utf-8") as stream:
-        return next((line.value for line in reversed(list(parse_stream(stream))) if line.key == OWN_PROFILES), None)
-    return None
 
 
 PROFILES, _FAULT = _all()

@@ -13,6 +13,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from models.scores import Scores
 from models.secrets.addresses import CREDENTIALS
 from models.secrets.redaction import learn_address
 from models.shots import Angle, Movement, ShotSize, read_framing
@@ -236,17 +237,6 @@ class Sketch(Record):
     file: str
     """Absolute path."""
     sha256: str
-
-
-class Scores(Record):
-    """Measurements of one painted frame."""
-
-    consistency: float | None
-    """CLIP cosine of this frame and frame 1; None for frame 1 itself, which is the reference."""
-    prompt: float
-    """CLIP cosine of this frame and its own prompt."""
-    anomalies: tuple[str, ...] = ()
-    """Defects of the picture itself, one sentence each."""
 
 
 class Candidate(Record):

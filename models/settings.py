@@ -20,9 +20,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from models.errors import InputError
 from models.loras import STRONGEST
 from models.option_types import AspectName, ExportForms, LoraTexts, Pixels, ProfileName, Sketches, SourceName
-from models.profiles import OWN_PROFILES, Precision, Profile, Speed, get_profile
+from models.profiles import Precision, Profile, Speed, get_profile
 from models.records import MAX_FRAMES, Options, Story
 from models.secrets.keys import ENV_FILE, Keys
+from models.sources import OWN_PROFILES
 from models.turbo import TurboMethod
 
 PREFIX = "STORYBOARD_"
@@ -70,7 +71,7 @@ class StoryboardOptions(Options):
     more_loras: LoraTexts = ()
     """LoRAs besides the character's, each a source as lora_path has it, or SOURCE=STRENGTH: style.safetensors=0.6."""
     threshold: float | None = Field(None, ge=-1.0, le=1.0)
-    """Least image similarity (CLIP cosine) of a frame to frame 1. Unset: the profile's."""
+    """Least similarity (cosine) of the hero, else of the whole frame, to frame 1. Unset: the LoRA's or profile's."""
     prompt_threshold: float | None = Field(None, ge=-1.0, le=1.0)
     """Least text–image similarity (CLIP cosine) of a frame and its own prompt. Unset: the profile's."""
     attempts: int = Field(3, ge=1, le=10)

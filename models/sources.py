@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+from contextlib import suppress
 from pathlib import Path
+
+from dotenv.parser import parse_stream
 
 from models.records import Record
 
 SINGLE = ".safetensors"
+OWN_PROFILES = "STORYBOARD_PROFILES_FILE"
+"""Variable (environment or `.env`) that names a JSON file of further profiles; see `models.profiles.read_own`."""
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?", re.ASCII)
 
 
@@ -58,3 +64,12 @@ def locate(written: str, *beside: Path) -> tuple[str, str | None]:
         repository, _, revision = written.partition("@")
         return repository, revision or None
     return str(places[-1]), None
+
+
+def own_profiles_file() -> str | None:
+    """Return the file of further profiles, from the environment or `.env`; settings.py reports a broken `.env`."""
+    if OWN_PROFILES in os.environ:
+        return os.environ[OWN_PROFILES]
+    with suppress(OSError, UnicodeDecodeError), Path(".env").open(encoding="utf-8") as stream:
+        return next((line.value for line in reversed(list(parse_stream(stream))) if line.key == OWN_PROFILES), None)
+    return None

@@ -163,14 +163,15 @@ class Easel:
         started = time.monotonic()
         for start in range(0, len(cases), BATCH):
             some = cases[start : start + BATCH]
-            requests = [self._request(case.text, _FIRST_SEED + start + n) for n, case in enumerate(some)]
+            requests = [self.request(case.text, _FIRST_SEED + start + n) for n, case in enumerate(some)]
             images += [painting.image for painting in paint(models, requests)]
             if len(images) % (5 * BATCH) == 0 or len(images) == len(cases):
                 tell(f"  painted {len(images)} of {len(cases)} ({SETS[name]}), {time.monotonic() - started:.0f} s")
         seen = self.read(np.stack([np.asarray(image) for image in images]))
         return [Painted(*row) for row in zip(cases, images, seen, strict=True)]
 
-    def _request(self, prompt: str, seed: int) -> PaintRequest:
+    def request(self, prompt: str, seed: int) -> PaintRequest:
+        """Return the request of a picture, with the profile's settings."""
         profile = self.profile
         return PaintRequest(
             prompt=prompt,

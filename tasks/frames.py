@@ -14,6 +14,7 @@ from models.errors import RunStopped
 from models.frames.generate import FrameJob, forget, generate
 from models.origin.signing import load_signing
 from models.records import FrameResult
+from models.scores import Scores
 from models.secrets.keys import Keys
 from tasks.progress import Bar
 from tasks.retries import RETRYING
@@ -58,16 +59,29 @@ def generate_frame(job: FrameJob, board: Path) -> FrameResult:
     place_frame(board, result)
     scores = result.scores
     get_run_logger().info(
-        "frame %d %s: image similarity %s, prompt %s, seed %d, attempt %d%s",
+        "frame %d %s: image similarity %s, prompt %s, hero %s, seed %d, attempt %d%s",
         job.number,
         "accepted" if result.accepted else f"is weak ({'; '.join(result.chosen.reasons)})",
         "reference" if scores.consistency is None else show_score(scores.consistency),
         show_score(scores.prompt),
+        _hero_in_words(scores),
         result.seed,
         result.attempts,
         "" if result.painted else ", taken from the store",
     )
     return result
+
+
+def _hero_in_words(scores: Scores) -> str:
+    """Return how alike the hero is, or why he was not compared."""
+    hero, likeness = scores.hero, scores.likeness
+    if hero is None:
+        return "not looked for"
+    if not hero.found:
+        return f"not found ({hero.why})"
+    own = None if likeness is None else likeness.own
+    crop = None if likeness is None else likeness.crop
+    return f"{show_score(crop if own is None else own)} alike" if likeness else "found"
 
 
 class _Progress:

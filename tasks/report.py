@@ -10,7 +10,8 @@ from prefect.logging import get_run_logger
 
 from models.board.directory import REPORT_FILE, write_json
 from models.board.pages import report_markdown, score_rows, sheet_markdown, write_sheet
-from models.board.report import Report, summary_lines
+from models.board.report import Report
+from models.board.summary import summary_lines
 from models.frames.generate import near_copies
 from models.records import FrameResult
 from tasks.artifacts import show_page, show_table

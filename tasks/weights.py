@@ -10,6 +10,7 @@ from prefect.logging import get_run_logger
 
 from models.bases.hub import fetch_lora
 from models.errors import StoryboardError
+from models.frames.likeness import calibrated
 from models.frames.render_config import RenderConfig, RunSettings, loras_of
 from models.loras import fingerprint_of, shown_source
 from models.preflight.components import fingerprints_here
@@ -93,6 +94,11 @@ def load_models(settings: RunSettings, adapters: list[Adapter]) -> RenderConfig:
         loras = load(setup).loras
         load_scorer(setup.profile, setup.scoring_device)
     weights = Weights(**hashes.result(), adapter=fingerprint_of(adapters))
+    bounds, calibration = calibrated(settings.bounds or setup.profile.hero_bounds, setup.adapter)
+    if calibration is not None:
+        get_run_logger().info("the hero is judged by %s: likeness %.2f at least", calibration, bounds.least)
     spared = ", text encoders and CLIP in main memory" if setup.low_memory else ""
     get_run_logger().info("models of %s on %s in %s%s", setup.profile.name, setup.device, setup.precision, spared)
-    return RenderConfig(**{**dict(settings), "setup": setup}, weights=weights, loras=loras)
+    return RenderConfig(
+        **{**dict(settings), "setup": setup, "bounds": bounds}, weights=weights, loras=loras, calibration=calibration
+    )

@@ -16,7 +16,7 @@ from peft import LoraConfig
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.diffusion import differentiable, fused, loading, painter
+from models.diffusion import attention, differentiable, fused, loading, painter
 from models.diffusion.requests import PaintRequest
 from models.errors import OutOfMemory
 from models.lora.network.layers import merge_sums
@@ -112,8 +112,13 @@ def paint(unet: Any, controlnet: Any, vae: Any) -> dict[str, Tensor]:
     lines, picture = noise(2, 3, 8 * HEIGHT, 8 * WIDTH), noise(1, 3, 8 * HEIGHT, 8 * WIDTH)
     with torch.inference_mode():
         blocks, middle = controlnet(latents, 500, words, lines, added_cond_kwargs=added, return_dict=False)
+        inputs = attention.Inputs()
+        inputs.text, inputs.added = words, added
+        schedule = torch.linspace(0.999, 0.001, 1000)
+        attended = attention.attention_maps(unet, schedule, latents, noise(*latents.shape), inputs, [[1, 2], [5]])
         more = {"down_block_additional_residuals": blocks, "mid_block_additional_residual": middle}
         return {
+            "attention": torch.stack([each for each in attended if each is not None]),
             "controlnet": middle,
             "unet": unet(latents, 500, words, added_cond_kwargs=added, **more).sample,
             "vae, decoding": vae.decode(latents[:1]).sample,

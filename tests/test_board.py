@@ -14,9 +14,11 @@ from written_boards import WEIGHTS, render_config_of
 
 from models.board.directory import create_board, frame_name, is_finished, place_frame, write_json
 from models.board.pages import report_markdown
-from models.board.report import Report, Run, build_report, outcome, summary_lines
+from models.board.report import Report, Run, build_report, outcome
+from models.board.summary import summary_lines
 from models.errors import CorruptFile, ObjectNotFound, StorageError
-from models.records import Candidate, FramePrompt, FrameResult, Scene, SceneBreakdown, Scores, Story
+from models.records import Candidate, FramePrompt, FrameResult, Scene, SceneBreakdown, Story
+from models.scores import Scores
 from models.settings import StoryboardOptions
 
 NOON = datetime(2025, 10, 19, 5, 28, 51, tzinfo=UTC)

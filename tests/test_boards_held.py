@@ -15,9 +15,9 @@ from written_boards import WEIGHTS, noise, render_config_of, write_board
 from models.board.finished import changing
 from models.errors import InputError
 from models.frames.generate import generate, store_candidate
-from models.records import Scores
 from models.redo.plan import RedoOptions, plan_redo, prepare_frame
 from models.redo.replace import replace_frame
+from models.scores import Scores
 
 
 def test_the_second_waits_and_is_told_who_holds_the_board(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -237,7 +237,7 @@ def test_pixels_are_rounded_as_diffusers_rounds_them(tiny_world: profiles.Profil
     processor = load(setup()).plain.image_processor
     for dtype in (torch.float32, torch.bfloat16):
         theirs = processor.postprocess(pixels.to(dtype).float())[0]
-        assert painter._image(pixels.to(dtype)).tobytes() == theirs.tobytes()
+        assert painter.to_image(pixels.to(dtype)).tobytes() == theirs.tobytes()
 
 
 def test_lines_of_another_picture_are_read_anew(

@@ -46,7 +46,7 @@ def test_a_kernel_and_its_gradient_are_pytorchs(differences: dict[str, float], n
     assert differences[f"gradient of {name}"] < CLOSE
 
 
-@pytest.mark.parametrize("name", ["unet", "controlnet", "vae, decoding", "vae, encoding"])
+@pytest.mark.parametrize("name", ["attention", "unet", "controlnet", "vae, decoding", "vae, encoding"])
 def test_a_fused_model_paints_the_same(differences: dict[str, float], name: str) -> None:
     assert differences[name] < CLOSE
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from models.errors import InputError
-from models.profiles import OWN_PROFILES, ROOT, SDXL, STEPPE, Profile, read_own
+from models.profiles import ROOT, SDXL, STEPPE, Profile, read_own
 from models.settings import StoryboardOptions
 from models.sizes import Size
-from models.sources import Component, locate
+from models.sources import OWN_PROFILES, Component, locate
 
 
 def written(folder: Path, profiles: Any) -> Path:

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from models.errors import StorageError
-from models.records import Scores, Story
+from models.records import Story
+from models.scores import Scores
 from models.storage.content_store import Painted, Store, content_key
 
 KEY = content_key("pictures", frame=1)

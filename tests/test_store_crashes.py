@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from models.records import Scores
+from models.scores import Scores
 from models.storage.content_store import Store, content_key
 
 KEY = content_key("pictures", frame=1)
@@ -22,7 +22,7 @@ import itertools, os, signal, sys
 from pathlib import Path
 import models.storage.content_store, models.storage.files
 from models.storage.content_store import Store, content_key
-from models.records import Scores
+from models.scores import Scores
 key, scores = content_key("pictures", frame=1), Scores(consistency=0.5, prompt=0.3)
 root = Path(sys.argv[1])
 def put(store, data): store.put_picture(key, data, seed=len(data), scores=scores)

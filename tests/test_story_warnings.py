@@ -9,8 +9,9 @@ from written_boards import write_board
 
 from models.board.finished import read_board
 from models.board.pages import report_markdown
-from models.board.report import outcome, summary_lines
+from models.board.report import outcome
 from models.board.story_warnings import find_warnings
+from models.board.summary import summary_lines
 from models.language import offline
 from models.profiles import SDXL
 from models.records import SceneBreakdown, Story

@@ -12,7 +12,8 @@ from PIL import Image, ImageChops, ImageDraw, ImageOps
 
 from models import profiles
 from models.errors import InputError, ScoreUnavailable, WeightsInvalid
-from models.records import Candidate, Scores
+from models.records import Candidate
+from models.scores import Scores
 from models.vision import clip
 from models.vision.anomalies import find_copies, find_flaws
 from models.vision.gate import best, judge

@@ -18,7 +18,8 @@ from models.board.report import Run, build_report
 from models.frames.generate import FrameJob, generate, seed_of, store_candidate
 from models.frames.render_config import RenderConfig, read_sketches
 from models.preflight.resolution import resolve
-from models.records import FramePrompt, FrameResult, Scene, SceneBreakdown, Scores, Story, Weights
+from models.records import FramePrompt, FrameResult, Scene, SceneBreakdown, Story, Weights
+from models.scores import Scores
 from models.settings import StoryboardOptions
 
 WEIGHTS = Weights(base="b" * 64, controlnet="c" * 64, clip="d" * 64, adapter="e" * 64)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 import platform
-import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from importlib import metadata
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AliasChoices, BeforeValidator, Field
@@ -18,12 +16,12 @@ from models.board.story_warnings import find_warnings
 from models.frames.recipe import DISTRIBUTION
 from models.frames.render_config import RenderConfig
 from models.frames.setting_warnings import find_setting_warnings
-from models.records import Candidate, FrameResult, Record, Scene, SceneBreakdown, Scores, Weights
+from models.records import Candidate, FrameResult, Record, Scene, SceneBreakdown, Weights
+from models.scores import Hero, Likeness, Scores
 from models.settings import Pipeline, StoryboardOptions
 from models.sizes import without_size
 
 PACKAGES = (DISTRIBUTION, "prefect", "torch", "diffusers", "transformers", "peft", "openai", "pillow")
-MOST_ATTEMPTS = 10  # the upper limit of StoryboardOptions.attempts
 
 
 class Run(Record):
@@ -85,6 +83,10 @@ class FrameReport(Record):
     accepted: bool
     anomalies: tuple[str, ...]
     candidates: tuple[CandidateReport, ...]
+    hero: Hero | None = None
+    """Where he is in the picture. Boards of earlier versions did not look for him."""
+    likeness: Likeness | None = None
+    """His crop and frame 1's; null where he was not found, and for frame 1 of a character without a calibration."""
     sketch: str | None = None
     """File of the sketch that guided the frame, if any. Boards of earlier versions have it only for redone frames."""
     sketch_sha256: str | None = None
@@ -198,6 +200,8 @@ def report_frame(result: FrameResult) -> FrameReport:
         prompt_score=scores.prompt,
         accepted=result.accepted,
         anomalies=scores.anomalies,
+        hero=scores.hero,
+        likeness=scores.likeness,
         candidates=tuple(_report_candidate(candidate) for candidate in result.candidates),
         sketch=None if result.sketch is None else result.sketch.file,
         sketch_sha256=None if result.sketch is None else result.sketch.sha256,
@@ -230,67 +234,6 @@ def outcome(report: Report) -> str:
     return f"{frames}, {verdict}{warned}"
 
 
-def summary_lines(report: Report, board: Path | None = None) -> list[str]:
-    """Return the report for a terminal: title, a line per frame, averages, advice about weak frames, and warnings."""
-    rows = [("frame", "", "image similarity", "prompt", "attempts", "seed"), *map(_row, report.frames)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    table = ["  ".join(_align(row, widths)).rstrip() for row in rows]
-    return [report.title, "", *table, "", _averages(report), *_advice(report, board), *_warned(report)]
-
-
-def _row(frame: FrameReport) -> tuple[str, ...]:
-    similarity = "reference" if frame.reference else show_score(frame.consistency_score)
-    verdict = "accepted" if frame.accepted else "weak"
-    rest = (show_score(frame.prompt_score), str(frame.attempts), str(frame.seed))
-    return (str(frame.number), verdict, similarity, *rest)
-
-
-def _align(row: tuple[str, ...], widths: list[int]) -> list[str]:
-    """Align the verdict to the left and numbers to the right."""
-    return [
-        cell.ljust(width) if i == 1 else cell.rjust(width)
-        for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ]
-
-
 def show_score(score: float | None, decimals: int = 2) -> str:
     """Return a score as text, or a dash if it was not measured."""
     return "–" if score is None else f"{score:.{decimals}f}"
-
-
-def _warned(report: Report) -> Iterator[str]:
-    yield from (f"warning: {warning}" for warning in report.warnings)
-
-
-def _averages(report: Report) -> str:
-    seconds = (report.finished - report.started).total_seconds()
-    painted = sum(frame.painted for frame in report.frames)
-    return (
-        f"image similarity {show_score(report.average_consistency)} on average, "
-        f"{show_score(report.min_consistency)} at least (threshold: {show_score(report.threshold)}); "
-        f"{painted} painted in {seconds:.1f} s"
-    )
-
-
-def _advice(report: Report, board: Path | None) -> list[str]:
-    """Return advice about the weak frames; empty if there are none."""
-    weak = [frame for frame in report.frames if not frame.accepted]
-    if not weak:
-        return []
-    named = f"weak frame{'s' if len(weak) > 1 else ''}: {', '.join(str(frame.number) for frame in weak)}"
-    ways = [f"--attempts {min(2 * report.options.attempts, MOST_ATTEMPTS)}"]
-    if report.options.attempts == MOST_ATTEMPTS:
-        ways = ["--seed N (another base seed)"]
-    similarity = [frame.consistency_score for frame in weak if frame.consistency_score is not None]
-    prompt = [frame.prompt_score for frame in weak]
-    ways += _lower("--threshold", similarity, report.threshold) + _lower(
-        "--prompt-threshold", prompt, report.prompt_threshold
-    )
-    one = f"python -m flows.redo_frame {shlex.quote(str(board)) if board else 'BOARD'} {weak[0].number}"
-    return [named, f"  try: {one}, or python -m flows.storyboard … {' or '.join(ways)}"]
-
-
-def _lower(option: str, scores: list[float], threshold: float) -> list[str]:
-    """Return the option with a threshold that all scores reach; empty if they reach the current one."""
-    least = min(scores, default=threshold)
-    return [f"{option} {math.floor(least * 100) / 100:.2f}"] if least < threshold else []

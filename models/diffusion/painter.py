@@ -12,22 +12,26 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
 
 from models.bases.schedules import OWN_TIMESTEPS, STEP_SETTINGS
+from models.diffusion.attention import noted_inputs
 from models.diffusion.compute import compute
 from models.diffusion.controlnets import lines_read_once, skipped_when_off
 from models.diffusion.edges import control_image
 from models.diffusion.fallback import to_own_code
 from models.diffusion.graphs import as_graphs
+from models.diffusion.hero import find_heroes
 from models.diffusion.loading import Models
+from models.diffusion.pace import Pace
 from models.diffusion.requests import ControlPicture, PaintRequest
 from models.diffusion.weights import first_line, is_out_of_memory
 from models.errors import OutOfMemory, PaintError
 from models.progress import Progress
+from models.scores import Hero
 from models.sizes import GRAIN, Size
 
 Finished = Callable[[int, "Painting"], None]
@@ -43,6 +47,8 @@ class Painting:
     """RGB, of the requested size."""
     finite: bool
     """Whether all latents and pixels were finite; if not, the picture is meaningless."""
+    hero: Hero | None = None
+    """Where the request's trigger word acts in it; None if the request names none."""
 
 
 def paint(
@@ -103,8 +109,8 @@ def _paint(models: Models, requests: Sequence[PaintRequest], report: Progress, f
     report, finished = callers.noting(report), callers.noting(finished)
 
     def paint_all() -> list[Painting]:
-        latents = _denoise(models, requests, lines, report)
-        return list(_decode(models, latents, requests[0].steps, report, finished))
+        denoised = _denoise(models, requests, lines, report)
+        return list(_decode(models, denoised, requests[0].steps, report, finished))
 
     with ExitStack() as stack:
         stack.enter_context(models.lock)
@@ -165,16 +171,22 @@ def _lines(models: Models, requests: Sequence[PaintRequest]) -> list[Image.Image
     return [found[control] for control in controls] if len(found) > 1 else list(found.values())
 
 
+class _Denoised(NamedTuple):
+    latents: torch.Tensor
+    """[batch, 4, height / 8, width / 8]."""
+    heroes: list[Hero | None]
+    """Where each request's hero is."""
+
+
 def _denoise(
     models: Models, requests: Sequence[PaintRequest], lines: list[Image.Image] | None, report: Progress
-) -> torch.Tensor:
-    """Return the denoised latents, [batch, 4, height / 8, width / 8]."""
+) -> _Denoised:
     accept_old_array_protocol()
     first = requests[0]
     pipeline: Any = models.plain if lines is None else models.controlled
     pipeline.scheduler = models.scheduler(first.sampler)
     parts = first.steps + len(requests)
-    pace = _Pace(models.device)
+    pace = Pace(models.device)
 
     def after_step(_pipeline: Any, index: int, _timestep: Any, _tensors: dict[str, Any]) -> dict[str, Any]:
         pace.step()
@@ -196,7 +208,11 @@ def _denoise(
     # With lines, `lines_read_once` computes in the first step; so each painting's first step must run without a graph.
     warm = models.warm if lines is None else set()
     alike = lines is not None and len(lines) == 1
-    with as_graphs(models.device, warm, *recorded), skipped_when_off(used[1:]), lines_read_once(used[1:], alike):
+    with ExitStack() as stack:
+        inputs = stack.enter_context(noted_inputs(pipeline.unet))
+        stack.enter_context(as_graphs(models.device, warm, *recorded))
+        stack.enter_context(skipped_when_off(used[1:]))
+        stack.enter_context(lines_read_once(used[1:], alike))
         latents: torch.Tensor = pipeline(
             prompt=[request.prompt for request in requests],
             negative_prompt=negative,
@@ -214,25 +230,7 @@ def _denoise(
             **STEP_SETTINGS.get(first.sampler, {}),
             **_control_arguments(first.control, lines),
         ).images
-    return latents
-
-
-class _Pace:
-    """Keeps Python at most one step ahead of the GPU, so that progress is accurate and a stop takes effect at once."""
-
-    def __init__(self, device: str) -> None:
-        self.on_gpu = device.startswith("cuda")
-        self.last: Any = None
-
-    def step(self) -> None:
-        """Mark the end of this step in the GPU's queue, and wait until the step before it is done."""
-        if not self.on_gpu:
-            return
-        asked = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        asked.record()
-        if self.last is not None:
-            self.last.synchronize()
-        self.last = asked
+    return _Denoised(latents, find_heroes(pipeline, requests, latents, noise, inputs))
 
 
 def _control_arguments(control: ControlPicture | None, lines: list[Image.Image] | None) -> dict[str, Any]:
@@ -242,20 +240,20 @@ def _control_arguments(control: ControlPicture | None, lines: list[Image.Image] 
 
 
 def _decode(
-    models: Models, latents: torch.Tensor, steps: int, report: Progress, finished: Finished
+    models: Models, denoised: _Denoised, steps: int, report: Progress, finished: Finished
 ) -> Iterator[Painting]:
     """Decode one picture at a time: SDXL's VAE needs more memory per picture than its UNet."""
-    for index, latent in enumerate(latents):
-        pixels = _decode_one(models.plain.vae, latent[None])
+    for index, (latent, hero) in enumerate(zip(*denoised, strict=True)):
+        pixels = decode_one(models.plain.vae, latent[None])
         finite = bool(latent.isfinite().all()) and bool(pixels.isfinite().all())
         # Values that are not finite become black or white (they have no byte value); the painting is marked.
-        painting = Painting(_image(pixels.nan_to_num(-1.0, 1.0, -1.0)), finite)
+        painting = Painting(to_image(pixels.nan_to_num(-1.0, 1.0, -1.0)), finite, hero)
         finished(index, painting)
-        report((steps + index + 1) / (steps + len(latents)))
+        report((steps + index + 1) / (steps + len(denoised.heroes)))
         yield painting
 
 
-def _decode_one(vae: Any, latent: torch.Tensor) -> torch.Tensor:
+def decode_one(vae: Any, latent: torch.Tensor) -> torch.Tensor:
     """Return the pixels of one latent, -1..1, [1, 3, height, width]."""
     scaled = latent.to(vae.dtype) / vae.config.scaling_factor
     mean, deviation = vae.config.latents_mean, vae.config.latents_std
@@ -266,7 +264,7 @@ def _decode_one(vae: Any, latent: torch.Tensor) -> torch.Tensor:
     return pixels
 
 
-def _image(pixels: torch.Tensor) -> Image.Image:
+def to_image(pixels: torch.Tensor) -> Image.Image:
     """Return pixels -1..1, [1, 3, height, width], as a picture; rounds like diffusers' `VaeImageProcessor.postprocess`.
 
     Rounding on a GPU takes 1 ms for a picture of 1024 pixels; diffusers rounds on the CPU in 55 ms.

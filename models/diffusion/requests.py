@@ -120,6 +120,8 @@ class PaintRequest(Record):
     guidance: float = Field(ge=0.0)
     """Guidance scale; at 1 and below the negative prompt is not used, which halves the time."""
     control: ControlPicture | None
+    trigger: str = ""
+    """Word of the prompt whose place in the picture is found; empty: none. It changes no pixel."""
 
     @property
     def batch_key(self) -> BatchKey:

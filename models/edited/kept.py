@@ -10,8 +10,9 @@ from PIL import Image
 
 from models.edited.plan import Edit
 from models.errors import StorageError
+from models.frames.likeness import likeness_of
 from models.frames.render_config import RenderConfig
-from models.records import Candidate, FramePrompt, FrameResult, Scores, Sketch
+from models.records import Candidate, FramePrompt, FrameResult, Sketch
 from models.storage.content_store import Store
 from models.storage.files import sha256_of
 from models.vision.gate import judge
@@ -87,12 +88,13 @@ def _judge_again(result: FrameResult, reference: FrameResult | None, render_conf
     """Return the frame with a verdict on its chosen candidate beside another frame 1."""
     from models.vision.clip import load_scorer
 
-    similarity = None
-    if reference is not None:
+    similarity, before = None, result.chosen.scores
+    shown = (_open(result.file), before.hero)
+    other = None if reference is None else (_open(reference.file), reference.scores.hero)
+    if other is not None:
         scorer = load_scorer(render_config.setup.profile, render_config.setup.scoring_device)
-        similarity = scorer.similarity(_open(result.file), _open(reference.file))
-    before = result.chosen.scores
-    scores = Scores(consistency=similarity, prompt=before.prompt, anomalies=before.anomalies)
+        similarity = scorer.similarity(shown[0], other[0])
+    scores = before.model_copy(update={"consistency": similarity, "likeness": likeness_of(shown, other, render_config)})
     accepted, reasons = judge(scores, **render_config.thresholds)
     verdict = {"scores": scores, "accepted": accepted, "reasons": reasons}
     candidates = tuple(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from PIL import Image
 
@@ -18,13 +18,18 @@ from models.diffusion.compute import compute
 from models.diffusion.requests import ControlPicture, PaintRequest
 from models.errors import FrameRejected
 from models.frames.credentials import manifest_of
+from models.frames.likeness import Shown, brought_up, likeness_of
 from models.frames.recipe import Control, PaintedLora, Recipe, png_bytes
 from models.frames.render_config import RenderConfig
 from models.origin.signing import Signing, sign
 from models.progress import Progress
-from models.records import Candidate, FramePrompt, FrameResult, Record, Scores, Sketch
+from models.records import Candidate, FramePrompt, FrameResult, Record, Sketch
+from models.scores import Scores
 from models.storage.content_store import PICTURES, Painted, Store, content_key
 from models.vision.gate import best, judge
+
+if TYPE_CHECKING:
+    from models.diffusion.painter import Painting
 
 VERSION = 2
 """Raise it when the same inputs give another picture or other scores; stored candidates are then painted again."""
@@ -124,7 +129,7 @@ def _paint_candidate(
 
     request = _request(job, attempt)
     painting = paint_together(job.render_config.setup, request, on_progress)
-    scores = _measure(job, painting.image, painting.finite)
+    scores = _measure(job, painting)
     painted = store_candidate(job, attempt, painting.image, scores, signing)
     return _PaintedCandidate(_verdict(job, attempt, painted), painted.run)
 
@@ -142,32 +147,39 @@ def store_candidate(
     return store.put_picture(candidate_key(job, attempt), data, seed=request.seed, scores=scores, run=run)
 
 
-def _measure(job: FrameJob, image: Image.Image, finite: bool) -> Scores:
+def _measure(job: FrameJob, painting: Painting) -> Scores:
     """Return the scores that depend only on this frame, its prompt and frame 1."""
     from models.vision.anomalies import find_flaws
     from models.vision.clip import load_scorer
 
-    setup = job.render_config.setup
-    reference = None if job.reference is None else _open(job.reference.file)
+    setup, image, hero = job.render_config.setup, painting.image, painting.hero
+    reference = _reference(job)
 
     def measured() -> Scores:
         scorer = load_scorer(setup.profile, setup.scoring_device)
-        consistency, prompt = scorer.scores(image, job.prompt.prompt, reference)
-        return Scores(consistency=consistency, prompt=prompt, anomalies=find_flaws(image, finite))
+        consistency, prompt = scorer.scores(image, job.prompt.prompt, None if reference is None else reference[0])
+        likeness, flaws = likeness_of((image, hero), reference, job.render_config), find_flaws(image, painting.finite)
+        return Scores(consistency=consistency, prompt=prompt, anomalies=flaws, hero=hero, likeness=likeness)
 
     # On a CPU all scoring runs between two paintings. On a GPU only CLIP uses the device, in its second thread.
     return compute("cpu", measured) if setup.scoring_device == "cpu" else measured()
+
+
+def _reference(job: FrameJob) -> Shown | None:
+    """Return frame 1 and where the hero is in it; None for frame 1 itself."""
+    return None if job.reference is None else (_open(job.reference.file), job.reference.scores.hero)
 
 
 def _verdict(job: FrameJob, attempt: int, painted: Painted) -> Candidate:
     """Judge a stored candidate by the thresholds, and compare it with the earlier frames."""
     from models.vision.anomalies import find_copies
 
-    scores = painted.scores
+    config, picture, reference = job.render_config, _open(painted.file), _reference(job)
+    scores = brought_up(painted.scores, (picture, painted.scores.hero), reference, config)
     if not scores.anomalies:
-        copies = find_copies(_open(painted.file), [_open(file) for file in job.earlier])
+        copies = find_copies(picture, [_open(file) for file in job.earlier], scores.likeness, config.bounds)
         scores = scores.model_copy(update={"anomalies": copies})
-    accepted, reasons = judge(scores, **job.render_config.thresholds)
+    accepted, reasons = judge(scores, **config.thresholds)
     return Candidate(
         attempt=attempt,
         seed=painted.seed,
@@ -198,8 +210,10 @@ def _result(job: FrameJob, tried: list[_PaintedCandidate]) -> FrameResult:
 def candidate_key(job: FrameJob, attempt: int) -> str:
     """Return a candidate's key in the store: a hash of exactly the inputs that decide its pixels and scores."""
     render_config, request = job.render_config, _request(job, attempt)
-    # A scale of 1 is left out, so that pictures stored before there was one are found.
-    left_out: Any = {"control": {"file"}} | ({"original_scale": True} if request.original_scale == 1 else {})
+    # A scale of 1 is left out, so that pictures stored before there was one are found; the trigger changes no pixel.
+    left_out: Any = {"control": {"file"}, "trigger": True} | (
+        {"original_scale": True} if request.original_scale == 1 else {}
+    )
     return content_key(
         PICTURES,
         version=VERSION,
@@ -227,6 +241,7 @@ def _request(job: FrameJob, attempt: int) -> PaintRequest:
         sampler=render_config.sampler,
         guidance=render_config.guidance,
         control=_control(job),
+        trigger=render_config.setup.profile.trigger,
     )
 
 
@@ -251,7 +266,7 @@ def _control_sha256(job: FrameJob) -> str | None:
 def _recipe(job: FrameJob, request: PaintRequest) -> Recipe:
     control = request.control
     return Recipe(
-        **request.model_dump(exclude={"control"}),
+        **request.model_dump(exclude={"control", "trigger"}),
         profile=job.render_config.setup.profile.name,
         base=job.render_config.weights.base,
         adapter=job.render_config.weights.adapter,

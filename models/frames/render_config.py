@@ -10,6 +10,7 @@ from models.diffusion.requests import PainterSetup, sampling
 from models.loras import WantedLora, wanted_loras
 from models.profiles import Profile
 from models.records import LoraUse, Record, Sketch, Weights
+from models.scores import Bounds
 from models.settings import Pipeline, StoryboardOptions
 from models.sizes import SQUARE, PictureSize, Size
 from models.storage.files import sha256_of
@@ -31,13 +32,16 @@ class RenderSettings(Record):
     control_end: float
     consistency_threshold: float
     prompt_threshold: float
+    bounds: Bounds | None = None
+    """Of the hero's likeness. Earlier reports have none: their frames are compared as whole pictures."""
 
     @property
-    def thresholds(self) -> dict[str, float]:
+    def thresholds(self) -> dict[str, Any]:
         """The gate's thresholds, as keyword arguments of `models.vision.gate.judge`."""
         return {
             "consistency_threshold": self.consistency_threshold,
             "prompt_threshold": self.prompt_threshold,
+            "bounds": self.bounds,
         }
 
     def settings(self) -> dict[str, Any]:
@@ -72,6 +76,8 @@ class RenderConfig(RunSettings):
     weights: Weights
     loras: tuple[LoraUse, ...] = ()
     """The layers that each LoRA changed."""
+    calibration: str | None = None
+    """File of the character's calibration, by which `bounds` were measured."""
 
     def for_one(self) -> RenderConfig:
         """Return the config with batch size 1, for a frame that must not wait for others to fill its batch."""
@@ -101,7 +107,15 @@ def render_settings(options: StoryboardOptions, profile: Profile) -> RenderSetti
         control_end=chosen(options.control_end, profile.control_end),
         consistency_threshold=chosen(options.threshold, profile.consistency_threshold),
         prompt_threshold=chosen(options.prompt_threshold, profile.prompt_threshold),
+        bounds=bounds_of(options, profile),
     )
+
+
+def bounds_of(options: StoryboardOptions, profile: Profile) -> Bounds:
+    """Return the bounds of the hero's likeness: the profile's, or a threshold that was given."""
+    if options.threshold is None:
+        return profile.hero_bounds
+    return profile.hero_bounds.model_copy(update={"least": options.threshold, "given": True})
 
 
 def _size(options: StoryboardOptions, profile: Profile) -> Size:

@@ -15,9 +15,11 @@ from models.board.pages import write_sheet
 from models.board.report import FrameReport, Report, Take, report_frame, show_score, with_frames
 from models.errors import InputError
 from models.frames.generate import FrameJob
+from models.frames.likeness import likeness_of
 from models.frames.render_config import RenderConfig
-from models.records import FrameResult, Scores
+from models.records import FrameResult
 from models.redo.plan import Redo
+from models.scores import Hero, Scores
 from models.storage.files import copy_atomically
 from models.vision.gate import judge
 
@@ -80,7 +82,7 @@ def _redone(board: Board, job: FrameJob, result: FrameResult, take: Take, warnin
     """Return the report with the new frame, and with new verdicts on the later frames."""
     old, number = board.report.frames, result.number
     new = report_frame(result).model_copy(update={"takes": (*old[number - 1].takes, take)})
-    later = tuple(_judge_again(frame, board, job) for frame in old[number:])
+    later = tuple(_judge_again(frame, board, job, new.hero) for frame in old[number:])
     notes = [*warnings]
     if number == 1 and later:
         notes.append(
@@ -90,7 +92,7 @@ def _redone(board: Board, job: FrameJob, result: FrameResult, take: Take, warnin
     return with_frames(board.report, (*old[: number - 1], new, *later), notes=notes)
 
 
-def _judge_again(frame: FrameReport, board: Board, job: FrameJob) -> FrameReport:
+def _judge_again(frame: FrameReport, board: Board, job: FrameJob, new_hero: Hero | None) -> FrameReport:
     """Return an unchanged frame with a new verdict, after an earlier frame's picture was replaced.
 
     Only its chosen candidate is measured again; the others are not on the board.
@@ -101,15 +103,24 @@ def _judge_again(frame: FrameReport, board: Board, job: FrameJob) -> FrameReport
     image = _open(folder / frame.file)
     earlier = [_open(folder / before.file) for before in board.report.frames[: frame.number - 1]]
     similarity = frame.consistency_score if job.number > 1 else _image_similarity(image, earlier[0], render_config)
-    flaws = find_flaws(image, finite=True) or find_copies(image, earlier)
-    scores = Scores(consistency=similarity, prompt=frame.prompt_score, anomalies=flaws)
+    hero, likeness = frame.hero, frame.likeness
+    if job.number == 1:
+        likeness = likeness_of((image, hero), (earlier[0], new_hero), render_config)
+    flaws = find_flaws(image, finite=True) or find_copies(image, earlier, likeness, render_config.bounds)
+    scores = Scores(consistency=similarity, prompt=frame.prompt_score, anomalies=flaws, hero=hero, likeness=likeness)
     accepted, reasons = judge(scores, **render_config.thresholds)
     verdict = {"scores": scores, "accepted": accepted, "reasons": reasons}
     candidates = tuple(
         candidate.model_copy(update=verdict) if candidate.sha256 == frame.sha256 else candidate
         for candidate in frame.candidates
     )
-    changes = {"consistency_score": similarity, "accepted": accepted, "anomalies": flaws, "candidates": candidates}
+    changes = {
+        "consistency_score": similarity,
+        "accepted": accepted,
+        "anomalies": flaws,
+        "candidates": candidates,
+        "likeness": likeness,
+    }
     return frame.model_copy(update=changes)
 
 

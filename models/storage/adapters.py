@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from models.errors import InputError, ObjectNotFound, WeightsInvalid
-from models.storage.files import check_file, list_names
+from models.storage.files import CALIBRATION, check_file, list_names
 
 ADAPTER_FOLDERS = ("unet_lora", "text_encoder_one_lora", "text_encoder_two_lora")
 ADAPTER_CONFIG = "adapter_config.json"
@@ -25,6 +25,11 @@ SINGLE_FILE = "pytorch_lora_weights.safetensors"
 EXPECTED = (
     f"the folders {', '.join(ADAPTER_FOLDERS)} with {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS[0]} in each, or {SINGLE_FILE}"
 )
+
+
+def calibration_file(path: Path) -> Path:
+    """Return where the calibration of the LoRA at this path is, if it has one."""
+    return path / CALIBRATION if path.is_dir() else path.with_suffix(f".{CALIBRATION}")
 
 
 def is_s3(source: str) -> bool:
@@ -64,6 +69,14 @@ def locate_adapter(root: Path) -> Path:
     for name in names:
         check_file(root / name)
     return root / names[0] if len(names) == 1 else root
+
+
+def with_calibration(names: Iterable[str], where: str) -> tuple[str, ...]:
+    """Return the names that make up the LoRA, as `adapter_files`, and its calibration if there is one."""
+    present = tuple(names)
+    chosen = adapter_files(present, where)
+    single = Path(chosen[0]).with_suffix(f".{CALIBRATION}").name if len(chosen) == 1 else CALIBRATION
+    return (*chosen, *(name for name in present if name == single))
 
 
 def adapter_files(names: Iterable[str], where: str) -> tuple[str, ...]:

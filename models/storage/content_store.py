@@ -22,7 +22,8 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from models.errors import StorageError
-from models.records import Record, Scores
+from models.records import Record
+from models.scores import Scores
 from models.storage.files import local_errors, sha256_of, write_atomically
 
 logger = logging.getLogger(__name__)

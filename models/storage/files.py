@@ -17,6 +17,10 @@ from typing import BinaryIO
 from models.errors import ObjectNotFound, StorageError, WeightsInvalid
 from models.storage.recorded_sums import SUMS, recorded_sha256, sha256_once
 
+CALIBRATION = "hero.json"
+"""Ending of a character's calibration: this file in the LoRA's folder, or `name.hero.json` beside a single file."""
+CALIBRATION_FILES = (CALIBRATION, "hero.png")
+"""A calibration and its picture."""
 MAX_HEADER = 100 * 2**20
 """The safetensors format's own limit on its header, in bytes."""
 
@@ -34,12 +38,12 @@ def sha256_of(path: Path) -> str:
 def fingerprint(path: Path) -> str:
     """Return the sha256 over the names and contents of a folder's files, or of one file's content.
 
-    Names that begin with a dot are left out: they are bookkeeping, not weights.
+    Names that begin with a dot and a calibration are left out: they are no weights, so they paint nothing anew.
 
     Raises:
         ObjectNotFound, StorageError: the path does not exist, the folder is empty, or a file can't be read.
     """
-    names = list_names(path) if path.is_dir() else []
+    names = [name for name in list_names(path) if name not in CALIBRATION_FILES] if path.is_dir() else []
     if path.is_dir() and not names:
         raise ObjectNotFound(f"{path}: the folder holds no files")
     with local_errors(path):

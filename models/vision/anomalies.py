@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.scores import Bounds, Likeness
 from models.sizes import Size
 
 Grey = NDArray[np.float32]
@@ -50,13 +51,32 @@ def find_flaws(image: Image.Image, finite: bool) -> tuple[str, ...]:
     return tuple(_blank(pixels) or [*_noise(pixels), *_clipped(image)])
 
 
-def find_copies(image: Image.Image, earlier: Sequence[Image.Image]) -> tuple[str, ...]:
+NEAR_COPY = "the picture is a near copy of earlier frame"
+"""How a finding about a copy begins."""
+
+
+def find_copies(
+    image: Image.Image,
+    earlier: Sequence[Image.Image],
+    likeness: Likeness | None = None,
+    bounds: Bounds | None = None,
+) -> tuple[str, ...]:
     """Return a sentence about the nearest earlier frame if the picture is a near copy of it; else nothing.
+
+    A copy differs by few pixels from an earlier frame, or both its hero and his surroundings are too much like frame
+    1's, which also finds copies that are mirrored, cut or moved far.
 
     Args:
         image: the picture.
         earlier: the earlier frames, in order from frame 1.
+        likeness: the hero's to frame 1's, where it was measured.
+        bounds: the upper bounds of that.
     """
+    if likeness is not None and bounds is not None and _is_too_alike(likeness, bounds):
+        return (
+            f"{NEAR_COPY} 1: its hero is {likeness.crop:.3f} alike and his surroundings {likeness.around:.3f}, the"
+            f" limits are {bounds.most:.3f} and {bounds.most_around:.3f}",
+        )
     if not earlier:
         return ()
     size = _compared_size(image)
@@ -64,10 +84,12 @@ def find_copies(image: Image.Image, earlier: Sequence[Image.Image]) -> tuple[str
     apart, number = min((difference(pixels, _pixels(other, size)), number) for number, other in enumerate(earlier, 1))
     if apart >= MIN_DIFFERENCE:
         return ()
-    return (
-        f"the picture is a near copy of earlier frame {number}: they differ by {apart:.1f} at most,"
-        f" the limit is {MIN_DIFFERENCE:.1f}",
-    )
+    return (f"{NEAR_COPY} {number}: they differ by {apart:.1f} at most, the limit is {MIN_DIFFERENCE:.1f}",)
+
+
+def _is_too_alike(likeness: Likeness, bounds: Bounds) -> bool:
+    crop, around = likeness.crop, likeness.around
+    return crop is not None and around is not None and crop >= bounds.most and around >= bounds.most_around
 
 
 def _compared_size(image: Image.Image) -> Size:

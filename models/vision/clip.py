@@ -19,6 +19,7 @@ from models.diffusion.loading import quieten, read_tokenizer
 from models.diffusion.weights import check_device, is_out_of_memory, read_model
 from models.errors import OutOfMemory, ScoreUnavailable
 from models.profiles import Profile
+from models.vision.squares import in_square
 
 if TYPE_CHECKING:
     import torch
@@ -46,25 +47,12 @@ class ClipScorer:
             ScoreUnavailable: CLIP returned numbers that are not finite.
             OutOfMemory: retryable.
         """
-        whole = [self._in_square(image.convert("RGB")) for image in images]
+        whole = [self._in_square(image) for image in images]
         pixels = self.processor(images=whole, return_tensors="pt").pixel_values
         return self._compute(lambda: self._features(self.model.get_image_features, pixel_values=pixels))
 
     def _in_square(self, image: Image.Image) -> Image.Image:
-        """Return the picture with margins that make it square; a square unchanged.
-
-        CLIP sees squares, and its processor would cut a picture's ends off or squash it. The margins have the mean
-        colour of CLIP's training, which the processor turns into zeros, as in LLaVA
-        (https://github.com/haotian-liu/LLaVA, `expand2square`).
-        """
-        from PIL import Image
-
-        if image.width == image.height:
-            return image
-        side = max(image.size)
-        square = Image.new("RGB", (side, side), tuple(round(255 * mean) for mean in self.processor.image_mean))
-        square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
-        return square
+        return in_square(image, self.processor.image_mean)
 
     def text_features(self, text: str) -> torch.Tensor:
         """Return the text's unit vector, float32 [1, features]; a text over the model's length is shortened."""
