@@ -20,10 +20,16 @@ from models.profiles import ROOT
 
 FILE = yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))
 DECLARED: list[dict[str, Any]] = FILE["deployments"]
-PAINTING = {"storyboard", "train-lora", "redo-frame", "edit-board", "screenplay", "storybook"}
+PAINTING = {"storyboard", "train-lora", "redo-frame", "edit-board", "screenplay", "storybook", "calibrate-hero"}
 FLOWS = PAINTING | {"export-board"}
 PUBLISHED_NAMES = {"export-board/files", *(f"{flow}/{variant}" for flow in PAINTING for variant in ("steppe", "gpu"))}
-NEEDED = {"story": "Aldar Köse outwits the khan", "board": "outputs/board", "frame": 2, "script": "tale.fountain"}
+NEEDED = {
+    "story": "Aldar Köse outwits the khan",
+    "board": "outputs/board",
+    "frame": 2,
+    "script": "tale.fountain",
+    "folder": "data/images",
+}
 """What a person says, of parameters without a default."""
 FOLDER = ROOT / "deployments"
 

@@ -20,6 +20,7 @@ from test_settings import TOGETHER
 from flows.storyboard import storyboard
 from flows.training import train_lora
 from models.errors import InputError
+from models.forms.calibration import FORM as CALIBRATION
 from models.forms.edited import FORM as EDIT
 from models.forms.export import FORM as EXPORT
 from models.forms.form import Form, value_schema
@@ -37,11 +38,14 @@ FORMS = {
     "redo-frame": REDO,
     "export-board": EXPORT,
     "edit-board": EDIT,
+    "calibrate-hero": CALIBRATION,
     "screenplay": STORYBOARD,
 }
 STORY = "Aldar Köse outwits the khan"
 each = pytest.mark.parametrize("declared", DECLARED, ids=name_of)
-each_form = pytest.mark.parametrize("form", [STORYBOARD, TRAINING, REDO, EXPORT], ids=lambda form: form.record.__name__)
+each_form = pytest.mark.parametrize(
+    "form", [STORYBOARD, TRAINING, REDO, EXPORT, CALIBRATION], ids=lambda form: form.record.__name__
+)
 
 
 @cache

@@ -14,7 +14,9 @@ from tiny_publication import character, halved, save_checkpoint, told
 
 from models.errors import InputError, TrainingError
 from models.lora.publishing.character import Character
-from models.lora.publishing.publish import find_earlier_publication, publish, refuse_failed
+from models.lora.publishing.publish import find_earlier_publication, publish, publish_to_folder, refuse_failed
+from models.s3.adapters import fetch_adapter
+from models.storage.adapters import calibration_file
 
 base, lora = tiny_loras.base, tiny_loras.lora
 running_server, server = s3_server.running_server, s3_server.server
@@ -73,3 +75,27 @@ def test_what_failed_the_comparison_is_published_only_where_that_is_asked_for(tm
     ):
         refuse_failed(options, failed)
     refuse_failed(options.model_copy(update={"publish_anyway": True}), failed)
+
+
+def test_a_calibration_stays_with_its_weights(aldar: Character, better: Character, tmp_path: Path) -> None:
+    target = tmp_path / "characters" / "aldar"
+    publish_to_folder(aldar, target)
+    (target / "hero.json").write_text("{}")
+    publish_to_folder(aldar, target)
+    assert (target / "hero.json").read_text() == "{}"
+    publish_to_folder(better, target, replace=True)
+    assert not (target / "hero.json").exists()
+
+
+def test_a_calibration_beside_a_lora_in_s3_comes_with_it_and_is_no_part_of_its_fingerprint(
+    server: S3Server, aldar: Character, tmp_path: Path
+) -> None:
+    bucket = server.make_bucket()
+    place = f"s3://{bucket}/characters"
+    published = publish(aldar, place, keys=server.keys)
+    before = fetch_adapter(published.location, cache_dir=tmp_path / "cache", keys=server.keys)
+    assert not calibration_file(Path(before.path)).exists()
+    server.put(bucket, "characters/aldar", {"hero.json": b"{}"})
+    after = fetch_adapter(published.location, cache_dir=tmp_path / "cache", keys=server.keys)
+    assert calibration_file(Path(after.path)).read_bytes() == b"{}"
+    assert after.fingerprint == before.fingerprint

@@ -7,7 +7,7 @@ from pathlib import Path
 from models.progress import ByteProgress
 from models.records import Adapter
 from models.secrets.keys import Keys
-from models.storage.adapters import adapter_files, is_s3, local_path, locate_adapter
+from models.storage.adapters import is_s3, local_path, locate_adapter, with_calibration
 from models.storage.files import fingerprint
 
 
@@ -29,7 +29,7 @@ def fetch_adapter(source: str, *, cache_dir: Path, keys: Keys, progress: BytePro
     if is_s3(source):
         from models.s3 import download  # here, because boto3 imports slowly and local weights do not need it
 
-        root = download.fetch(source, cache_dir=cache_dir, keys=keys, choose=adapter_files, progress=progress)
+        root = download.fetch(source, cache_dir=cache_dir, keys=keys, choose=with_calibration, progress=progress)
     else:
         root = local_path(source)
     path = locate_adapter(root)

@@ -33,6 +33,7 @@ from models.progress import ByteProgress
 from models.secrets.keys import Keys
 from models.storage.adapters import SINGLE_FILE, adapter_files, locate_adapter
 from models.storage.files import (
+    CALIBRATION_FILES,
     copy_atomically,
     fingerprint,
     list_names,
@@ -155,6 +156,7 @@ def publish_to_folder(character: Character, target: Path, *, replace: bool = Fal
                 files = assemble(character, new)
                 if not replace:
                     _refuse_other_weights(target, new)
+                _keep_calibration(target, new)
                 _replace(target, new, old)
             finally:
                 shutil.rmtree(new, ignore_errors=True)
@@ -183,9 +185,20 @@ def _replace(target: Path, new: Path, old: Path) -> None:
 
 def _refuse_other_weights(target: Path, new: Path) -> None:
     """Refuse to put another publication in the place of one with other weights."""
-    for name in adapter_files(list_names(new), str(new)):
-        if target.exists() and not ((target / name).is_file() and sha256_of(target / name) == sha256_of(new / name)):
-            raise InputError(f"{target}: {EARLIER}")
+    if target.exists() and not _has_weights_of(target, new):
+        raise InputError(f"{target}: {EARLIER}")
+
+
+def _keep_calibration(target: Path, new: Path) -> None:
+    """Take over the calibration of a publication with the same weights; one of other weights is dropped."""
+    for name in CALIBRATION_FILES:
+        if (target / name).is_file() and _has_weights_of(target, new):
+            copy_atomically(target / name, new / name)
+
+
+def _has_weights_of(target: Path, new: Path) -> bool:
+    names = adapter_files(list_names(new), str(new))
+    return all((target / name).is_file() and sha256_of(target / name) == sha256_of(new / name) for name in names)
 
 
 def find_earlier_publication(publish_to: str, keys: Keys, name: str) -> Iterator[str]:
@@ -215,7 +228,7 @@ def _refuse_other_contents(target: Path) -> None:
     if not target.is_dir():
         raise InputError(f"{target}: there is a file of that name; choose another name, or remove it")
     names = sorted(path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir())
-    ours = {MANIFEST}
+    ours = {MANIFEST, *CALIBRATION_FILES}
     with suppress(ValidationError, FileNotFoundError):
         ours |= Manifest.model_validate_json((target / MANIFEST).read_bytes()).files.keys()
     strange = [name for name in names if name not in ours]
