@@ -91,6 +91,8 @@ LoraTexts = Annotated[tuple[LoraText, ...], NoDecode, BeforeValidator(_texts)]
 Sketches = Annotated[dict[FrameNumber, SourceName], NoDecode, BeforeValidator(_sketches)]
 FilmRate = Annotated[Literal[24, 25, 30], BeforeValidator(_number)]
 """Frames a second."""
-ExportForm = Literal["pdf", "html", "xlsx", "csv", "srt", "vtt", "mp4", "webm", "otio", "fcpxml", "edl", "zip"]
+ExportForm = Literal[
+    "pdf", "html", "xlsx", "csv", "srt", "vtt", "mp4", "webm", "otio", "fcpxml", "edl", "vistorybench", "zip"
+]
 """Names of the forms in `models.export.forms`."""
 ExportForms = Annotated[tuple[ExportForm, ...], NoDecode, BeforeValidator(_export_forms)]

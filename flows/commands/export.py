@@ -22,6 +22,7 @@ CLOSING = """\
 pdf: pages to print and to comment on. html: one web page with a player. xlsx, csv: the
 shot list, with thumbnails and plain. srt, vtt: subtitles. zip: the storyboard and its
 exports for another machine. mp4, webm: a film. otio, fcpxml, edl: timelines for editors.
+vistorybench: frames and story for that benchmark's evaluator.
 
 The files are written into the folder exports/ of the storyboard, each whole or not at
 all. The storyboard itself is only read, after its files are checked. Only --order

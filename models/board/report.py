@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import AliasChoices, BeforeValidator, Field
 
 from models.board.directory import frame_name
+from models.board.metrics import Metrics, metrics_of
 from models.board.story_warnings import find_warnings
 from models.frames.recipe import DISTRIBUTION
 from models.frames.render_config import RenderConfig
@@ -115,6 +116,8 @@ class Report(Record):
     min_consistency: float | None
     weak_frames: tuple[int, ...]
     """Numbers of the frames that were not accepted."""
+    metrics: Metrics | None = None
+    """In the words of public benchmarks; boards of earlier versions have none."""
     frames: tuple[FrameReport, ...]
     options: Annotated[StoryboardOptions, BeforeValidator(without_size)]
     """The options as given; null means the default of the profile or the machine."""
@@ -179,7 +182,18 @@ def totals(frames: Sequence[FrameReport]) -> dict[str, Any]:
         "average_consistency": math.fsum(similarity) / len(similarity) if similarity else None,
         "min_consistency": min(similarity, default=None),
         "weak_frames": tuple(frame.number for frame in frames if not frame.accepted),
+        "metrics": metrics_of([_scores_of(frame) for frame in frames]),
     }
+
+
+def _scores_of(frame: FrameReport) -> Scores:
+    return Scores(
+        consistency=frame.consistency_score,
+        prompt=frame.prompt_score,
+        anomalies=frame.anomalies,
+        hero=frame.hero,
+        likeness=frame.likeness,
+    )
 
 
 def report_frame(result: FrameResult) -> FrameReport:

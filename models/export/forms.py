@@ -20,6 +20,7 @@ from models.export.pdf import write_pdf
 from models.export.shot_list import write_csv, write_xlsx
 from models.export.subtitles import write_srt, write_vtt
 from models.export.timelines import write_edl, write_fcp_xml, write_otio
+from models.export.vistorybench import write_vistorybench
 from models.export.web_page import write_html
 
 Make = Callable[[ExportBoard, ExportOptions, Path], tuple[str, ...]]
@@ -50,5 +51,6 @@ FORMS: dict[str, Form] = {
     "otio": Form("storyboard.otio", "timeline for OpenTimelineIO, which is also read back", write_otio),
     "fcpxml": Form("storyboard.xml", "timeline for Premiere, Resolve and Final Cut Pro 7", write_fcp_xml),
     "edl": Form("storyboard.edl", "edit decision list, CMX 3600", write_edl),
+    "vistorybench": Form("vistorybench.zip", "the board for ViStoryBench's evaluator", write_vistorybench),
     "zip": Form("storyboard.zip", "the board and its exports for another machine", write_zip, last=True),
 }
