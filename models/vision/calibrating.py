@@ -24,12 +24,14 @@ FEWEST = 4
 FOLDS = 5
 SHRINKAGE = 0.1
 """Share of the features' mean variance that is added to each. On the steppe world 0.03 to 0.3 are equally good."""
-FALSE_ALARMS = 0.02
+FALSE_ALARMS = 0.01
 """Share of his own pictures that the lower bound may refuse."""
-NORMAL = 2.054
+NORMAL = 2.326
 """So many standard deviations under the mean lies the lowest FALSE_ALARMS of a normal distribution."""
-FALSE_COPIES = 0.005
-"""Share of pairs of his different pictures that may count as copies."""
+COPIES_CAUGHT = 0.9
+"""Share of copies that the upper bounds are to catch; the pixels' difference catches others."""
+FALSE_COPIES = 0.01
+"""Most pairs of his different pictures that may count as copies, as a share; else fewer copies are caught."""
 _STEPS = np.linspace(0.0, 0.5, 26)
 """Quantiles of the copies that are tried as bounds."""
 _POINTS = 200
@@ -88,15 +90,15 @@ def calibrate(
 
 
 def _upper_bounds(pairs: Sequence[Pair], copies: Sequence[Pair]) -> dict[str, float]:
-    """Return the bounds that most copies are over, of those that few pairs of different pictures are over."""
+    """Return the bounds that fewest different pictures are over, of those that catch enough copies."""
     found = np.array(pairs), np.array(copies)
-    best = (-1.0, 0.0, 0.0)
+    best = (-1.0, 0.0, 2.0, 2.0)
     for most in np.quantile(found[1][:, 0], _STEPS):
         for around in np.quantile(found[1][:, 1], _STEPS):
             false, caught = (float(((side >= (most, around)).all(axis=1)).mean()) for side in found)
             if false <= FALSE_COPIES:
-                best = max(best, (caught, float(most), float(around)))
-    return {"most": best[1], "most_around": best[2]} if best[0] >= 0 else {"most": 2.0, "most_around": 2.0}
+                best = max(best, (min(caught, COPIES_CAUGHT), -false, float(most), float(around)))
+    return {"most": best[2], "most_around": best[3]}
 
 
 def pair_of(first: Seen, second: Seen) -> Pair:
