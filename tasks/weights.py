@@ -78,7 +78,7 @@ def find_weights(options: StoryboardOptions) -> Weights | None:
 
 @task(name="load models", **RETRYING)
 def load_models(settings: RunSettings, adapters: list[Adapter]) -> RenderConfig:
-    """Load base, LoRAs, ControlNet and CLIP, unless they are loaded, and return the run's settings with their weights.
+    """Load base, LoRAs, ControlNet and what scores, unless they are loaded, and return the run's settings with weights.
 
     Raises:
         ModelError, OutOfMemory: see `models.errors`.
@@ -86,6 +86,7 @@ def load_models(settings: RunSettings, adapters: list[Adapter]) -> RenderConfig:
     from models.diffusion.loading import load
     from models.diffusion.weights import fingerprints
     from models.vision.clip import load_scorer
+    from models.vision.likeness import encoder_of
 
     setup = settings.setup.with_adapters(adapters)
     with ThreadPoolExecutor(1) as aside:
@@ -93,6 +94,7 @@ def load_models(settings: RunSettings, adapters: list[Adapter]) -> RenderConfig:
         hashes = aside.submit(fingerprints, setup)
         loras = load(setup).loras
         load_scorer(setup.profile, setup.scoring_device)
+        encoder_of(setup.profile, setup.scoring_device)
     weights = Weights(**hashes.result(), adapter=fingerprint_of(adapters))
     bounds, calibration = calibrated(settings.bounds or setup.profile.hero_bounds, setup.adapter)
     if calibration is not None:

@@ -274,3 +274,13 @@ def test_a_calibration_is_small_json(tmp_path: Path) -> None:
     made = calibrate(side(0, 8, 0.1, 1), side(1, 8, 0.1, 2), COPIES, trigger="aldar", encoder="e")
     assert Calibration.model_validate(json.loads(made.model_dump_json())) == made
     assert len(made.model_dump_json()) < 20_000
+
+
+def test_a_missing_dinov2_is_found_before_anything_is_painted(tiny_world: Profile, tmp_path: Path) -> None:
+    from models.preflight.components import find_component_problems
+    from models.settings import StoryboardOptions
+    from models.sources import Component
+
+    own = tiny_world.model_copy(update={"dino": Component(source=str(tmp_path / "dino"), size=0)})
+    (problem,) = find_component_problems(StoryboardOptions(profile="tiny"), own)
+    assert "dino is missing or incomplete" in problem

@@ -83,12 +83,21 @@ def score_rows(report: Report) -> list[dict[str, str | int]]:
             "seed": candidate.seed,
             "image similarity": "reference" if frame.reference else show_score(candidate.scores.consistency),
             "prompt score": show_score(candidate.scores.prompt),
+            "hero": _hero(candidate),
             "verdict": _verdict(candidate, kept=candidate.sha256 == frame.sha256),
             "why": "; ".join(candidate.reasons),
         }
         for frame in report.frames
         for candidate in frame.candidates
     ]
+
+
+def _hero(candidate: CandidateReport) -> str:
+    """Return how alike the hero is: to his calibrated pictures, else to frame 1's hero."""
+    hero, likeness = candidate.scores.hero, candidate.scores.likeness
+    if hero is None or not hero.found:
+        return "not looked for" if hero is None else "not found"
+    return "found" if likeness is None else show_score(likeness.crop if likeness.own is None else likeness.own)
 
 
 def _verdict(candidate: CandidateReport, *, kept: bool) -> str:

@@ -45,7 +45,8 @@ def needed_components(options: StoryboardOptions, profile: Profile) -> list[Comp
     guided = [profile.controlnet] if options.pipeline == "reference_guided" else []
     turbo = turbo_of(options, profile)
     loras = [turbo.lora] if turbo and is_in_hub(turbo.lora) else []
-    return [profile.base, *([profile.vae] if profile.vae else []), *guided, profile.clip, *loras]
+    own = [part for part in (profile.vae, profile.dino) if part]
+    return [profile.base, *own, *guided, profile.clip, *loras]
 
 
 def find_component_problems(options: StoryboardOptions, profile: Profile) -> Iterator[str]:
