@@ -147,6 +147,7 @@ def test_a_character_is_calibrated_and_his_storyboard_is_judged_by_it(
     prefect_server: str, tiny_world: Profile, stage: Stage, lora: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = fingerprint(lora)
+    assert stage.run(frames=2, lora_path=str(lora)).painted == [1, 1]
     ran = run(pictures(tmp_path / "his", HIS, 6), pictures(tmp_path / "others", OTHER, 7), lora)
     assert ran.board == lora / "hero.json"
     made = read_calibration(lora / "hero.json", tiny_world)
@@ -161,6 +162,7 @@ def test_a_character_is_calibrated_and_his_storyboard_is_judged_by_it(
 
     caplog.clear()
     told = stage.run(frames=2, lora_path=str(lora))
+    assert told.painted == [0, 0]  # calibrating paints nothing anew
     assert told.report.render_config is not None
     assert told.report.render_config.calibration == str(lora / "hero.json")
     assert told.report.render_config.bounds == made.bounds
