@@ -95,7 +95,7 @@ def test_the_same_knowledge_in_other_terms_paints_the_same_picture(steppe: Model
     assert easel.known.loudest > 1000  # zero signal is 2**-24 of it
     edm = easel.paint(EDM, foreign.preconditioned(easel.known), sampler)
     for picture in (pure_noise, edm):  # begun on more noise, so alike and not equal; another schedule gives 0.2
-        assert np.corrcoef(picture.ravel(), plain.ravel())[0, 1] > 0.85
+        assert np.corrcoef(picture.ravel(), plain.ravel())[0, 1] > 0.8
 
 
 def _bare(config: dict[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def find_heroes(
         inputs: what its UNet was painted with.
     """
     places = [positions_of(pipeline.tokenizer, request.prompt, request.trigger) for request in requests]
-    maps = attention_maps(pipeline.unet, pipeline.scheduler.alphas_cumprod, latents, noise, inputs, places)
+    maps = attention_maps(pipeline.unet, pipeline.scheduler, latents, noise, inputs, places)
     pairs = zip(requests, maps, strict=True)
     return [hero_of(found, request.size) if request.trigger else None for request, found in pairs]
 

@@ -162,7 +162,7 @@ class SampleFolder:
 
     def _recipe(self, picture: Wanted) -> Recipe:
         return Recipe(
-            **picture.request.model_dump(exclude={"control"}),
+            **picture.request.model_dump(exclude={"control", "trigger"}),
             profile=self.setup.profile.name,
             base=self.base,
             adapter=self.adapter,
