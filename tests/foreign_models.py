@@ -79,7 +79,7 @@ MISFITS: dict[str, tuple[Callable[[Foreign], None], str]] = {
     "ControlNet of 1": (controlnet_of_1, "its cross_attention_dim is 768, the base's UNet has 224"),
     "short ControlNet": (
         changing("controlnet/config.json", block_out_channels=[64, 96]),
-        "its block_out_channels is [64, 96], the base's UNet has [64, 96, 112]",
+        "its block_out_channels is [64, 96], the base's UNet has [64, 96, 128]",
     ),
     "union": (
         changing("controlnet/config.json", _class_name="ControlNetUnionModel"),

@@ -36,7 +36,7 @@ def test_a_sentence_becomes_a_storyboard(tmp_path: Path) -> None:
     assert [frame["seed"] for frame in report["frames"]] == [42, 2042]
     assert min(psnr(ours, golden) for ours, golden in zip(pictures_of(board), pictures_of(GOLDEN), strict=True)) > SAME
     seen = verdicts(load_classifier(ROOT / "weights" / "steppe" / "classifier"), torch.from_numpy(pictures_of(board)))
-    assert seen[0]["hero_hat"] == "yes"  # Aldar's kalpak, which no other person wears; frame 2 cuts it off
+    assert seen[0]["hero_hat"] == "yes"  # Aldar's kalpak, which no other person wears
 
 
 def test_only_what_was_edited_is_painted(tmp_path: Path) -> None:

@@ -68,9 +68,9 @@ def test_the_pictures_of_this_project_are_a_training_set() -> None:
     read = read_set(options, token_counter(options.get_profile()))
     assert (len(read.train), len(read.validation), read.prior) == (66, 4, ())
     assert [one.file for one in read.train] == sorted(one.file for one in read.train)
-    assert {one.file for one in (*read.train, *read.validation)} == {str(file) for file in OURS.glob("*.png")}
+    assert {one.file for one in (*read.train, *read.validation)} == {str(file) for file in OURS.glob("*.webp")}
     first = read.train[0]
-    assert (first.width, first.height) == (256, 256)
+    assert (first.width, first.height) == (1024, 1024)
     assert first.sha256 == hashlib.sha256(Path(first.file).read_bytes()).hexdigest()
     assert all("aldar_kose_man" in one.caption for one in (*read.train, *read.validation))
 
@@ -78,8 +78,8 @@ def test_the_pictures_of_this_project_are_a_training_set() -> None:
 def test_which_are_held_out_depends_on_seed_and_contents_not_on_names(tmp_path: Path) -> None:
     options = TrainingOptions(train_data_dir=str(OURS))
     before = read_set(options, count_words)
-    for number, file in enumerate(sorted(OURS.glob("*.png"), reverse=True)):
-        shutil.copy(file, tmp_path / f"{number:03}.png")
+    for number, file in enumerate(sorted(OURS.glob("*.webp"), reverse=True)):
+        shutil.copy(file, tmp_path / f"{number:03}.webp")
         shutil.copy(file.with_suffix(".txt"), tmp_path / f"{number:03}.txt")
     after = read_set(options.model_copy(update={"train_data_dir": str(tmp_path)}), count_words)
     assert [one.sha256 for one in after.validation] == [one.sha256 for one in before.validation]

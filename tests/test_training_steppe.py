@@ -23,8 +23,8 @@ from models.lora.training.job import Job, Tick
 from models.profiles import ROOT
 
 FIRST_LOSSES = [
-    *(0.0337, 0.0541, 0.0251, 0.0337, 0.0223, 0.0432, 0.0626, 0.0618, 0.0388, 0.0488),
-    *(0.0611, 0.0210, 0.0208, 0.0530, 0.0589, 0.0600, 0.0417, 0.0357, 0.0523, 0.0278),
+    *(0.0566, 0.1157, 0.0807, 0.0571, 0.0665, 0.0716, 0.0569, 0.1014, 0.1081, 0.0821),
+    *(0.0660, 0.0462, 0.0545, 0.0479, 0.0748, 0.0939, 0.0588, 0.0677, 0.1103, 0.0613),
 ]
 """Of the first updates of `make train`; a change of code must keep them, or say why it does not."""
 
@@ -48,6 +48,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Begun:
     given: dict[str, Any] = {
         "output_dir": str(output),
         "train_data_dir": str(ROOT / "data" / "images"),
+        "prior_data_dir": str(ROOT / "data" / "others"),
         "device": "cpu",
     }
     given |= {"checkpointing_steps": 50}  # by then it has learnt him
