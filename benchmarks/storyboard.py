@@ -50,6 +50,7 @@ from models.secrets.keys import Keys
 from models.settings import StoryboardOptions
 from models.storage.adapters import SINGLE_FILE
 from models.vision.clip import load_scorer, unload_scorer
+from models.vision.likeness import encoder_fingerprint
 
 SEED = 42
 WARM_UP, PROFILED = 2, 4
@@ -158,7 +159,8 @@ class Ours:
     def _render_config(self, store: Path, steps: int) -> RenderConfig:
         settings = resolve(self.options.model_copy(update={"steps": steps}), self.profile, "benchmark")
         weights = Weights(base="random", controlnet="random", clip="random", adapter="random")
-        return RenderConfig(**{**dict(settings), "setup": self.setup, "store": str(store)}, weights=weights)
+        own = {**dict(settings), "setup": self.setup, "store": str(store)}
+        return RenderConfig(**own, weights=weights, encoder=encoder_fingerprint(self.profile))
 
 
 def measure_ours(ours: Ours, figures: Figures, folder: Path, given: argparse.Namespace) -> float:

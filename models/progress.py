@@ -10,3 +10,5 @@ StageProgress = Callable[[str, float], None]
 """Called with what is being done, and the share of all that is done, 0..1."""
 ByteProgress = Callable[[int, int], None]
 """Called with the bytes that are here and the bytes there will be."""
+GoOn = Callable[[], None]
+"""Called now and then by a caller that waits. What it raises ends the waiting."""

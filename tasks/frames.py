@@ -55,7 +55,7 @@ def generate_frame(job: FrameJob, board: Path) -> FrameResult:
     _go_on(job)
     if job.repaint and _first_try_of_the_run():
         forget(job)
-    result = generate(job, _Progress(job), load_signing(Keys()))
+    result = generate(job, _Progress(job), load_signing(Keys()), go_on=lambda: _go_on(job))
     place_frame(board, result)
     scores = result.scores
     get_run_logger().info(

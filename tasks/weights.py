@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from prefect import task
@@ -13,6 +12,7 @@ from models.errors import StoryboardError
 from models.frames.likeness import calibrated
 from models.frames.render_config import RenderConfig, RunSettings, loras_of
 from models.loras import fingerprint_of, shown_source
+from models.painters.choose import painter
 from models.preflight.components import fingerprints_here
 from models.profiles import Profile
 from models.records import Adapter, LoraRole, Weights
@@ -83,24 +83,12 @@ def load_models(settings: RunSettings, adapters: list[Adapter]) -> RenderConfig:
     Raises:
         ModelError, OutOfMemory: see `models.errors`.
     """
-    from models.diffusion.loading import load
-    from models.diffusion.weights import fingerprints
-    from models.vision.clip import load_scorer
-    from models.vision.likeness import encoder_of
-
     setup = settings.setup.with_adapters(adapters)
-    with ThreadPoolExecutor(1) as aside:
-        # In a thread, because hashing local folders takes longer than loading.
-        hashes = aside.submit(fingerprints, setup)
-        loras = load(setup).loras
-        load_scorer(setup.profile, setup.scoring_device)
-        encoder_of(setup.profile, setup.scoring_device)
-    weights = Weights(**hashes.result(), adapter=fingerprint_of(adapters))
+    loaded = painter().load(setup)
     bounds, calibration = calibrated(settings.bounds or setup.profile.hero_bounds, setup.adapter)
     if calibration is not None:
         get_run_logger().info("the hero is judged by %s: likeness %.2f at least", calibration, bounds.least)
     spared = ", text encoders and CLIP in main memory" if setup.low_memory else ""
     get_run_logger().info("models of %s on %s in %s%s", setup.profile.name, setup.device, setup.precision, spared)
-    return RenderConfig(
-        **{**dict(settings), "setup": setup, "bounds": bounds}, weights=weights, loras=loras, calibration=calibration
-    )
+    given = {**dict(settings), "setup": setup, "bounds": bounds}
+    return RenderConfig(**given, **dict(loaded), calibration=calibration)

@@ -47,7 +47,7 @@ def _stand_still(painting: Path, output: Path) -> None:
         finally:
             left.set()
 
-    def patient(setup: Any, request: Any, on_progress: Callable[[float], None]) -> Any:
+    def patient(setup: Any, request: Any, on_progress: Callable[[float], None], *rest: Any) -> Any:
         def stop(share: float) -> None:
             painting.touch()
             left.wait()
@@ -59,7 +59,7 @@ def _stand_still(painting: Path, output: Path) -> None:
                 time.sleep(0.01)
         if number > 4:
             left.wait()
-        return paint_together(setup, request, stop if number == 4 else on_progress)
+        return paint_together(setup, request, stop if number == 4 else on_progress, *rest)
 
     vars(storyboard)["paint_frames"], vars(batcher)["paint_together"] = watched, patient
 

@@ -17,10 +17,12 @@ from models.diffusion.loading import Models, load, unload
 from models.diffusion.looking import look
 from models.diffusion.painter import paint
 from models.frames import likeness
+from models.painters.painter import Shown
 from models.profiles import STEPPE, Profile
 from models.scores import Hero, Likeness, Scores
 from models.sizes import Size
 from models.storage.content_store import Store, content_key
+from models.vision.likeness import encoder_fingerprint
 
 tiny_world = tiny_models.tiny_world
 WIDE = Size(120, 72)
@@ -173,20 +175,20 @@ def test_a_likeness_is_measured_again_only_after_a_change(tiny_world: Profile, m
 
     from models.settings import StoryboardOptions
 
-    config = render_config_of(StoryboardOptions(profile="tiny"))
+    encoder = encoder_fingerprint(tiny_world)
+    config = render_config_of(StoryboardOptions(profile="tiny")).model_copy(update={"encoder": encoder})
     hero = Hero(found=True, box=(8, 8, 40, 56))
     rng = np.random.default_rng(0)
     first, second = (Image.fromarray(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)) for _ in range(2))
     fresh = Scores(consistency=0.4, prompt=0.3, hero=hero)
-    measured = likeness.brought_up(fresh, (second, hero), (first, hero), config)
+    measured = likeness.brought_up(fresh, Shown(second, hero), Shown(first, hero), config)
     assert measured.likeness is not None
     assert measured.likeness.crop is not None
     assert -1 <= measured.likeness.crop < 1
     monkeypatch.setattr(likeness, "likeness_of", lambda *_: pytest.fail("measured again"))
-    assert likeness.brought_up(measured, (second, hero), (first, hero), config) is measured
-    assert (
-        likeness.brought_up(Scores(consistency=0.4, prompt=0.3), (second, None), (first, hero), config).likeness is None
-    )
+    assert likeness.brought_up(measured, Shown(second, hero), Shown(first, hero), config) is measured
+    unsought = Scores(consistency=0.4, prompt=0.3)
+    assert likeness.brought_up(unsought, Shown(second, None), Shown(first, hero), config).likeness is None
 
 
 @pytest.mark.gpu

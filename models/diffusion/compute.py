@@ -1,4 +1,4 @@
-"""One thread per device for all torch computation.
+"""One thread per device for all torch computation, and the queue of the frames that it paints in batches.
 
 On the CPU, every computing thread gets its own OpenMP workers. With more workers than cores, libgomp puts them to sleep
 early, so that most operations begin with waking them, and threads that compute at the same time wait for each other.
@@ -6,19 +6,27 @@ Six frames of the offline profile take 8.4 s on two cores in one thread, 10.8 s 
 
 On a GPU, torch caches cuDNN's plans per thread, so a thread per frame would plan attention and convolutions anew for
 each frame. Scoring runs in a second thread there, so that it overlaps with painting.
+
+The thread does two kinds of work. `compute` runs a function, in the order of asking. A ticket waits for others that fit
+it, and is done together with them. Functions go first: they are short, and somebody's next ticket may depend on one.
 """
 
 from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TypeVar
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, NamedTuple, Self, TypeVar
 
 T = TypeVar("T")
-_LOOK_EVERY = 0.5
+LOOK_EVERY = 0.5
 """Seconds between wake-ups of a waiting caller, so that it notices an exception raised in it from outside."""
+LINGER = 0.25
+"""Seconds that a ticket waits for others that fit it. Frames that are mapped together arrive within this time."""
 
 
 class _Here(threading.local):
@@ -27,8 +35,126 @@ class _Here(threading.local):
 
 
 _HERE = _Here()
-_THREADS: dict[tuple[str, bool], ThreadPoolExecutor] = {}
+
+
+class Ticket(ABC):
+    """Work that waits for a device, to be done together with what fits it."""
+
+    most: int
+    """How many tickets are done together at most."""
+
+    def __init__(self) -> None:
+        self.asked = time.monotonic()
+
+    @abstractmethod
+    def fits(self, other: Self) -> bool:
+        """Whether both may be done together."""
+
+    @classmethod
+    @abstractmethod
+    def do(cls, batch: Sequence[Self]) -> None:
+        """Do the work in the device's thread, and tell the callers how it ended; this raises nothing."""
+
+
+class _Call(NamedTuple):
+    """A function that waits for a device."""
+
+    future: Future[Any]
+    context: contextvars.Context
+    work: Callable[[], Any]
+
+    def run(self) -> None:
+        if not self.future.set_running_or_notify_cancel():
+            return
+        try:
+            self.future.set_result(self.context.run(self.work))
+        except BaseException as error:  # it is the caller's, who may have been asked to stop
+            self.future.set_exception(error)
+
+
+class DeviceThread:
+    """A device's thread, and what waits for it."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.calls: deque[_Call] = deque()
+        self.waiting: list[Any] = []
+        """Tickets, the oldest first."""
+        # Each call and each ticket submits one turn: the thread sleeps when nothing waits, and ends with the process.
+        self._turns = ThreadPoolExecutor(1, thread_name_prefix="torch", initializer=_computes)
+
+    def call(self, work: Callable[[], Any]) -> Future[Any]:
+        """Have a function run in the caller's context."""
+        call = _Call(Future(), contextvars.copy_context(), work)
+        with self.changed:
+            self.calls.append(call)
+            self.changed.notify_all()
+        self._turns.submit(self._turn)
+        return call.future
+
+    def ask(self, ticket: Ticket) -> None:
+        """Put a ticket into the queue."""
+        with self.changed:
+            self.waiting.append(ticket)
+            self.changed.notify_all()
+        self._turns.submit(self._turn)
+
+    def leave(self, ticket: Ticket) -> None:
+        """Take a ticket out of the queue, if it waits there."""
+        with self.changed:
+            self.waiting[:] = [other for other in self.waiting if other is not ticket]
+            self.changed.notify_all()
+
+    def _turn(self) -> None:
+        """Run one function, or else do one batch; nothing if another turn did it already."""
+        if not self._run_a_call() and (batch := self._gather()):
+            type(batch[0]).do(batch)
+
+    def _run_a_call(self) -> bool:
+        with self.changed:
+            call = self.calls.popleft() if self.calls else None
+        if call is not None:
+            call.run()
+        return call is not None
+
+    def _gather(self) -> list[Any]:
+        """Take the oldest ticket and those that fit it from the queue, up to its `most`; lingers unless they are all.
+
+        Functions are run meanwhile: on a CPU the frames of a batch are scored here before they ask again.
+        """
+        while True:
+            with self.changed:
+                batch = self._fitting()
+                left = batch[0].asked + LINGER - time.monotonic() if batch else 0.0
+                if not batch or len(batch) == batch[0].most or left <= 0:
+                    self.waiting[:] = [ticket for ticket in self.waiting if ticket not in batch]
+                    return batch
+                if not self.calls:
+                    self.changed.wait(left)
+            self._run_a_call()
+
+    def _fitting(self) -> list[Any]:
+        if not self.waiting:
+            return []
+        first, *others = self.waiting
+        return [first, *(ticket for ticket in others if ticket.fits(first))][: first.most]
+
+
+def _computes() -> None:
+    _HERE.computes = True
+
+
+_THREADS: dict[tuple[str, bool], DeviceThread] = {}
 _LOCK = threading.Lock()
+
+
+def thread_of(device: str, *, beside: bool = False) -> DeviceThread:
+    """Return a device's thread; `beside`: a GPU's second one."""
+    key = ("cuda:0" if device == "cuda" else device, beside and device != "cpu")
+    with _LOCK:
+        if key not in _THREADS:
+            _THREADS[key] = DeviceThread()
+        return _THREADS[key]
 
 
 def compute(device: str, work: Callable[[], T], *, beside: bool = False) -> T:
@@ -43,22 +169,10 @@ def compute(device: str, work: Callable[[], T], *, beside: bool = False) -> T:
     """
     if _HERE.computes:
         return work()
-    future = _thread(device, beside).submit(contextvars.copy_context().run, work)
+    future: Future[T] = thread_of(device, beside=beside).call(work)
     try:
-        while not wait([future], _LOOK_EVERY).done:
+        while not wait([future], LOOK_EVERY).done:
             pass
     finally:
         future.cancel()  # has no effect on work that has started
     return future.result()
-
-
-def _thread(device: str, beside: bool) -> ThreadPoolExecutor:
-    key = ("cuda:0" if device == "cuda" else device, beside and device != "cpu")
-    with _LOCK:
-        if key not in _THREADS:
-            _THREADS[key] = ThreadPoolExecutor(1, thread_name_prefix="torch", initializer=_computes)
-        return _THREADS[key]
-
-
-def _computes() -> None:
-    _HERE.computes = True

@@ -12,6 +12,8 @@ from models.edited.plan import Edit
 from models.errors import StorageError
 from models.frames.likeness import likeness_of
 from models.frames.render_config import RenderConfig
+from models.painters.choose import painter
+from models.painters.painter import Shown
 from models.records import Candidate, FramePrompt, FrameResult, Sketch
 from models.storage.content_store import Store
 from models.storage.files import sha256_of
@@ -86,14 +88,11 @@ def _find_picture(on_board: Path, sha256: str, store: Store) -> Path | None:
 
 def _judge_again(result: FrameResult, reference: FrameResult | None, render_config: RenderConfig) -> FrameResult:
     """Return the frame with a verdict on its chosen candidate beside another frame 1."""
-    from models.vision.clip import load_scorer
-
     similarity, before = None, result.chosen.scores
-    shown = (_open(result.file), before.hero)
-    other = None if reference is None else (_open(reference.file), reference.scores.hero)
+    shown = Shown(_open(result.file), before.hero)
+    other = None if reference is None else Shown(_open(reference.file), reference.scores.hero)
     if other is not None:
-        scorer = load_scorer(render_config.setup.profile, render_config.setup.scoring_device)
-        similarity = scorer.similarity(shown[0], other[0])
+        similarity = painter().similarity(render_config.setup, shown.image, other.image)
     scores = before.model_copy(update={"consistency": similarity, "likeness": likeness_of(shown, other, render_config)})
     accepted, reasons = judge(scores, **render_config.thresholds)
     verdict = {"scores": scores, "accepted": accepted, "reasons": reasons}

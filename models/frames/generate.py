@@ -10,26 +10,24 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image
 
-from models.diffusion.compute import compute
 from models.diffusion.requests import ControlPicture, PaintRequest
 from models.errors import FrameRejected
 from models.frames.credentials import manifest_of
-from models.frames.likeness import Shown, brought_up, likeness_of
+from models.frames.likeness import brought_up
 from models.frames.recipe import Control, PaintedLora, Recipe, png_bytes
 from models.frames.render_config import RenderConfig
 from models.origin.signing import Signing, sign
-from models.progress import Progress
+from models.painters.choose import painter
+from models.painters.painter import FrameOrder, Shown, Watch
+from models.progress import GoOn, Progress
 from models.records import Candidate, FramePrompt, FrameResult, Record, Sketch
 from models.scores import Scores
 from models.storage.content_store import PICTURES, Painted, Store, content_key
 from models.vision.gate import best, judge
-
-if TYPE_CHECKING:
-    from models.diffusion.painter import Painting
 
 VERSION = 2
 """Raise it when the same inputs give another picture or other scores; stored candidates are then painted again."""
@@ -59,13 +57,19 @@ def seed_of(base_seed: int, number: int, attempt: int) -> int:
     return base_seed + (number * 1000 if number > 1 else 0) + attempt * 10
 
 
-def generate(job: FrameJob, on_progress: Progress | None = None, signing: Signing | None = None) -> FrameResult:
+def generate(
+    job: FrameJob,
+    on_progress: Progress | None = None,
+    signing: Signing | None = None,
+    go_on: GoOn | None = None,
+) -> FrameResult:
     """Return the frame once a candidate passes or no attempts are left; paints at most one candidate per call.
 
     Args:
         job: the frame.
         on_progress: called with the share of the painting done, 0..1.
         signing: what signs a painted picture; None: nothing does.
+        go_on: called now and then while the frame waits to be painted; what it raises is raised here.
 
     Raises:
         FrameRejected: retryable; the new candidate did not pass, and attempts are left. Call again.
@@ -74,7 +78,7 @@ def generate(job: FrameJob, on_progress: Progress | None = None, signing: Signin
     store = Store(job.render_config.store)
     tried = list(_stored_candidates(job, store))
     if not any(each.candidate.accepted for each in tried) and len(tried) < job.render_config.attempts:
-        tried.append(_paint_candidate(job, len(tried), on_progress, signing))
+        tried.append(_paint_candidate(job, len(tried), Watch(on_progress, go_on), signing))
     last = tried[-1].candidate
     if last.accepted or len(tried) == job.render_config.attempts:
         return _result(job, tried)
@@ -122,15 +126,17 @@ def _stored_candidates(job: FrameJob, store: Store) -> Iterator[_PaintedCandidat
             return
 
 
-def _paint_candidate(
-    job: FrameJob, attempt: int, on_progress: Progress | None, signing: Signing | None
-) -> _PaintedCandidate:
-    from models.diffusion.batcher import paint_together
-
-    request = _request(job, attempt)
-    painting = paint_together(job.render_config.setup, request, on_progress)
-    scores = _measure(job, painting)
-    painted = store_candidate(job, attempt, painting.image, scores, signing)
+def _paint_candidate(job: FrameJob, attempt: int, watch: Watch, signing: Signing | None) -> _PaintedCandidate:
+    config, reference = job.render_config, job.reference
+    order = FrameOrder(
+        setup=config.setup,
+        request=_request(job, attempt),
+        reference=None if reference is None else reference.file,
+        reference_hero=None if reference is None else reference.scores.hero,
+        calibration=config.calibration,
+    )
+    picture = painter().paint(order, watch)
+    painted = store_candidate(job, attempt, picture.image, picture.scores, signing)
     return _PaintedCandidate(_verdict(job, attempt, painted), painted.run)
 
 
@@ -147,27 +153,9 @@ def store_candidate(
     return store.put_picture(candidate_key(job, attempt), data, seed=request.seed, scores=scores, run=run)
 
 
-def _measure(job: FrameJob, painting: Painting) -> Scores:
-    """Return the scores that depend only on this frame, its prompt and frame 1."""
-    from models.vision.anomalies import find_flaws
-    from models.vision.clip import load_scorer
-
-    setup, image, hero = job.render_config.setup, painting.image, painting.hero
-    reference = _reference(job)
-
-    def measured() -> Scores:
-        scorer = load_scorer(setup.profile, setup.scoring_device)
-        consistency, prompt = scorer.scores(image, job.prompt.prompt, None if reference is None else reference[0])
-        likeness, flaws = likeness_of((image, hero), reference, job.render_config), find_flaws(image, painting.finite)
-        return Scores(consistency=consistency, prompt=prompt, anomalies=flaws, hero=hero, likeness=likeness)
-
-    # On a CPU all scoring runs between two paintings. On a GPU only CLIP uses the device, in its second thread.
-    return compute("cpu", measured) if setup.scoring_device == "cpu" else measured()
-
-
 def _reference(job: FrameJob) -> Shown | None:
     """Return frame 1 and where the hero is in it; None for frame 1 itself."""
-    return None if job.reference is None else (_open(job.reference.file), job.reference.scores.hero)
+    return None if job.reference is None else Shown(_open(job.reference.file), job.reference.scores.hero)
 
 
 def _verdict(job: FrameJob, attempt: int, painted: Painted) -> Candidate:
@@ -175,7 +163,7 @@ def _verdict(job: FrameJob, attempt: int, painted: Painted) -> Candidate:
     from models.vision.anomalies import find_copies
 
     config, picture, reference = job.render_config, _open(painted.file), _reference(job)
-    scores = brought_up(painted.scores, (picture, painted.scores.hero), reference, config)
+    scores = brought_up(painted.scores, Shown(picture, painted.scores.hero), reference, config)
     if not scores.anomalies:
         copies = find_copies(picture, [_open(file) for file in job.earlier], scores.likeness, config.bounds)
         scores = scores.model_copy(update={"anomalies": copies})

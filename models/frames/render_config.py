@@ -76,6 +76,8 @@ class RenderConfig(RunSettings):
     weights: Weights
     loras: tuple[LoraUse, ...] = ()
     """The layers that each LoRA changed."""
+    encoder: str = ""
+    """Fingerprint of what compares the hero's crops."""
     calibration: str | None = None
     """File of the character's calibration, by which `bounds` were measured."""
 

@@ -17,6 +17,8 @@ from models.errors import InputError
 from models.frames.generate import FrameJob
 from models.frames.likeness import likeness_of
 from models.frames.render_config import RenderConfig
+from models.painters.choose import painter
+from models.painters.painter import Shown
 from models.records import FrameResult
 from models.redo.plan import Redo
 from models.scores import Hero, Scores
@@ -105,7 +107,7 @@ def _judge_again(frame: FrameReport, board: Board, job: FrameJob, new_hero: Hero
     similarity = frame.consistency_score if job.number > 1 else _image_similarity(image, earlier[0], render_config)
     hero, likeness = frame.hero, frame.likeness
     if job.number == 1:
-        likeness = likeness_of((image, hero), (earlier[0], new_hero), render_config)
+        likeness = likeness_of(Shown(image, hero), Shown(earlier[0], new_hero), render_config)
     flaws = find_flaws(image, finite=True) or find_copies(image, earlier, likeness, render_config.bounds)
     scores = Scores(consistency=similarity, prompt=frame.prompt_score, anomalies=flaws, hero=hero, likeness=likeness)
     accepted, reasons = judge(scores, **render_config.thresholds)
@@ -125,9 +127,7 @@ def _judge_again(frame: FrameReport, board: Board, job: FrameJob, new_hero: Hero
 
 
 def _image_similarity(image: Image.Image, reference: Image.Image, render_config: RenderConfig) -> float:
-    from models.vision.clip import load_scorer
-
-    return load_scorer(render_config.setup.profile, render_config.setup.scoring_device).similarity(image, reference)
+    return painter().similarity(render_config.setup, image, reference)
 
 
 def redo_lines(report: Report, number: int) -> Iterator[str]:

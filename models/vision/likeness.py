@@ -18,13 +18,11 @@ from pydantic import Field
 
 from models.bases.fingerprints import component_fingerprint
 from models.bases.hub import fetch
-from models.errors import WeightsInvalid
+from models.errors import StorageError, WeightsInvalid
 from models.profiles import Profile
 from models.records import Record
 from models.scores import Bounds, Box, Hero, Likeness
-from models.storage.files import local_errors
-from models.vision.clip import load_scorer
-from models.vision.dino import load_dino
+from models.storage.files import local_errors, sha256_of
 
 if TYPE_CHECKING:
     import torch
@@ -94,6 +92,10 @@ class Calibration(Record):
 
 def encoder_of(profile: Profile, device: str) -> Encoder:
     """Return the profile's encoder of crops, loaded by the first caller; raises as `load_scorer`."""
+    # Imported here, because a run that asks painters elsewhere reads calibrations without torch.
+    from models.vision.clip import load_scorer
+    from models.vision.dino import load_dino
+
     return load_scorer(profile, device) if profile.dino is None else load_dino(profile.dino, device)
 
 
@@ -102,6 +104,15 @@ def encoder_fingerprint(profile: Profile) -> str:
     """Return the fingerprint of the profile's encoder of crops."""
     component = profile.dino or profile.clip
     return component_fingerprint(component, fetch(component))
+
+
+def measured_by(encoder: str, calibration: str | None) -> str:
+    """Return what a likeness hangs on besides the pictures: the encoder's fingerprint and the calibration's file."""
+    try:
+        own = "" if calibration is None else sha256_of(Path(calibration))[:16]
+    except StorageError:
+        own = "missing"
+    return f"{encoder[:16]} {own}".strip()
 
 
 def parse_calibration(file: Path) -> Calibration:
