@@ -23,7 +23,8 @@
     ├── TrainingError                   the training stopped; its last complete checkpoint stays
     │   └── TrainingDiverged            the loss is not finite, or far above what an untrained model has
     ├── PaintError                      painting itself failed
-    │   └── OutOfMemory                 retryable, unless low-memory mode was tried already
+    │   ├── OutOfMemory                 retryable, unless low-memory mode was tried already
+    │   └── PaintersUnreachable         no warm painter answered, after waiting for one
     ├── FrameRejected                   retryable: a frame under its threshold, or with an anomaly
     ├── RunStopped                      the run was interrupted or cancelled while this frame was unfinished
     └── ScoreUnavailable                a score could not be computed: never a zero, never a pass
@@ -183,6 +184,10 @@ class OutOfMemory(PaintError):
     def __init__(self, message: str, *, retryable: bool = True) -> None:
         super().__init__(message)
         self.retryable = retryable
+
+
+class PaintersUnreachable(PaintError):
+    """No warm painter answered at the address, after waiting for one."""
 
 
 class FrameRejected(StoryboardError):

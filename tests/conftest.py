@@ -37,6 +37,8 @@ SERVICES = (
     "test_dashboard",
     "test_run_form",
     "test_export_browser",
+    "test_painters",
+    "test_painters_lost",
 )
 """Files of tests that start servers with workers, PostgreSQL or a browser, the longest first."""
 LONGEST = ("test_training_steppe", "test_storyboard_resume", "test_redo_frame", "test_training_processes")

@@ -225,17 +225,10 @@ def test_a_given_threshold_stays_and_upper_bounds_come_from_the_calibration(tmp_
 
 
 def test_dinov2_compares_crops_where_the_profile_names_one(tiny_world: Profile, tmp_path: Path) -> None:
-    from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
-
-    from models.sources import Component
     from models.vision.dino import DinoEncoder
     from models.vision.likeness import encoder_of
 
-    Dinov2Model(
-        Dinov2Config(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14)
-    ).save_pretrained(tmp_path)
-    BitImageProcessorPil(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}).save_pretrained(tmp_path)
-    own = tiny_world.model_copy(update={"dino": Component(source=str(tmp_path), size=0)})
+    own = tiny_world.model_copy(update={"dino": tiny_models.tiny_dino(tmp_path)})
     encoder = encoder_of(own, "cpu")
     assert isinstance(encoder, DinoEncoder)
     image = Image.effect_noise((64, 48), 90).convert("RGB")

@@ -7,8 +7,10 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_models
@@ -65,6 +67,38 @@ def test_another_precision_replaces_what_is_loaded(tiny_world: profiles.Profile)
     assert second.plain is not first.plain
     assert second.plain.unet.dtype is torch.bfloat16
     assert load(setup()).plain is not first.plain
+
+
+@pytest.fixture
+def keeping_two() -> Iterator[None]:
+    unload()
+    loading.keep_loaded(2)
+    yield
+    loading.keep_loaded(1)
+
+
+def test_a_painter_for_many_runs_keeps_what_was_used_last(tiny_world: profiles.Profile, keeping_two: None) -> None:
+    first, second = load(setup()), load(setup(precision="bf16"))
+    assert load(setup()) is first
+    load(setup(speed="plain"))  # in place of what was not used for the longest time
+    assert load(setup()) is first
+    assert load(setup(precision="bf16")) is not second
+
+
+def test_what_does_not_fit_beside_others_is_loaded_alone(
+    tiny_world: profiles.Profile, keeping_two: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_base, first = loading._load_base, load(setup())
+
+    def crowded(*given: Any) -> Models:
+        if loading._MODEL_CACHE.models:
+            raise OutOfMemory("no memory left")
+        return load_base(*given)
+
+    monkeypatch.setattr(loading, "_load_base", crowded)
+    second = load(setup(precision="bf16"))
+    assert load(setup(precision="bf16")) is second
+    assert load(setup()) is not first
 
 
 def test_the_files_are_fp16_and_a_cpu_paints_in_fp32(tiny_world: profiles.Profile) -> None:
@@ -124,7 +158,7 @@ def test_broken_weights_are_one_line_and_are_not_cached(broken: Path, spoil: obj
         with pytest.raises(WeightsInvalid, match=message) as raised:
             load(setup(profile="broken"))
         assert "\n" not in str(raised.value)
-    assert loading._MODEL_CACHE.models is None
+    assert not loading._MODEL_CACHE.models
 
 
 def test_loading_out_of_memory_says_where(tiny_world: profiles.Profile, monkeypatch: pytest.MonkeyPatch) -> None:

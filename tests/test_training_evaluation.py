@@ -183,7 +183,7 @@ def test_a_stop_leaves_what_was_painted_and_nothing_loaded(trials: Trials, paint
 
     with pytest.raises(KeyboardInterrupt):
         trials.run(checkpoints, stop, validation_seeds=1)
-    assert loading._MODEL_CACHE.models is None
+    assert not loading._MODEL_CACHE.models
     assert len(trials.pictures("checkpoint-100")) == 3
     painted.clear()
     trials.run(checkpoints, validation_seeds=1)

@@ -170,3 +170,13 @@ def profile(folder: Path, name: str = "tiny") -> Profile:
             "steps": 3,
         }
     )
+
+
+def tiny_dino(folder: Path) -> Component:
+    """A random DINOv2 with pictures of 28 pixels."""
+    from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
+
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28, "patch_size": 14}
+    Dinov2Model(Dinov2Config(**shape)).save_pretrained(folder)
+    BitImageProcessorPil(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}).save_pretrained(folder)
+    return Component(source=str(folder), size=0)

@@ -13,14 +13,27 @@ from __future__ import annotations
 import contextvars
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from queue import Empty, SimpleQueue
-from typing import Self
+from typing import NamedTuple, Self
 
 from models.diffusion.compute import LOOK_EVERY, Ticket, thread_of
 from models.diffusion.fitting import paint_fitting
 from models.diffusion.painter import Painting
 from models.diffusion.requests import PainterSetup, PaintRequest
 from models.progress import GoOn, Progress
+
+
+class Turn(NamedTuple):
+    """When a frame is painted."""
+
+    urgent: bool = True
+    """Before all that are not urgent."""
+    lingers: bool = True
+    """After a moment, in which others that fit it may come."""
+
+
+AT_ONCE = Turn()
 
 
 class _Nobody(BaseException):
@@ -30,12 +43,12 @@ class _Nobody(BaseException):
 class _Frame(Ticket):
     """A frame that waits to be painted."""
 
-    def __init__(self, setup: PainterSetup, request: PaintRequest) -> None:
-        super().__init__()
-        self.setup, self.request, self.most = setup, request, setup.batch_size
+    def __init__(self, setup: PainterSetup, request: PaintRequest, turn: Turn) -> None:
+        super().__init__(setup.batch_size, *turn)
+        self.setup, self.request = setup, request
         self.context = contextvars.copy_context()
         """The caller's, under whose run the painting of a batch is logged."""
-        self.begun: float | None = None
+        self.begun = self.asked
         self.left = False
         """Whether its caller has stopped waiting."""
         self.news: SimpleQueue[float | Painting | BaseException] = SimpleQueue()
@@ -83,11 +96,15 @@ class _Frame(Ticket):
             if on_progress is not None:
                 on_progress(told if isinstance(told, float) else 1.0)
             if isinstance(told, Painting):
-                return told
+                return replace(told, waiting=self.begun - self.asked)
 
 
 def paint_together(
-    setup: PainterSetup, request: PaintRequest, on_progress: Progress | None = None, go_on: GoOn | None = None
+    setup: PainterSetup,
+    request: PaintRequest,
+    on_progress: Progress | None = None,
+    go_on: GoOn | None = None,
+    turn: Turn = AT_ONCE,
 ) -> Painting:
     """Return the painting of one frame, painted in one batch with waiting frames of the same models and settings.
 
@@ -99,11 +116,12 @@ def paint_together(
         on_progress: called with the share done, 0..1, in this thread. What it raises is raised here; the others of the
             batch are painted on.
         go_on: called now and then while the frame waits; what it raises is raised here.
+        turn: when it is painted.
 
     Raises:
         StoryboardError: loading or painting this batch failed; other batches are not affected.
     """
-    frame, thread = _Frame(setup, request), thread_of(setup.device)
+    frame, thread = _Frame(setup, request, turn), thread_of(setup.device)
     try:
         thread.ask(frame)
         return frame.wait(on_progress, go_on)

@@ -40,10 +40,15 @@ _HERE = _Here()
 class Ticket(ABC):
     """Work that waits for a device, to be done together with what fits it."""
 
-    most: int
-    """How many tickets are done together at most."""
+    def __init__(self, most: int, urgent: bool = True, lingers: bool = True) -> None:
+        """Ask for work.
 
-    def __init__(self) -> None:
+        Args:
+            most: how many tickets are done together at most.
+            urgent: whether it goes before all that are not.
+            lingers: whether it waits a moment for others that fit it.
+        """
+        self.most, self.urgent, self.lingers = most, urgent, lingers
         self.asked = time.monotonic()
 
     @abstractmethod
@@ -79,7 +84,7 @@ class DeviceThread:
         self.changed = threading.Condition()
         self.calls: deque[_Call] = deque()
         self.waiting: list[Any] = []
-        """Tickets, the oldest first."""
+        """Tickets, the urgent ones first, of them the oldest first."""
         # Each call and each ticket submits one turn: the thread sleeps when nothing waits, and ends with the process.
         self._turns = ThreadPoolExecutor(1, thread_name_prefix="torch", initializer=_computes)
 
@@ -96,6 +101,7 @@ class DeviceThread:
         """Put a ticket into the queue."""
         with self.changed:
             self.waiting.append(ticket)
+            self.waiting.sort(key=lambda other: not other.urgent)
             self.changed.notify_all()
         self._turns.submit(self._turn)
 
@@ -118,14 +124,14 @@ class DeviceThread:
         return call is not None
 
     def _gather(self) -> list[Any]:
-        """Take the oldest ticket and those that fit it from the queue, up to its `most`; lingers unless they are all.
+        """Take the first ticket and those that fit it from the queue, up to its `most`; lingers unless they are all.
 
         Functions are run meanwhile: on a CPU the frames of a batch are scored here before they ask again.
         """
         while True:
             with self.changed:
                 batch = self._fitting()
-                left = batch[0].asked + LINGER - time.monotonic() if batch else 0.0
+                left = batch[0].asked + LINGER - time.monotonic() if batch and batch[0].lingers else 0.0
                 if not batch or len(batch) == batch[0].most or left <= 0:
                     self.waiting[:] = [ticket for ticket in self.waiting if ticket not in batch]
                     return batch

@@ -1,9 +1,10 @@
 """The model cache: one locked set of loaded pipelines per process.
 
 The first caller loads; others wait and get the same pipelines. One base is held at a time, because two do not fit the
-intended GPUs. A setup with another base, adapter, device or precision replaces the loaded models; another batch size or
-ControlNet does not. Adapters are fused into the weights, so another adapter means reading the base again: this needs no
-copy of the original weights, and restores them exactly.
+intended GPUs, unless a process that paints for many runs asks for more (`keep_loaded`). A setup with another base,
+adapter, device or precision then replaces the loaded models; another batch size or ControlNet does not. Adapters are
+fused into the weights, so another adapter means reading the base again: this needs no copy of the original weights, and
+restores them exactly.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from models.diffusion.compute import compute
 from models.diffusion.parts import base_configs, read_controlnet, read_part, tokenizer_folder, vae_overflows
 from models.diffusion.requests import PainterSetup
 from models.diffusion.weights import check_device, first_line, give_memory_back, torch_dtype
-from models.errors import WeightsInvalid
+from models.errors import OutOfMemory, WeightsInvalid
 from models.profiles import Speed
 from models.progress import StageProgress
 from models.records import LoraUse
@@ -57,16 +58,27 @@ class Models:
 
 
 class _ModelCache:
-    """The loaded models and their key."""
+    """The loaded models by their keys, the last used one last."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.key: _Key | None = None
-        self.models: Models | None = None
+        self.most = 1
+        self.models: dict[_Key, Models] = {}
 
     def clear(self) -> None:
-        self.key = self.models = None
+        self.models.clear()
         give_memory_back()
+
+    def touch(self, key: _Key) -> None:
+        """Mark a key as used last."""
+        self.models[key] = self.models.pop(key)
+
+    def make_room(self, most: int) -> None:
+        """Drop what was not used for the longest time, until there are at most so many."""
+        if len(self.models) > most:
+            for key in list(self.models)[: len(self.models) - most]:
+                del self.models[key]
+            give_memory_back()
 
 
 _MODEL_CACHE = _ModelCache()
@@ -88,16 +100,36 @@ def load(setup: PainterSetup, progress: StageProgress | None = None) -> Models:
 
 def _load(setup: PainterSetup, report: StageProgress) -> Models:
     key = (setup.profile, setup.adapters, setup.device, setup.precision, setup.speed, setup.low_memory)
-    with _MODEL_CACHE.lock:
-        if _MODEL_CACHE.models is None or _MODEL_CACHE.key != key:
-            _MODEL_CACHE.clear()
+    cache = _MODEL_CACHE
+    with cache.lock:
+        if key not in cache.models:
+            cache.make_room(cache.most - 1)
             check_device(setup.device)
-            _MODEL_CACHE.models, _MODEL_CACHE.key = _load_base(setup, report), key
-        if setup.with_controlnet and _MODEL_CACHE.models.controlled is None:
-            own = setup.model_copy(update={"speed": "plain"}) if _MODEL_CACHE.models.failures else setup
-            controlled = _load_controlled(own, _MODEL_CACHE.models.plain, report)
-            _MODEL_CACHE.models = replace(_MODEL_CACHE.models, controlled=controlled)
-        return _MODEL_CACHE.models
+            cache.models[key] = _load_making_room(setup, report)
+        cache.touch(key)
+        if setup.with_controlnet and cache.models[key].controlled is None:
+            own = setup.model_copy(update={"speed": "plain"}) if cache.models[key].failures else setup
+            controlled = _load_controlled(own, cache.models[key].plain, report)
+            cache.models[key] = replace(cache.models[key], controlled=controlled)
+        return cache.models[key]
+
+
+def _load_making_room(setup: PainterSetup, report: StageProgress) -> Models:
+    """Load a base; if there is no memory for it beside others, load it alone."""
+    try:
+        return _load_base(setup, report)
+    except OutOfMemory:
+        if not _MODEL_CACHE.models:
+            raise
+    _MODEL_CACHE.clear()
+    return _load_base(setup, report)
+
+
+def keep_loaded(most: int) -> None:
+    """Keep so many loaded setups in memory, as long as there is room; one unless this is called."""
+    with _MODEL_CACHE.lock:
+        _MODEL_CACHE.most = most
+        _MODEL_CACHE.make_room(most)
 
 
 def import_libraries() -> None:

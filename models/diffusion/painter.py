@@ -49,6 +49,8 @@ class Painting:
     """Whether all latents and pixels were finite; if not, the picture is meaningless."""
     hero: Hero | None = None
     """Where the request's trigger word acts in it; None if the request names none."""
+    waiting: float = 0.0
+    """Seconds that its request waited for the device."""
 
 
 def paint(

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 from PIL import Image
 
+from models.diffusion.machine import Machine
 from models.diffusion.requests import PainterSetup, PaintRequest
 from models.progress import GoOn, Progress
 from models.records import LoraUse, Record, Weights
@@ -23,6 +24,9 @@ class Watch(NamedTuple):
     """Called with the share of the painting done, 0..1."""
     go_on: GoOn | None = None
     """Called now and then, also before the painting begins."""
+
+
+UNWATCHED = Watch()
 
 
 class Shown(NamedTuple):
@@ -43,6 +47,14 @@ class FrameOrder(Record):
     """Where the hero is in that picture."""
     calibration: str | None = None
     """File of the character's calibration, if he has one."""
+    weights: Weights | None = None
+    """The weights that the run's report names; a painter elsewhere paints with no others."""
+    encoder: str | None = None
+    """The same of what compares the hero's crops."""
+    urgent: bool = True
+    """Whether somebody waits for it; such frames are painted before others."""
+    lingers: bool = True
+    """Whether it waits a moment for others that fit it."""
 
 
 class Loaded(Record):
@@ -62,10 +74,22 @@ class ScoredPicture:
     image: Image.Image
     """RGB, of the requested size."""
     scores: Scores
+    waiting: float = 0.0
+    """Seconds in the queue."""
+    painting: float = 0.0
+    """Seconds of painting and scoring."""
 
 
 class Painter(Protocol):
     """Paints and scores frames. Safe to call from many threads."""
+
+    def machine(self) -> Machine:
+        """Return the device that paints where the options name none.
+
+        Raises:
+            ImportError, OSError: torch can't be imported.
+            PaintersUnreachable: there is no painter.
+        """
 
     def load(self, setup: PainterSetup) -> Loaded:
         """Load the setup's models, unless they are loaded, and return what they are.

@@ -96,6 +96,12 @@ def _shelved(component: Component, device: str) -> DinoEncoder:
         return _MODEL_CACHE.encoder
 
 
+def unload_dino() -> None:
+    """Drop the loaded DINOv2."""
+    with _MODEL_CACHE.lock:
+        _MODEL_CACHE.encoder = _MODEL_CACHE.key = None
+
+
 def _load(component: Component, device: str) -> DinoEncoder:
     import torch
     from transformers import BitImageProcessorPil, Dinov2Model

@@ -101,9 +101,22 @@ def encoder_of(profile: Profile, device: str) -> Encoder:
 
 @lru_cache(maxsize=4)
 def encoder_fingerprint(profile: Profile) -> str:
-    """Return the fingerprint of the profile's encoder of crops."""
+    """Return the fingerprint of the profile's encoder of crops, as it was at first."""
+    return encoder_now(profile)
+
+
+def encoder_now(profile: Profile) -> str:
+    """Return the fingerprint of the files of the profile's encoder of crops as they are now."""
     component = profile.dino or profile.clip
     return component_fingerprint(component, fetch(component))
+
+
+def forget_encoder() -> None:
+    """Drop the loaded DINOv2, and what is known of encoders' files."""
+    from models.vision.dino import unload_dino
+
+    unload_dino()
+    encoder_fingerprint.cache_clear()
 
 
 def measured_by(encoder: str, calibration: str | None) -> str:

@@ -1,0 +1,160 @@
+"""The connection of this process to a Ray cluster, and to the painters that Ray Serve runs there."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from models.errors import InputError, PaintersUnreachable
+
+APP = "painters"
+NAMESPACE = "storyboard"
+INSTALL = "pip install -e '.[ray]'"
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # A driver ends itself when the head has been silent for a minute; a run must outlive that and say why it failed.
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "86400",
+}
+"""What Ray reads when it is imported or connects, unless the environment sets it."""
+
+TOKEN_FILE = Path.home() / ".ray" / "auth_token"
+"""Where Ray writes the token of a cluster that it starts, and looks for one."""
+TO_ANSWER = 2.0
+"""Seconds in which the head must accept a connection."""
+LOOPBACK = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+"""With this, read when Ray is imported, it takes 127.0.0.1 as this machine's address, as it does on macOS."""
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+CURRENT = Path("/tmp/ray/ray_current_cluster")  # noqa: S108  (Ray's own file, which `auto` reads)
+_LOCK = threading.RLock()
+
+
+def _place_of(address: str) -> tuple[str, int]:
+    """Return host and port of an address; "" and 0 if it names none."""
+    if address == "auto":
+        address = CURRENT.read_text(encoding="utf-8").strip() if CURRENT.is_file() else ""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    return host.strip("[]"), int(port) if port.isdecimal() else 0
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), TO_ANSWER).close()
+    except OSError:
+        return False
+    return True
+
+
+def import_ray(address: str = "") -> Any:
+    """Return the module, with telemetry off.
+
+    Args:
+        address: of the cluster. Ray would look for one on loopback at this machine's other address.
+
+    Raises:
+        InputError: Ray is not installed.
+    """
+    if _place_of(address)[0] in LOOPBACK_HOSTS:
+        os.environ.setdefault(*LOOPBACK)
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")) or TOKEN_FILE.exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of pydantic's, about Ray's own records
+            import ray
+            import ray.serve
+    except ImportError as error:
+        raise InputError(f"painters elsewhere need Ray, which can't be imported ({error}): {INSTALL}") from None
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    return ray
+
+
+def connect(address: str) -> None:
+    """Connect this process to the cluster, unless it is connected.
+
+    Raises:
+        InputError: Ray is not installed.
+        PaintersUnreachable: no cluster answers there, or it wants another token.
+    """
+    ray = import_ray(address)
+    with _LOCK:
+        if ray.is_initialized():
+            return
+        if not _listens(*_place_of(address)):  # Ray itself would try for more than a minute
+            raise PaintersUnreachable(f"no Ray cluster listens at {address}")
+        # In a thread, because in the main one Ray replaces the handler of SIGTERM, which Prefect needs.
+        with ThreadPoolExecutor(1) as aside:
+            try:
+                aside.submit(_init, ray, address).result()
+            except Exception as error:
+                raise PaintersUnreachable(f"no Ray cluster can be reached at {address}: {_line(error)}") from None
+
+
+def _init(ray: Any, address: str) -> None:
+    ray.init(
+        address,
+        namespace=NAMESPACE,
+        log_to_driver=False,
+        configure_logging=False,
+        logging_level=logging.ERROR,
+    )
+
+
+def disconnect() -> None:
+    """End this process's connection, if there is one."""
+    import ray
+
+    with _LOCK:
+        ray.shutdown()
+
+
+def drop_dead_connection() -> None:
+    """End the connection if the cluster's head does not listen any more, so that the next try connects anew."""
+    ray = import_ray()
+    with _LOCK:
+        if not ray.is_initialized():
+            return
+        if not _listens(*_place_of(ray.get_runtime_context().gcs_address)):
+            ray.shutdown()
+
+
+def painters_at(address: str) -> Any:
+    """Return Serve's handle of the painters, for replies in several parts.
+
+    Raises:
+        InputError: Ray is not installed.
+        PaintersUnreachable: no cluster answers, or it has no painters.
+    """
+    connect(address)
+    from ray import serve
+    from ray.serve.exceptions import RayServeException
+
+    try:
+        return serve.get_app_handle(APP).options(stream=True)
+    except RayServeException:
+        raise PaintersUnreachable(
+            f"the Ray cluster at {address} has no painters: python -m deployments.painters --address {address}"
+        ) from None
+
+
+def is_loss(error: BaseException) -> bool:
+    """Whether the error says that a painter, or the way to it, is gone; another painter may answer."""
+    from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError
+    from ray.serve.exceptions import RayServeException
+
+    if isinstance(error, PaintersUnreachable | RayActorError | RayServeException | ConnectionError):
+        return True
+    return isinstance(error, RayError) and not isinstance(error, RayTaskError | TaskCancelledError)
+
+
+def _line(error: BaseException) -> str:
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300]
