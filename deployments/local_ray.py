@@ -22,6 +22,7 @@ from models.errors import InputError, StoryboardError
 from models.forms.form import Form, Group
 from models.option_types import ProfileName
 from models.painters.ray_cluster import NAMESPACE, import_ray
+from models.storage.files import write_atomically
 
 STORE = 256 * 2**20
 """Bytes of Ray's object store, through which pictures pass."""
@@ -81,7 +82,7 @@ def main(arguments: list[str] | None = None) -> None:
         stop(str(error))
     except StoryboardError as error:
         stop(str(error), FAILURE)
-    Path(wanted.address_file).write_text(address, encoding="utf-8")
+    write_atomically(Path(wanted.address_file), address.encode())
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())

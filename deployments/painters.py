@@ -29,6 +29,7 @@ from models.storage.files import fingerprint
 
 HEALTH_PERIOD, HEALTH_TIMEOUT = 5.0, 30.0
 """Seconds between two health checks of a painter, and until one counts as failed; after three it is replaced."""
+DEPLOYMENT = "painter"
 TO_END = 20.0
 """Seconds that a painter which is replaced has to finish its frames."""
 
@@ -82,13 +83,12 @@ def deploy(wanted: Painters, *, health_period: float = HEALTH_PERIOD, health_tim
         serve.delete(APP)
         return "no painters any more"
     share = _share(wanted)
-    warm = pack_setup(_setup_of(wanted.profile, "cuda" if share.gpus else "cpu"))
-    settings = {"keep": wanted.loras, "hangs": wanted.hangs, "warm": warm}
+    settings = _settings(wanted, share)
     version = hashlib.sha256(json.dumps([code_version(), settings, share]).encode()).hexdigest()[:16]
     serve.start(proxy_location="Disabled")
     deployment = serve.deployment(
         Replica,
-        name="painter",
+        name=DEPLOYMENT,
         num_replicas=wanted.replicas,
         max_ongoing_requests=MOST,
         ray_actor_options=_resources(share),
@@ -103,6 +103,22 @@ def deploy(wanted: Painters, *, health_period: float = HEALTH_PERIOD, health_tim
     except Exception as error:
         raise PaintersUnreachable(f"the painters did not start: {_last_line(error)}") from error
     return f"{wanted.replicas} painter(s) are ready, {'with a GPU each' if share.gpus else 'on the CPU'}"
+
+
+def application(settings: dict[str, Any]) -> Any:
+    """Return Serve's application for a configuration file, which says the replicas and their GPUs: rayservice.yaml.
+
+    Args:
+        settings: profile, loras, hangs and gpus of `Painters`.
+    """
+    wanted = Painters.model_validate(settings)
+    deployment = import_ray().serve.deployment(Replica, name=DEPLOYMENT)
+    return deployment.bind(**_settings(wanted, _Share(wanted.gpus or 0, 1)))
+
+
+def _settings(wanted: Painters, share: _Share) -> dict[str, Any]:
+    warm = pack_setup(_setup_of(wanted.profile, "cuda" if share.gpus else "cpu"))
+    return {"keep": wanted.loras, "hangs": wanted.hangs, "warm": warm}
 
 
 def _setup_of(name: str, device: str) -> PainterSetup:

@@ -56,7 +56,7 @@ from models.review.answers import Changes, seeds_of, starting_from
 from models.settings import StoryboardOptions, read_story, with_environment
 from tasks.checks import check
 from tasks.export import export_files
-from tasks.frames import SPARE_RETRIES, generate_frame
+from tasks.frames import SPARE_RETRIES, generate_frame, show_times
 from tasks.report import find_near_copies, write_report
 from tasks.review import require_dashboard
 from tasks.story import refine_prompts, write_scenes
@@ -214,7 +214,7 @@ def describe_run(render_config: RenderConfig, clock: Clock, started: datetime) -
     """Return the run's render config, device and times, for its report."""
     return Run(
         render_config=render_config,
-        device=device_name(render_config.setup.device),
+        device=device_name(render_config),
         seconds=clock.seconds,
         started=started,
         finished=datetime.now().astimezone(),
@@ -255,4 +255,5 @@ def paint_frames(
             if number in painted:
                 again = job(prompts[number - 1], first, render_config.for_one(), earlier=earlier, repaint=False)
                 results[number - 1] = frame(again, board)
+    show_times(render_config.run)
     return results

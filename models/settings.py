@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from dotenv.parser import Original, parse_stream
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from models.env_names import is_nearly, names_in
 from models.errors import InputError
 from models.loras import STRONGEST
 from models.option_types import AspectName, ExportForms, LoraTexts, Pixels, ProfileName, Sketches, SourceName
@@ -28,14 +28,20 @@ from models.turbo import TurboMethod
 
 PREFIX = "STORYBOARD_"
 SHOWN_CHARACTERS = 80  # of a wrong value, in a message
-NEAR = 0.8  # difflib's ratio from which a name counts as a misspelt known one
-FOREIGN = {"OPENAI_ADMIN_KEY", "OPENAI_API_TYPE", "OPENAI_API_VERSION"}  # other programs' names that resemble ours
 RENAMED = {"OPENAI_API_BASE": "OPENAI_BASE_URL"}  # other programs' name -> ours; difflib would suggest a wrong one
 SHAPE = ("aspect", "width", "height")
 """Options that together say one thing, the pictures' shape."""
+EMBEDDED = "embedded"
+PAINTERS = r"^(embedded|auto|(ray://)?[A-Za-z0-9_.\-\[\]:]+:[0-9]{1,5})$"
 DEVICES = r"^(cpu|mps|cuda(:[0-9]+)?)$"
+VALID = {
+    DEVICES: "valid devices: cpu, cuda, cuda:N, mps",
+    PAINTERS: "valid painters: embedded, auto, HOST:PORT, ray://HOST:PORT",
+}
+"""Pattern -> what a message says instead of it."""
 Pipeline = Literal["reference_guided", "simplified"]
 WriterName = Literal["openai", "offline"]
+Queue = Literal["interactive", "batch"]
 Reviewed = Literal["none", "scenes", "frames", "all"]
 
 
@@ -114,6 +120,10 @@ class StoryboardOptions(Options):
     """Distillation LoRA: repository (owner/name[:file]), s3://…, folder, .safetensors file. Unset: the profile's."""
     turbo_method: TurboMethod | None = None
     """How that LoRA was distilled, which decides on sampler and steps. Unset: as the profile's."""
+    painters: str = Field(EMBEDDED, pattern=PAINTERS, max_length=200)
+    """embedded (this run paints), or a Ray cluster's warm painters: HOST:6379, ray://HOST:10001, auto for one here."""
+    queue: Queue = "interactive"
+    """At warm painters that several runs share: batch waits until no interactive run waits."""
 
     @model_validator(mode="before")
     @classmethod
@@ -186,6 +196,15 @@ def with_environment(options: StoryboardOptions) -> StoryboardOptions:
     return StoryboardOptions.model_validate(overridden(from_environment, options))
 
 
+def painters_here() -> dict[str, Any]:
+    """Return who paints by the environment and `.env`; a board that is made again may have other painters.
+
+    Raises:
+        InputError: see `with_environment`.
+    """
+    return with_environment(StoryboardOptions()).model_dump(include={"painters", "queue"})
+
+
 def overridden(before: Mapping[str, Any], options: StoryboardOptions) -> dict[str, Any]:
     """Return option values overridden by the given options; a given shape replaces the other ways to give one."""
     given = options.model_dump(exclude_unset=True, exclude_none=True)
@@ -212,33 +231,10 @@ def check_names(env_file: str | Path = ENV_FILE, environment: Mapping[str, str] 
     """
     options = [OWN_PROFILES, *map(_in_environment, StoryboardOptions.model_fields)]
     keys = [name.upper() for name in Keys.model_fields]
-    _refuse_misspelt(str(env_file), _names_in(Path(env_file)), [*keys, *options])
+    _refuse_misspelt(str(env_file), names_in(Path(env_file)), [*keys, *options])
     names = os.environ if environment is None else environment
     ours = [*options, *(name for name in keys if name.startswith(PREFIX))]
     _refuse_misspelt("environment", [name for name in names if name.upper().startswith(PREFIX)], ours)
-
-
-def _names_in(env_file: Path) -> list[str]:
-    """Return the names that the file sets. Messages never quote the file, which may hold keys."""
-    try:
-        with env_file.open(encoding="utf-8") as stream:
-            lines = list(parse_stream(stream))
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise InputError(f"{env_file} can't be read: {(error.strerror or 'unknown').lower()}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{env_file} can't be read: it is not UTF-8 text") from None
-    for line in lines:
-        if line.error or (line.key is not None and line.value is None):
-            raise InputError(f"{env_file}, line {_number(line.original)}: not NAME=value")
-    return [line.key for line in lines if line.key is not None]
-
-
-def _number(line: Original) -> int:
-    """Return the line number of the statement; the parser includes empty lines before it."""
-    text = line.string
-    return line.line + text[: len(text) - len(text.lstrip())].count("\n")
 
 
 def _refuse_misspelt(where: str, names: Iterable[str], valid: list[str]) -> None:
@@ -248,17 +244,8 @@ def _refuse_misspelt(where: str, names: Iterable[str], valid: list[str]) -> None
             raise InputError(f"{where}: {in_place_of_size('N', _in_environment, '=')}")
         if called in RENAMED:
             raise InputError(f"{where}: unknown name {name!r}; did you mean {RENAMED[called]}?")
-        if called not in valid and (called.startswith(PREFIX) or _is_nearly(called, valid)):
+        if called not in valid and (called.startswith(PREFIX) or is_nearly(called, valid)):
             raise InputError(f"{where}: unknown name {name!r}{suggest(called, valid)}")
-
-
-def _is_nearly(name: str, valid: list[str]) -> bool:
-    """Whether an unknown name looks like a misspelt valid one. Other programs' names in `.env` do not."""
-    if name in FOREIGN or name.startswith("AWS_ENDPOINT_URL_"):
-        return False
-    ours = {known.partition("_")[0] for known in valid}
-    first = difflib.get_close_matches(name.partition("_")[0], ours, n=1, cutoff=NEAR)
-    return bool(first and difflib.get_close_matches(name, valid, n=1, cutoff=NEAR))
 
 
 def suggest(name: str, valid: list[str]) -> str:
@@ -290,8 +277,8 @@ def _explain_one(item: dict[str, Any], called: Callable[[str], str], valid: list
     where = ".".join([called(names[0]), *names[1:]])
     if item["type"] == "extra_forbidden":
         return f"unknown option {where!r}{suggest(where, valid)}"
-    if item["type"] == "string_pattern_mismatch" and item["ctx"]["pattern"] == DEVICES:
-        item["msg"] = "valid devices: cpu, cuda, cuda:N, mps"
+    if item["type"] == "string_pattern_mismatch":
+        item["msg"] = VALID.get(item["ctx"]["pattern"], item["msg"])
     return f"{where}: {item['msg'].removeprefix('Value error, ')}, got {_short(repr(item['input']))}"
 
 

@@ -12,6 +12,7 @@ from models.errors import ChecksFailed
 from models.frames.render_config import RenderConfig, RunSettings
 from models.preflight.components import find_component_problems
 from models.preflight.resolution import resolve
+from models.settings import EMBEDDED, painters_here
 from tasks.artifacts import show_page
 from tasks.retries import RETRYING
 
@@ -39,6 +40,8 @@ def check_models(options: CalibrationOptions, run: str) -> RunSettings:
         InputError: no LoRA on this machine is named.
     """
     painting = options.painting()
+    if (painters := painters_here()["painters"]) != EMBEDDED:
+        get_run_logger().info("a calibration works in this process; the painters at %s are not asked", painters)
     if problems := list(find_component_problems(painting, painting.get_profile())):
         raise ChecksFailed(problems)
     return resolve(painting, painting.get_profile(), run)

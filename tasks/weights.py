@@ -84,7 +84,7 @@ def load_models(settings: RunSettings, adapters: list[Adapter]) -> RenderConfig:
         ModelError, OutOfMemory: see `models.errors`.
     """
     setup = settings.setup.with_adapters(adapters)
-    loaded = painter().load(setup)
+    loaded = painter(settings.painters).load(setup)
     bounds, calibration = calibrated(settings.bounds or setup.profile.hero_bounds, setup.adapter)
     if calibration is not None:
         get_run_logger().info("the hero is judged by %s: likeness %.2f at least", calibration, bounds.least)

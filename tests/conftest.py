@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pages_server import Browse
     from service import Service
 
+    from models.painters.ray_painter import RayPainter
+
 
 SERVICES = (
     "test_recovery",
@@ -39,6 +41,8 @@ SERVICES = (
     "test_export_browser",
     "test_painters",
     "test_painters_lost",
+    "test_painters_flow",
+    "test_up_painters",
 )
 """Files of tests that start servers with workers, PostgreSQL or a browser, the longest first."""
 LONGEST = ("test_training_steppe", "test_storyboard_resume", "test_redo_frame", "test_training_processes")
@@ -198,3 +202,20 @@ def service(tmp_path_factory: pytest.TempPathFactory, paid_writer: Script) -> It
     keys = {"OPENAI_API_KEY": services.OPENAI_KEY, "AWS_SECRET_ACCESS_KEY": services.AWS_KEY}
     with services.started(folder, world, **keys, OPENAI_BASE_URL=paid_writer.base_url) as service:
         yield service
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Ray cluster with one warm painter on the CPU."""
+    import painters_cluster
+
+    with painters_cluster.running(tmp_path_factory.mktemp("painters")) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def painter(address: str) -> RayPainter:
+    """The asking side of that painter."""
+    from models.painters.ray_painter import RayPainter
+
+    return RayPainter(address)

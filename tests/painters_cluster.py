@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
-import pytest
 from waiting import until
 
 from models.painters.ray_cluster import disconnect
@@ -18,10 +19,9 @@ from models.painters.ray_painter import RayPainter
 from models.profiles import ROOT
 
 
-@pytest.fixture(scope="session")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the cluster."""
-    folder = tmp_path_factory.mktemp("painters")
+@contextmanager
+def running(folder: Path) -> Iterator[str]:
+    """Yield the address of the cluster, whose log and address are in the folder."""
     file = folder / "address"
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
     command = [sys.executable, "-m", "deployments.local_ray", "--address-file", str(file)]
@@ -38,12 +38,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         head.wait(30)
         for left in psutil.wait_procs(children, 10)[1]:
             left.kill()
-
-
-@pytest.fixture(scope="session")
-def painter(address: str) -> RayPainter:
-    """The asking side."""
-    return RayPainter(address)
 
 
 def pid_of(painter: RayPainter) -> int:

@@ -143,12 +143,21 @@ def run(folder: Path, others: Path | None, lora: Path) -> Ran:
     return Ran(state, lora)
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_a_character_is_calibrated_and_his_storyboard_is_judged_by_it(
-    prefect_server: str, tiny_world: Profile, stage: Stage, lora: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tiny_world: Profile,
+    stage: Stage,
+    lora: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = fingerprint(lora)
     assert stage.run(frames=2, lora_path=str(lora)).painted == [1, 1]
-    ran = run(pictures(tmp_path / "his", HIS, 6), pictures(tmp_path / "others", OTHER, 7), lora)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("STORYBOARD_PAINTERS", "127.0.0.1:1")
+        ran = run(pictures(tmp_path / "his", HIS, 6), pictures(tmp_path / "others", OTHER, 7), lora)
+    assert any("the painters at 127.0.0.1:1 are not asked" in record.getMessage() for record in caplog.records)
     assert ran.board == lora / "hero.json"
     made = read_calibration(lora / "hero.json", tiny_world)
     assert (made.his, made.others, made.trigger) == (6, 7, tiny_world.trigger)

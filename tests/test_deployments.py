@@ -97,8 +97,11 @@ def test_files_that_it_names_are_there(declared: dict[str, Any]) -> None:
 @each
 def test_its_profile_stays_where_a_run_is_given_options_of_its_own(declared: dict[str, Any]) -> None:
     options = declared.get("parameters", {}).get("options", {})
-    environment = declared["work_pool"].get("job_variables", {}).get("env", {})
-    assert environment == ({"STORYBOARD_PROFILE": options["profile"]} if "profile" in options else {})
+    pool = declared["work_pool"]
+    environment = pool.get("job_variables", {}).get("env", {})
+    asks_painters = not declared["entrypoint"].startswith("flows.calibrate:")
+    queue = {"STORYBOARD_QUEUE": "batch"} if asks_painters and pool["work_queue_name"] == "batch" else {}
+    assert environment == ({"STORYBOARD_PROFILE": options["profile"], **queue} if "profile" in options else {})
 
 
 @each

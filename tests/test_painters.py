@@ -32,7 +32,6 @@ from models.scores import Bounds, Hero
 from models.storage.files import fingerprint
 from models.vision.likeness import Calibration, Seen, encoder_fingerprint, encoder_of, see
 
-address, painter = painters_cluster.address, painters_cluster.painter
 tiny_world, base, lora = tiny_models.tiny_world, tiny_loras.base, tiny_loras.lora
 
 

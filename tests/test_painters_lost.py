@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import painters_cluster
 import psutil
 import pytest
 import tiny_models
@@ -25,7 +24,6 @@ from models.painters.ray_cluster import import_ray
 from models.painters.ray_painter import RayPainter
 from models.profiles import Profile
 
-address, painter = painters_cluster.address, painters_cluster.painter
 tiny_world = tiny_models.tiny_world
 ENDLESS = 500
 """Steps of a painting that outlasts a test unless it is ended: half a minute on an idle core."""

@@ -55,6 +55,8 @@ OTHER_VALUES: dict[str, Any] = {
     "speed": "fast",
     "turbo_lora": "ByteDance/Hyper-SD:Hyper-SDXL-4steps-lora.safetensors",
     "turbo_method": "hyper",
+    "painters": "ray://head:10001",
+    "queue": "batch",
 }
 """A value of every option that is not its default."""
 TOGETHER = {name: value for name, value in OTHER_VALUES.items() if name != "aspect"}

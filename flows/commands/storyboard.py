@@ -17,7 +17,7 @@ from models.frames.render_config import needs_no_hub
 from models.records import STORY_MAX_CHARACTERS
 from models.screenplay.options import options_for
 from models.secrets.keys import Keys
-from models.settings import StoryboardOptions, check_names, in_place_of_size, read_story, with_environment
+from models.settings import EMBEDDED, StoryboardOptions, check_names, in_place_of_size, read_story, with_environment
 
 SHORT_NAMES = {"temperature": "--temp"}
 GONE = {"size": lambda side: in_place_of_size(side, option_name)}
@@ -29,6 +29,7 @@ VALUES = {
     "writer_model": "NAME",
     "sketches": "N=FILE",
     "export": "FORM,FORM",
+    "painters": "ADDRESS",
 }
 """Placeholders of values in the help."""
 
@@ -144,4 +145,5 @@ def main(arguments: list[str] | None = None) -> None:
             require(plan_edit(asked.what, asked.options).painting, Keys())
 
     is_local = asked.flow.endswith(":storyboard") and needs_no_hub(asked.options)
-    run(Run(asked.flow, (asked.what, asked.options), "run the same command again to go on", check, is_local))
+    paints = asked.options.painters == EMBEDDED
+    run(Run(asked.flow, (asked.what, asked.options), "run the same command again to go on", check, is_local, paints))

@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 BOOK_PREFIX = "storybook_"
 INDEX_PAGE, INDEX_DATA = "index.html", "index.json"
-NO_MATTER = {"output_dir", "refresh", "device", "batch_size", "low_memory", "review", "export"}
+NO_MATTER = {"output_dir", "refresh", "device", "batch_size", "low_memory", "review", "export", "painters", "queue"}
 """Options that do not change the storyboard."""
 
 State = Literal["waiting", "made", "found", "failed"]

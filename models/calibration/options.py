@@ -25,7 +25,7 @@ class CalibrationOptions(Options):
     """cpu, cuda, cuda:N or mps. Unset: the best there is."""
 
     def painting(self) -> StoryboardOptions:
-        """Return the options of a storyboard with this character, whose models are used.
+        """Return the options of a storyboard with this character, whose models are used; this process paints.
 
         Raises:
             InputError: no LoRA on this machine is named.

@@ -92,7 +92,7 @@ def _judge_again(result: FrameResult, reference: FrameResult | None, render_conf
     shown = Shown(_open(result.file), before.hero)
     other = None if reference is None else Shown(_open(reference.file), reference.scores.hero)
     if other is not None:
-        similarity = painter().similarity(render_config.setup, shown.image, other.image)
+        similarity = painter(render_config.painters).similarity(render_config.setup, shown.image, other.image)
     scores = before.model_copy(update={"consistency": similarity, "likeness": likeness_of(shown, other, render_config)})
     accepted, reasons = judge(scores, **render_config.thresholds)
     verdict = {"scores": scores, "accepted": accepted, "reasons": reasons}

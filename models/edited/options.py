@@ -7,7 +7,18 @@ from collections.abc import Callable
 from models.errors import InputError
 from models.settings import StoryboardOptions
 
-FREE = ("attempts", "batch_size", "device", "low_memory", "output_dir", "precision", "refresh", "review")
+FREE = (
+    "attempts",
+    "batch_size",
+    "device",
+    "low_memory",
+    "output_dir",
+    "painters",
+    "precision",
+    "queue",
+    "refresh",
+    "review",
+)
 """Options that do not say how the pictures look; the others are the board's."""
 
 

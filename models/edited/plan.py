@@ -22,7 +22,7 @@ from models.errors import InputError
 from models.export.archive import unpack_board
 from models.frames.render_config import RenderConfig, RenderSettings
 from models.records import FramePrompt, Record, Scene, SceneBreakdown
-from models.settings import StoryboardOptions
+from models.settings import StoryboardOptions, painters_here
 from models.storage.files import local_errors, sha256_of
 
 PAINTED = ("action", "cast", "place", "time", "shot", "things")
@@ -87,6 +87,7 @@ def plan_edit(folder: str | Path, wanted: StoryboardOptions) -> Edit:
         "review": "none",
         "refresh": False,
         "sketches": _sketches(report, edited.origins),
+        **painters_here(),
         **given,
     }
     return Edit(

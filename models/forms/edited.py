@@ -9,7 +9,7 @@ from models.settings import StoryboardOptions
 
 GROUPS = (
     Group("what is made", ("review", "output_dir", "attempts", "refresh")),
-    Group("the machine", ("device", "precision", "batch_size", "low_memory"), "machine"),
+    Group("the machine", ("device", "precision", "batch_size", "low_memory", "painters", "queue"), "machine"),
 )
 """The options that do not say how the pictures look, in display order."""
 

@@ -23,7 +23,17 @@ GROUPS = (
     Group("models in place of the profile's", ("base", "controlnet", "vae", "clip"), "models"),
     Group(
         "the machine",
-        ("device", "precision", "batch_size", "low_memory", "speed", "turbo_lora", "turbo_method"),
+        (
+            "device",
+            "precision",
+            "batch_size",
+            "low_memory",
+            "speed",
+            "turbo_lora",
+            "turbo_method",
+            "painters",
+            "queue",
+        ),
         "machine",
     ),
 )

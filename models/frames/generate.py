@@ -22,7 +22,7 @@ from models.frames.recipe import Control, PaintedLora, Recipe, png_bytes
 from models.frames.render_config import RenderConfig
 from models.origin.signing import Signing, sign
 from models.painters.choose import painter
-from models.painters.painter import FrameOrder, Shown, Watch
+from models.painters.painter import FrameOrder, OnPainted, Shown, Watch
 from models.progress import GoOn, Progress
 from models.records import Candidate, FramePrompt, FrameResult, Record, Sketch
 from models.scores import Scores
@@ -62,6 +62,7 @@ def generate(
     on_progress: Progress | None = None,
     signing: Signing | None = None,
     go_on: GoOn | None = None,
+    on_painted: OnPainted | None = None,
 ) -> FrameResult:
     """Return the frame once a candidate passes or no attempts are left; paints at most one candidate per call.
 
@@ -70,6 +71,7 @@ def generate(
         on_progress: called with the share of the painting done, 0..1.
         signing: what signs a painted picture; None: nothing does.
         go_on: called now and then while the frame waits to be painted; what it raises is raised here.
+        on_painted: called with the seconds of waiting and of painting, once a candidate is painted.
 
     Raises:
         FrameRejected: retryable; the new candidate did not pass, and attempts are left. Call again.
@@ -78,7 +80,7 @@ def generate(
     store = Store(job.render_config.store)
     tried = list(_stored_candidates(job, store))
     if not any(each.candidate.accepted for each in tried) and len(tried) < job.render_config.attempts:
-        tried.append(_paint_candidate(job, len(tried), Watch(on_progress, go_on), signing))
+        tried.append(_paint_candidate(job, len(tried), Watch(on_progress, go_on), signing, on_painted))
     last = tried[-1].candidate
     if last.accepted or len(tried) == job.render_config.attempts:
         return _result(job, tried)
@@ -126,7 +128,9 @@ def _stored_candidates(job: FrameJob, store: Store) -> Iterator[_PaintedCandidat
             return
 
 
-def _paint_candidate(job: FrameJob, attempt: int, watch: Watch, signing: Signing | None) -> _PaintedCandidate:
+def _paint_candidate(
+    job: FrameJob, attempt: int, watch: Watch, signing: Signing | None, on_painted: OnPainted | None
+) -> _PaintedCandidate:
     config, reference = job.render_config, job.reference
     order = FrameOrder(
         setup=config.setup,
@@ -134,8 +138,13 @@ def _paint_candidate(job: FrameJob, attempt: int, watch: Watch, signing: Signing
         reference=None if reference is None else reference.file,
         reference_hero=None if reference is None else reference.scores.hero,
         calibration=config.calibration,
+        weights=config.weights,
+        encoder=config.encoder or None,
+        urgent=config.queue == "interactive",
     )
-    picture = painter().paint(order, watch)
+    picture = painter(config.painters).paint(order, watch)
+    if on_painted is not None:
+        on_painted(picture.waiting, picture.painting)
     painted = store_candidate(job, attempt, picture.image, picture.scores, signing)
     return _PaintedCandidate(_verdict(job, attempt, painted), painted.run)
 

@@ -36,7 +36,7 @@ def likeness_of(shown: Shown, reference: Shown | None, config: RenderConfig) -> 
 
     None where he was not found, or there is nothing to compare him with.
     """
-    return painter().likeness(config.setup, config.calibration, shown, reference)
+    return painter(config.painters).likeness(config.setup, config.calibration, shown, reference)
 
 
 def brought_up(scores: Scores, shown: Shown, reference: Shown | None, config: RenderConfig) -> Scores:

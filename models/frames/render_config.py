@@ -11,7 +11,7 @@ from models.loras import WantedLora, wanted_loras
 from models.profiles import Profile
 from models.records import LoraUse, Record, Sketch, Weights
 from models.scores import Bounds
-from models.settings import Pipeline, StoryboardOptions
+from models.settings import EMBEDDED, Pipeline, Queue, StoryboardOptions
 from models.sizes import SQUARE, PictureSize, Size
 from models.storage.files import sha256_of
 from models.turbo import GUIDANCE, Turbo, TurboWishes, choose_turbo, is_in_hub, locate_lora
@@ -60,6 +60,10 @@ class RunSettings(RenderSettings):
     """Folder of the store."""
     run: str
     """Id of this run; the report uses it to count the candidates that this run painted."""
+    painters: str = EMBEDDED
+    """embedded, or the address of the Ray cluster whose painters paint."""
+    queue: Queue = "interactive"
+    """Whose turn it is at painters that several runs share."""
 
     @property
     def profile(self) -> Profile:

@@ -7,10 +7,10 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from models.bases.hub import TOKENIZER, fetch_part
 from models.errors import InputError, WeightsInvalid
+from models.language.tokens import clip_counter
 from models.language.vocabulary import load_vocabulary
 from models.profiles import Profile
 from models.records import CastMember, FramePrompt, Scene
@@ -22,7 +22,7 @@ MAX_TOKENS = 77
 """Limit of CLIP's text encoder, with start and end token. It silently drops further tokens."""
 ARTICLE = re.compile(r"^(?:the|an?)\s+", re.IGNORECASE)
 
-_tokenizers: dict[str, Any] = {}
+_counters: dict[str, Callable[[str], int]] = {}
 _lock = threading.Lock()
 
 
@@ -128,28 +128,30 @@ def token_counter(profile: Profile) -> Callable[[str], int]:
     """
     key = profile.layout if profile.base.is_file else f"{profile.base.source} {profile.base.revision}"
     with _lock:
-        if key not in _tokenizers:
+        if key not in _counters:
             folder = Path(profile.layout) if profile.base.is_file else fetch_part(profile.base, TOKENIZER)
-            _tokenizers[key] = _load_tokenizer(profile.base.source, folder)
-        tokenizer = _tokenizers[key]
+            own = folder / "tokenizer"
+            _counters[key] = clip_counter(own) or _transformers_counter(profile.base.source, own)
+        counter = _counters[key]
 
     def count(text: str) -> int:
         with _lock:
-            return len(tokenizer(text, truncation=False, verbose=False).input_ids)
+            return counter(text)
 
     return count
 
 
-def _load_tokenizer(source: str, folder: Path) -> Any:
+def _transformers_counter(source: str, folder: Path) -> Callable[[str], int]:
+    """Return the same for tokenizers of any other kind, and say what is wrong with a broken one."""
     from transformers import CLIPTokenizer
 
     try:
-        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # OSError for missing files, a bare Exception of the Rust tokenizer for broken ones
         raise WeightsInvalid(f"tokenizer of {source}: {' '.join(str(error).split())}") from None
     if tokenizer.vocab_size <= len(tokenizer.all_special_tokens):  # the result for an empty folder
         raise WeightsInvalid(f"tokenizer of {source}: no vocabulary in its subfolder 'tokenizer'")
-    return tokenizer
+    return lambda text: len(tokenizer(text, truncation=False, verbose=False).input_ids)
 
 
 def _members(scene: Scene, cast: Sequence[CastMember]) -> Iterator[CastMember]:

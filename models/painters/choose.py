@@ -6,8 +6,7 @@ from functools import cache
 
 from models.painters.embedded import EmbeddedPainter
 from models.painters.painter import Painter
-
-EMBEDDED = "embedded"
+from models.settings import EMBEDDED
 
 
 @cache

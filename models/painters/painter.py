@@ -5,6 +5,7 @@ A painter has no memory of finished work: the store stays with who asks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -25,6 +26,9 @@ class Watch(NamedTuple):
     go_on: GoOn | None = None
     """Called now and then, also before the painting begins."""
 
+
+OnPainted = Callable[[float, float], None]
+"""Called with the seconds that a frame waited for a painter, and those of its painting and scoring."""
 
 UNWATCHED = Watch()
 

@@ -32,6 +32,7 @@ LOOPBACK = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 CURRENT = Path("/tmp/ray/ray_current_cluster")  # noqa: S108  (Ray's own file, which `auto` reads)
 _LOCK = threading.RLock()
+_CONNECTED = {"address": ""}
 
 
 def _place_of(address: str) -> tuple[str, int]:
@@ -86,16 +87,18 @@ def connect(address: str) -> None:
     """
     ray = import_ray(address)
     with _LOCK:
-        if ray.is_initialized():
+        if ray.is_initialized() and address in (_CONNECTED["address"], str(ray.get_runtime_context().gcs_address)):
             return
         if not _listens(*_place_of(address)):  # Ray itself would try for more than a minute
             raise PaintersUnreachable(f"no Ray cluster listens at {address}")
+        ray.shutdown()  # Ray has one connection a process
         # In a thread, because in the main one Ray replaces the handler of SIGTERM, which Prefect needs.
         with ThreadPoolExecutor(1) as aside:
             try:
                 aside.submit(_init, ray, address).result()
             except Exception as error:
                 raise PaintersUnreachable(f"no Ray cluster can be reached at {address}: {_line(error)}") from None
+        _CONNECTED["address"] = address
 
 
 def _init(ray: Any, address: str) -> None:

@@ -15,16 +15,17 @@ from importlib import metadata
 from pathlib import Path
 
 from models.bases.hub import find_lora
-from models.errors import ChecksFailed, InputError, StoryboardError
+from models.errors import ChecksFailed, InputError, PaintersUnreachable, StoryboardError
 from models.frames.render_config import RunSettings, loras_of
 from models.language.endpoint import find_writer_problem
 from models.origin.signing import find_signing_problem
+from models.painters.choose import painter
 from models.preflight.components import find_component_problems, find_room_problems
-from models.preflight.devices import find_device_problems
+from models.preflight.devices import find_device_problems, find_machine_problems
 from models.preflight.resolution import resolve
 from models.profiles import ROOT, Profile
 from models.secrets.keys import Keys
-from models.settings import StoryboardOptions
+from models.settings import EMBEDDED, StoryboardOptions
 from models.storage.adapters import is_s3, local_path, locate_adapter
 from models.storage.files import why_not_writable
 from models.turbo import is_in_hub
@@ -49,7 +50,7 @@ def require(options: StoryboardOptions, keys: Keys, run: str = "") -> RunSetting
     # Within a check, because torch, which looks for a GPU, may be missing.
     resolved = functools.cache(lambda: resolve(options, profile, run))
     checks = [functools.partial(check, options, profile, keys) for check in _CHECKS]
-    problems = gather([*checks, lambda: find_device_problems(resolved().setup, is_asked=options.device is not None)])
+    problems = gather([*checks, lambda: _device_problems(options, resolved())])
     if problems:
         raise ChecksFailed(problems)
     return resolved()
@@ -62,7 +63,7 @@ def gather(checks: list[Callable[[], Iterator[str]]]) -> tuple[str, ...]:
     for check in checks:
         try:
             problems.extend(check())
-        except InputError as error:
+        except (InputError, PaintersUnreachable) as error:
             problems.append(str(error))
         except ImportError as error:
             # Missing packages are reported above; an installed package that can't be imported is not.
@@ -120,6 +121,14 @@ def _installed_version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _device_problems(options: StoryboardOptions, settings: RunSettings) -> Iterator[str]:
+    if settings.painters == EMBEDDED:
+        yield from find_device_problems(settings.setup, is_asked=options.device is not None)
+    else:
+        machine = painter(settings.painters).machine()
+        yield from find_machine_problems(settings.setup, machine, settings.painters)
 
 
 def _output_problems(options: StoryboardOptions, _profile: Profile, _: Keys) -> Iterator[str]:
@@ -203,7 +212,7 @@ _CHECKS: tuple[Check, ...] = (
     _writer_problems,
     _signing_problems,
     _adapter_problems,
-    lambda options, profile, _: find_component_problems(options, profile),
+    lambda options, profile, _: find_component_problems(options, profile) if options.painters == EMBEDDED else iter(()),
     lambda options, profile, _: find_room_problems(options, profile),
     _sketch_problems,
 )

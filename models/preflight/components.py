@@ -17,7 +17,7 @@ from models.diffusion.requests import sampling
 from models.errors import StoryboardError
 from models.frames.render_config import render_settings, turbo_of
 from models.profiles import ROOT, Profile
-from models.settings import StoryboardOptions
+from models.settings import EMBEDDED, StoryboardOptions
 from models.sources import SINGLE, Component
 from models.storage.files import check_file
 from models.turbo import is_in_hub
@@ -168,7 +168,8 @@ def find_room_problems(options: StoryboardOptions, profile: Profile) -> Iterator
     # A PNG is at most about as large as its raw pixels. Every attempt is kept, and the chosen one is copied.
     pictures = Need("pictures", options.frames * (options.attempts + 1) * size.pixels * 3, Path(options.output_dir))
     sheet = Need("contact sheet", most_bytes(options.frames, size), Path(options.output_dir))
-    yield from find_full_disks([*needs_of(needed_components(options, profile)), pictures, sheet])
+    models = needs_of(needed_components(options, profile)) if options.painters == EMBEDDED else ()
+    yield from find_full_disks([*models, pictures, sheet])
 
 
 def find_full_disks(all_needs: list[Need]) -> Iterator[str]:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+from models.diffusion.machine import Machine
 from models.diffusion.requests import PainterSetup
+from models.frames.render_config import RunSettings
+from models.painters.choose import painter
 from models.profiles import GIB, STEPPE, Precision, Profile
+from models.settings import EMBEDDED
 
 LOW_MEMORY_BATCH = 2
 """Largest batch size in low-memory mode."""
@@ -56,8 +60,41 @@ def needs_low_memory(device: str, profile: Profile, asked: bool | None) -> bool:
     return torch.cuda.mem_get_info(device)[1] < profile.memory
 
 
-def device_name(device: str) -> str:
-    """Return the device's name in reports: "cpu", "mps", or the GPU's name."""
+def lacks_memory(machine: Machine, profile: Profile, asked: bool | None) -> bool:
+    """Whether painters elsewhere are to use low-memory mode: as asked, else if their GPU is too small."""
+    if machine.memory is None:
+        return False
+    return machine.memory < profile.memory if asked is None else asked
+
+
+def find_machine_problems(setup: PainterSetup, machine: Machine, where: str) -> Iterator[str]:
+    """Yield, one line each, why painters elsewhere can't paint with this setup; no torch is needed.
+
+    Args:
+        setup: profile, device and precision.
+        machine: theirs.
+        where: their address.
+    """
+    profile = setup.profile
+    if setup.device != machine.device:
+        yield (
+            f"device {setup.device}: the painters at {where} have {machine.name}: leave --device unset, or paint with "
+            "--painters embedded"
+        )
+    elif machine.device == "cpu":
+        yield from _cpu_problems(setup, is_asked=False)
+    elif machine.memory is not None and machine.memory < profile.low_memory:
+        yield (
+            f"profile {profile.name} needs {profile.low_memory / GIB:.1f} GiB of memory at least, {machine.name} at "
+            f"{where} has {machine.memory / GIB:.1f} GiB: use --profile {STEPPE.name}, or larger GPUs"
+        )
+
+
+def device_name(settings: RunSettings) -> str:
+    """Return the name in reports of the device that paints: "cpu", "mps", or the GPU's name."""
+    device = settings.setup.device
+    if settings.painters != EMBEDDED:
+        return painter(settings.painters).machine().name
     if not device.startswith("cuda"):
         return device
     import torch

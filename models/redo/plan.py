@@ -25,7 +25,7 @@ from models.frames.render_config import RenderConfig, RenderSettings, read_sketc
 from models.language.prompts import MAX_TOKENS, token_counter
 from models.profiles import Profile
 from models.records import Candidate, FramePrompt, FrameResult, Options, Record, Sketch
-from models.settings import DEVICES, StoryboardOptions
+from models.settings import DEVICES, StoryboardOptions, painters_here
 
 NO_SKETCH = "none"
 
@@ -125,6 +125,7 @@ def _painting(board: Board, frame: FrameReport, recipe: Recipe, wanted: RedoOpti
         "attempts": wanted.attempts or given.attempts,
         "sketches": _sketches(frame, recipe, given, wanted.sketch),
         "refresh": False,
+        **painters_here(),
         "device": wanted.device or given.device or device_of(report),
         "precision": given.precision if wanted.device else report.precision,
     }

@@ -127,7 +127,7 @@ def _judge_again(frame: FrameReport, board: Board, job: FrameJob, new_hero: Hero
 
 
 def _image_similarity(image: Image.Image, reference: Image.Image, render_config: RenderConfig) -> float:
-    return painter().similarity(render_config.setup, image, reference)
+    return painter(render_config.painters).similarity(render_config.setup, image, reference)
 
 
 def redo_lines(report: Report, number: int) -> Iterator[str]:
