@@ -58,7 +58,7 @@ def environment(port: int) -> dict[str, str]:
     return own
 
 
-def up(port: int, workers: int) -> None:
+def up(port: int, workers: int, painters: int = 0) -> None:
     """Start everything, print the addresses, and wait until something ends.
 
     Raises:
@@ -71,16 +71,20 @@ def up(port: int, workers: int) -> None:
             f"port {port} is taken, perhaps by a running service: end it, or choose another port with --port"
         )
     own, prefect = environment(port), [sys.executable, "-m", "prefect"]
-    views = views_of(workers, own)
+    if not painters:
+        views_of(workers, own)  # refuses too many workers before anything is started
     with _alone_here(), Family() as family:
         say("starting the server")
         family.start("server", [*prefect, "server", "start", "--host", HOST, "--port", str(port)], own, _log("server"))
         _wait_until_it_answers(family, port)
+        if painters:
+            own |= _painters(family, painters, own)
         say("deploying")
         bootstrap = [sys.executable, "-m", "deployments.bootstrap", *(["--slots", str(workers)] if workers > 1 else [])]
         family.start("bootstrap", bootstrap, own, _log("bootstrap"))
         if family.wait_for("bootstrap"):
             raise StoryboardError(f"the server could not be made ready: {last_words_of('bootstrap')}")
+        views = [own] * workers if painters else views_of(workers, own)
         for number, view in enumerate(views, start=1):
             name = f"worker-{number}"
             called = f"{socket.gethostname()}-{number}"
@@ -100,6 +104,24 @@ def views_of(workers: int, own: dict[str, str]) -> list[dict[str, str]]:
     if workers > len(gpus):
         raise InputError(f"--workers {workers}: each worker needs a GPU of its own, and there are {len(gpus)}")
     return [own | {"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus[:workers]]
+
+
+def _painters(family: Family, number: int, own: dict[str, str]) -> dict[str, str]:
+    """Start warm painters, and return the environment of workers whose runs they paint for: the GPUs are theirs.
+
+    Raises:
+        StoryboardError: they did not start.
+    """
+    say("starting Ray and the painters")
+    file = (LOGS / "painters.address").absolute()
+    file.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "deployments.local_ray", "--painters", str(number), "--address-file", str(file)]
+    family.start("painters", command, own, _log("painters"))
+    while not file.exists():
+        if ended := family.ended():
+            raise StoryboardError(f"the {ended} ended: {last_words_of(ended)}")
+        time.sleep(0.2)
+    return {"STORYBOARD_PAINTERS": file.read_text(encoding="utf-8"), "CUDA_VISIBLE_DEVICES": ""}
 
 
 @contextmanager
@@ -165,13 +187,15 @@ class Service(BaseModel):
     """Port of the dashboard."""
     workers: int = Field(1, ge=1, le=64)
     """Number of simultaneous runs, each on its own GPU; a single worker sees all GPUs."""
+    painters: int = Field(0, ge=0, le=64)
+    """Warm painters for all runs, each with a GPU, or the CPU where there is none; workers then need no GPUs."""
 
 
 COMMAND = Command(
     module="deployments.up",
-    usage="[--port N] [--workers N]",
+    usage="[--port N] [--workers N] [--painters N]",
     description=__doc__.partition("\n")[0],
-    forms=(Form(Service, (Group("options", ("port", "workers")),)),),
+    forms=(Form(Service, (Group("options", ("port", "workers", "painters")),)),),
 )
 
 
@@ -185,7 +209,7 @@ def main(arguments: list[str] | None = None) -> None:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
             signal.signal(number, signal.default_int_handler)
     try:
-        up(given.port, given.workers)
+        up(given.port, given.workers, given.painters)
     except KeyboardInterrupt:
         say("ended")
     except InputError as error:

@@ -215,10 +215,10 @@ def project(folder: Path, world: Profile, **environment: str) -> Client:
 
 
 @contextmanager
-def started(folder: Path, world: Profile, **environment: str) -> Iterator[Service]:
-    """A service that is up; nothing of it is left afterwards."""
+def started(folder: Path, world: Profile, *arguments: str, **environment: str) -> Iterator[Service]:
+    """A service that is up, started with these arguments; nothing of it is left afterwards."""
     own = project(folder, world, **environment)
-    command = [sys.executable, "-m", "deployments.up", "--port", str(own.port)]
+    command = [sys.executable, "-m", "deployments.up", "--port", str(own.port), *arguments]
     with (own.folder / "said.txt").open("wb") as said:
         process = subprocess.Popen(command, cwd=own.folder, env=own.environment, stdout=said, stderr=said)
     service = Service(**vars(own), process=process)

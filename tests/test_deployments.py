@@ -214,6 +214,7 @@ def test_gpus_are_counted_by_their_driver(monkeypatch: pytest.MonkeyPatch, tmp_p
             ["--workers", "two"],
             "--workers: Input should be a valid integer, unable to parse string as an integer, got 'two'",
         ),
+        (up.main, ["--painters", "65"], "--painters: Input should be less than or equal to 64, got '65'"),
         (up.main, ["--workers", "2"], "--workers 2: each worker needs a GPU of its own, and there are 0"),
         (up.main, ["--worker", "2"], "unknown option --worker; did you mean --workers?"),
         (bootstrap.main, ["now"], "only options are expected, got 'now'"),
