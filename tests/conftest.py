@@ -43,6 +43,7 @@ SERVICES = (
     "test_painters_lost",
     "test_painters_flow",
     "test_up_painters",
+    "test_painters_gone",
 )
 """Files of tests that start servers with workers, PostgreSQL or a browser, the longest first."""
 LONGEST = ("test_training_steppe", "test_storyboard_resume", "test_redo_frame", "test_training_processes")

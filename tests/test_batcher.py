@@ -16,7 +16,7 @@ from tiny_models import request, setup
 
 from models import profiles
 from models.diffusion import compute, loading, painter
-from models.diffusion.batcher import paint_together
+from models.diffusion.batcher import Turn, paint_together
 from models.diffusion.loading import load
 from models.diffusion.painter import Painting, paint
 from models.diffusion.requests import PaintRequest
@@ -147,3 +147,26 @@ def test_a_frame_is_handed_over_before_the_others_of_its_batch_are_ready(
         assert 1 <= len(ready) <= 2
         may_end.set()
         assert sorted(seed_of(future.result(TIMEOUT)) for future in futures) == [0, 1, 2]
+
+
+def test_what_somebody_waits_for_is_painted_before_what_has_time(studio: Studio, pool: ThreadPoolExecutor) -> None:
+    first = hold(studio, pool)
+    futures = []
+    for number, urgent in enumerate((False, True, False, True)):
+        futures.append(pool.submit(paint_together, setup(), request(number), None, None, Turn(urgent)))
+        wait_for_waiting(number + 1)
+    studio.may_paint.set()
+    for future in (first, *futures):
+        future.result(TIMEOUT)
+    assert studio.batches == [[99], [1], [3], [0], [2]]
+
+
+def test_a_frame_that_does_not_linger_takes_what_waits_and_no_more(studio: Studio, pool: ThreadPoolExecutor) -> None:
+    first = hold(studio, pool)
+    at_once = Turn(lingers=False)
+    futures = [pool.submit(paint_together, setup(batch_size=5), request(n), None, None, at_once) for n in range(2)]
+    wait_for_waiting(2)
+    studio.may_paint.set()
+    for future in (first, *futures):
+        future.result(TIMEOUT)
+    assert [sorted(batch) for batch in studio.batches] == [[99], [0, 1]]

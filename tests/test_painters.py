@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -15,16 +16,18 @@ import painters_cluster
 import pytest
 import tiny_loras
 import tiny_models
+import yaml
 from PIL import Image
 from tiny_loras import Tensors, as_checkpoint, as_kohya
 from tiny_models import request, setup
 
-from deployments.painters import Painters, deploy
+from deployments.painters import DEPLOYMENT, Painters, deploy
 from models.diffusion.requests import PainterSetup
 from models.errors import AdapterMismatch, InputError, WeightsInvalid
 from models.painters import parcels, ray_painter
 from models.painters.embedded import EmbeddedPainter
 from models.painters.painter import UNWATCHED, FrameOrder, ScoredPicture, Shown, Watch
+from models.painters.ray_cluster import APP, import_ray
 from models.painters.ray_painter import RayPainter
 from models.profiles import ROOT, Profile
 from models.records import Adapter
@@ -200,30 +203,67 @@ def test_more_painters_than_cores_are_refused(address: str) -> None:
         deploy(Painters(address=address, replicas=900))
 
 
-def test_the_asking_side_imports_no_torch_and_stays_small(address: str, tmp_path: Path, tiny_world: Profile) -> None:
-    asked = tmp_path / "asked.json"
-    asked.write_text(
-        json.dumps({"setup": setup().model_dump(mode="json"), "request": request(5).model_dump(mode="json")})
-    )
-    code = f"""
-import json, sys
+ASK = """
+import hashlib, json, sys
 import psutil
 from models.diffusion.requests import PainterSetup, PaintRequest
 from models.painters.choose import painter
-from models.painters.painter import UNWATCHED, FrameOrder
-asked = json.load(open({str(asked)!r}))
-setup = PainterSetup.model_validate(asked["setup"])
-far = painter({address!r})
+from models.painters.painter import UNWATCHED, FrameOrder, Watch
+asked = json.load(open(sys.argv[1]))
+setup, request = PainterSetup.model_validate(asked["setup"]), PaintRequest.model_validate(asked["request"])
+far = painter(sys.argv[2])
 weights = far.load(setup).weights
-order = FrameOrder(setup=setup, request=PaintRequest.model_validate(asked["request"]), reference=None, weights=weights)
-far.paint(order, UNWATCHED)
-loaded = sorted({{"torch", "diffusers", "transformers"}} & set(sys.modules))
-print(json.dumps([loaded, psutil.Process().memory_info().rss / 2**20]))
+order = FrameOrder(setup=setup, request=request, reference=None, weights=weights)
+shares = []
+picture = far.paint(order, Watch(shares.append))
+def cancel(share):
+    raise LookupError
+try:
+    far.paint(order.model_copy(update={"request": request.model_copy(update={"steps": 500})}), Watch(cancel))
+except LookupError:
+    far.paint(order, UNWATCHED)
+loaded = sorted({"torch", "diffusers", "transformers"} & set(sys.modules))
+digest = hashlib.sha256(picture.image.tobytes()).hexdigest()
+print(json.dumps([loaded, psutil.Process().memory_info().rss / 2**20, digest, shares[-1]]))
 """
-    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    loaded, mebibytes = json.loads(ended.stdout.splitlines()[-1])
-    assert loaded == []
+
+
+def check_from_another_process(address: str, tmp_path: Path) -> None:
+    """A process that asks at this address gets the picture, can cancel, imports no torch, and stays small."""
+    asked, records = tmp_path / "asked.json", {"setup": setup(), "request": request(5)}
+    asked.write_text(json.dumps({name: record.model_dump(mode="json") for name, record in records.items()}))
+    command = [sys.executable, "-c", ASK, str(asked), address]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    loaded, mebibytes, digest, share = json.loads(ended.stdout.splitlines()[-1])
+    own = EmbeddedPainter().paint(FrameOrder(setup=setup(), request=request(5), reference=None), UNWATCHED)
+    assert digest == hashlib.sha256(own.image.tobytes()).hexdigest()
+    assert (loaded, share) == ([], 1.0)
     assert mebibytes < 300
+
+
+def test_the_asking_side_imports_no_torch_and_stays_small(address: str, tmp_path: Path, tiny_world: Profile) -> None:
+    check_from_another_process(address, tmp_path)
+
+
+def test_a_run_outside_the_cluster_asks_by_rays_client(address: str, tmp_path: Path, tiny_world: Profile) -> None:
+    with painters_cluster.client_server(address, tmp_path) as client:
+        check_from_another_process(client, tmp_path)
+
+
+def test_the_file_for_kubernetes_is_a_configuration_of_these_painters() -> None:
+    import_ray("127.0.0.1:0")
+    from ray.serve.schema import ServeDeploySchema
+
+    service = yaml.safe_load((ROOT / "deployments/rayservice.yaml").read_text("utf-8"))["spec"]
+    serve = ServeDeploySchema.model_validate(yaml.safe_load(service["serveConfigV2"]))
+    (app,) = serve.applications
+    (deployment,) = app.deployments
+    assert (app.name, deployment.name, app.import_path) == (APP, DEPLOYMENT, "deployments.painters:application")
+    assert app.args == {**app.args, **Painters.model_validate(app.args).model_dump(include=set(app.args))}
+    (workers,) = service["rayClusterConfig"]["workerGroupSpecs"]
+    assert deployment.num_replicas == workers["replicas"]
+    assert f"ray=={service['rayClusterConfig']['rayVersion']}" in (ROOT / "constraints.txt").read_text().splitlines()
 
 
 def test_an_address_at_which_nothing_answers_is_one_line() -> None:

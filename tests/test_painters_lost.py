@@ -8,7 +8,10 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 
+import painters_cluster
 import psutil
 import pytest
 import tiny_models
@@ -122,3 +125,13 @@ def test_frames_are_painted_though_serves_controller_was_killed(painter: RayPain
     ray.kill(ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace="serve"), no_restart=False)
     assert painter.paint(order(painter, 5), UNWATCHED).image.size == (64, 64)
     assert pid_of(painter) == pid
+
+
+def test_a_killed_runs_frame_is_not_painted_to_its_end(
+    address: str, painter: RayPainter, tiny_world: Profile, tmp_path: Path
+) -> None:
+    with ExitStack() as ends:
+        run = painters_cluster.painting(address, tmp_path, ends, steps=10 * ENDLESS)
+        run.kill()
+        run.wait()
+    assert painter.paint(order(painter, 6), UNWATCHED).waiting < 20

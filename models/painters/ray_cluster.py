@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import InputError, PaintersUnreachable
+from models.painters.ray_relay import AT_ONCE, Relay, Relayed
 
 APP = "painters"
 NAMESPACE = "storyboard"
@@ -33,13 +34,16 @@ LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 CURRENT = Path("/tmp/ray/ray_current_cluster")  # noqa: S108  (Ray's own file, which `auto` reads)
 _LOCK = threading.RLock()
 _CONNECTED = {"address": ""}
+_RELAYS: list[Relayed] = []
+"""The one of this connection, where Ray's client is used."""
+CLIENT = "ray://"
 
 
 def _place_of(address: str) -> tuple[str, int]:
     """Return host and port of an address; "" and 0 if it names none."""
     if address == "auto":
         address = CURRENT.read_text(encoding="utf-8").strip() if CURRENT.is_file() else ""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host, _, port = address.removeprefix(CLIENT).rpartition(":")
     return host.strip("[]"), int(port) if port.isdecimal() else 0
 
 
@@ -87,11 +91,11 @@ def connect(address: str) -> None:
     """
     ray = import_ray(address)
     with _LOCK:
-        if ray.is_initialized() and address in (_CONNECTED["address"], str(ray.get_runtime_context().gcs_address)):
+        if ray.is_initialized() and (address == _CONNECTED["address"] or address == _head(ray)):
             return
         if not _listens(*_place_of(address)):  # Ray itself would try for more than a minute
             raise PaintersUnreachable(f"no Ray cluster listens at {address}")
-        ray.shutdown()  # Ray has one connection a process
+        _shut_down(ray)  # Ray has one connection a process
         # In a thread, because in the main one Ray replaces the handler of SIGTERM, which Prefect needs.
         with ThreadPoolExecutor(1) as aside:
             try:
@@ -113,10 +117,22 @@ def _init(ray: Any, address: str) -> None:
 
 def disconnect() -> None:
     """End this process's connection, if there is one."""
-    import ray
-
     with _LOCK:
-        ray.shutdown()
+        _shut_down(import_ray())
+
+
+def _shut_down(ray: Any) -> None:
+    from ray.serve.context import _set_global_client
+
+    _RELAYS.clear()
+    _set_global_client(None)  # else Serve would ask the controller of the cluster that was before
+    ray.shutdown()
+
+
+def _head(ray: Any) -> str:
+    """Return the address of the cluster that this process is connected to."""
+    address = _CONNECTED["address"]
+    return address if address.startswith(CLIENT) else str(ray.get_runtime_context().gcs_address)
 
 
 def drop_dead_connection() -> None:
@@ -125,8 +141,8 @@ def drop_dead_connection() -> None:
     with _LOCK:
         if not ray.is_initialized():
             return
-        if not _listens(*_place_of(ray.get_runtime_context().gcs_address)):
-            ray.shutdown()
+        if not _listens(*_place_of(_head(ray))):
+            _shut_down(ray)
 
 
 def painters_at(address: str) -> Any:
@@ -141,21 +157,25 @@ def painters_at(address: str) -> Any:
     from ray.serve.exceptions import RayServeException
 
     try:
-        return serve.get_app_handle(APP).options(stream=True)
+        handle = serve.get_app_handle(APP)
+        return _relayed(import_ray()) if address.startswith(CLIENT) else handle.options(stream=True)
     except RayServeException:
         raise PaintersUnreachable(
             f"the Ray cluster at {address} has no painters: python -m deployments.painters --address {address}"
         ) from None
 
 
-def is_loss(error: BaseException) -> bool:
-    """Whether the error says that a painter, or the way to it, is gone; another painter may answer."""
-    from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError
-    from ray.serve.exceptions import RayServeException
+def job_here() -> str:
+    """Return Ray's id of this process's connection, by which a painter learns that the process has died."""
+    address = _CONNECTED["address"]
+    return "" if address.startswith(CLIENT) else str(import_ray().get_runtime_context().get_job_id())
 
-    if isinstance(error, PaintersUnreachable | RayActorError | RayServeException | ConnectionError):
-        return True
-    return isinstance(error, RayError) and not isinstance(error, RayTaskError | TaskCancelledError)
+
+def _relayed(ray: Any) -> Relayed:
+    with _LOCK:
+        if not _RELAYS:
+            _RELAYS.append(Relayed(ray.remote(Relay).options(num_cpus=0, max_concurrency=AT_ONCE).remote(APP)))
+        return _RELAYS[0]
 
 
 def _line(error: BaseException) -> str:

@@ -10,14 +10,16 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from PIL import Image
 
+from models.bases.fingerprints import component_fingerprint
 from models.diffusion.machine import Machine
 from models.diffusion.requests import PainterSetup
-from models.errors import PaintersUnreachable, StoryboardError
+from models.errors import PaintersUnreachable, StoryboardError, WeightsInvalid
 from models.painters.painter import UNWATCHED, FrameOrder, Loaded, ScoredPicture, Shown, Watch
 from models.painters.parcels import (
     code_version,
@@ -29,7 +31,8 @@ from models.painters.parcels import (
     unpack_error,
     with_sums,
 )
-from models.painters.ray_cluster import drop_dead_connection, is_loss, painters_at
+from models.painters.ray_cluster import drop_dead_connection, job_here, painters_at
+from models.painters.ray_errors import is_loss
 from models.painters.ray_replica import UNFINISHED, Reply
 from models.scores import Likeness, Scores
 
@@ -56,8 +59,14 @@ class RayPainter:
         return Machine.model_validate(self._ask("about", {})[1])
 
     def load(self, setup: PainterSetup) -> Loaded:
-        """Have the models loaded by one painter; the others load them with their first frame."""
-        return Loaded.model_validate(self._ask("load", {}, setup)[1])
+        """Have the models loaded by one painter; the others load them with their first frame.
+
+        Raises:
+            WeightsInvalid: a folder that the setup names holds other files here than there.
+        """
+        loaded = Loaded.model_validate(self._ask("load", {}, setup)[1])
+        _refuse_other_files(setup, loaded)
+        return loaded
 
     def paint(self, order: FrameOrder, watch: Watch) -> ScoredPicture:
         """Have a frame painted and scored."""
@@ -131,7 +140,8 @@ class RayPainter:
         return since
 
     def _ask_once(self, method: str, message: Mapping[str, Any], watch: Watch) -> Reply:
-        replies = getattr(painters_at(self.address), method).remote(message)
+        painters = painters_at(self.address)
+        replies = getattr(painters, method).remote({**message, "job": job_here()})
         news: SimpleQueue[Reply | BaseException] = SimpleQueue()
 
         def receive() -> None:
@@ -175,6 +185,24 @@ def _last_of(news: SimpleQueue[Reply | BaseException], watch: Watch) -> Reply:
             watch.go_on()
         if time.monotonic() - heard > SILENCE:
             raise PaintersUnreachable(f"no answer for {SILENCE:.0f} s")
+
+
+def _refuse_other_files(setup: PainterSetup, there: Loaded) -> None:
+    """Compare the setup's folders that are on this machine too with what the painter has loaded."""
+    profile, weights = setup.profile, there.weights
+    parts = {
+        "base": (profile.base if profile.vae is None else None, weights.base),
+        "controlnet": (profile.controlnet if setup.with_controlnet else None, weights.controlnet),
+        "clip": (profile.clip, weights.clip),
+        "dino": (profile.dino, there.encoder),
+    }
+    for name, (component, fingerprint) in parts.items():
+        if component is None or not component.is_local or not (place := Path(component.source)).exists():
+            continue
+        if component_fingerprint(component, place) != fingerprint:
+            raise WeightsInvalid(
+                f"{place}: the painters' {name} holds other files than this machine's; give both the same"
+            )
 
 
 def _first_line(error: Exception) -> str:

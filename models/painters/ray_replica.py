@@ -36,15 +36,16 @@ from models.painters.parcels import (
 
 logger = logging.getLogger("models.painters")
 
+Asked = Mapping[str, Any]
+Reply = tuple[Any, ...]
+
 MOST = 200
 """Requests that wait in one painter at most; each has a thread, which sleeps."""
 BEAT = 2.0
 """Seconds between two signs of life to a caller that waits."""
+ALIVE: Reply = ("alive",)
 UNFINISHED = ("share", "alive")
 """Replies after which others follow."""
-
-Asked = Mapping[str, Any]
-Reply = tuple[Any, ...]
 
 
 class Replica:
@@ -119,13 +120,17 @@ class Replica:
             tell(("share", share))
 
         self.threads.submit(lambda: tell(_answer(asked, lambda: work(Watch(progress, go_on)))))
+        reply, looked = ALIVE, loop.time()
         try:
-            reply: Reply = ("alive",)
             while reply[0] in UNFINISHED:
                 try:
                     reply = await asyncio.wait_for(news.get(), BEAT)
                 except TimeoutError:
-                    reply = ("alive",)
+                    reply = ALIVE
+                if loop.time() - looked > BEAT:
+                    looked = loop.time()
+                    if await loop.run_in_executor(None, _has_died, asked["job"]):
+                        return
                 yield reply
         finally:
             left.set()
@@ -194,6 +199,17 @@ class Replica:
             except StoryboardError as error:
                 return ("error", pack_error(error, places))
         return ("likeness", None if found is None else found.model_dump(mode="json"))
+
+
+def _has_died(job: str) -> bool:
+    """Whether the process that asked has died; Ray does not cancel the requests of one that was killed."""
+    from ray._private.worker import global_worker
+
+    try:
+        jobs = global_worker.gcs_client.get_all_job_info(job_or_submission_id=job, timeout=BEAT)
+    except Exception:  # the head is gone; painting goes on
+        return False
+    return bool(job) and any(found.is_dead for found in jobs.values())
 
 
 def _answer(asked: Asked, work: Callable[[], Reply]) -> Reply:
