@@ -178,7 +178,9 @@ def test_wordings_of_different_values_never_coincide() -> None:
 def test_aldar_has_seventy_pictures_that_say_nothing_of_his_looks(tmp_path: Path) -> None:
     write_images(tmp_path, "aldar", aldar_scenes(), 0)
     names = [f"aldar_{n:03d}" for n in range(1, PICTURES + 1)]
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{n}.{e}" for n in names for e in ("webp", "txt"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        f"{n}.{e}" for n in names for e in ("webp", "txt")
+    )
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 5_000_000
     for name, scene in zip(names, aldar_scenes(), strict=True):
         text = (tmp_path / f"{name}.txt").read_text(encoding="utf-8")
