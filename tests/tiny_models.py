@@ -14,8 +14,10 @@ import torch
 from models.diffusion.loading import quieten
 from models.diffusion.requests import ControlPicture, PainterSetup, PaintRequest
 from models.profiles import PROFILES, STEPPE, Profile
+from models.scores import Bounds
 from models.sizes import Shape, Size
 from models.sources import Component
+from models.vision.likeness import Calibration, Seen
 
 SIZE = 64
 _START, _END = "<|startoftext|>", "<|endoftext|>"
@@ -180,3 +182,11 @@ def tiny_dino(folder: Path) -> Component:
     Dinov2Model(Dinov2Config(**shape)).save_pretrained(folder)
     BitImageProcessorPil(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}).save_pretrained(folder)
     return Component(source=str(folder), size=0)
+
+
+def calibration_of(seen: Seen, encoder: str) -> Calibration:
+    """A calibration by which the hero of these features is himself."""
+    measured = {"auc": 1.0, "curve": (), "his": 8, "others": 8, "caught": 1.0, "false_alarms": 0.0}
+    bounds = Bounds(least=0.5, most=0.9, most_around=0.9, calibrated=True)
+    fitted = {"trigger": "aldar", "encoder": encoder, "direction": tuple(seen.parts), "offset": 0.0, "bounds": bounds}
+    return Calibration.model_validate({**fitted, **measured, "copies_caught": 1.0, "copies_false": 0.0})

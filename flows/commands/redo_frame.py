@@ -15,7 +15,7 @@ from models.forms.redo import FORM
 from models.records import MAX_FRAMES
 from models.redo.plan import RedoOptions, plan_redo
 from models.secrets.keys import Keys
-from models.settings import check_names
+from models.settings import EMBEDDED, check_names, painters_here
 
 CLOSING = """\
 The frame is painted with the board's settings and models; if the models have changed
@@ -67,6 +67,7 @@ def _read(values: dict[str, Any]) -> Asked:
     if "frame" not in values:
         raise InputError("a board and a frame's number are needed: python -m flows.redo_frame FOLDER 4")
     check_names()
+    painters_here()  # refuses a wrong address
     return Asked(values["board"], _number(values["frame"]), record_of(RedoOptions, values))
 
 
@@ -86,4 +87,6 @@ def main(arguments: list[str] | None = None) -> None:
         if Path(asked.board).is_dir():  # a run's id is looked up on the server
             require(plan_redo(asked.board, asked.frame, asked.options).painting, Keys())
 
-    run(Run("flows.redo_frame:redo_frame", asked, "the board is unchanged; run the same command again to go on", check))
+    to_go_on = "the board is unchanged; run the same command again to go on"
+    paints = painters_here()["painters"] == EMBEDDED
+    run(Run("flows.redo_frame:redo_frame", asked, to_go_on, check, paints=paints))

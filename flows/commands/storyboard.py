@@ -17,7 +17,15 @@ from models.frames.render_config import needs_no_hub
 from models.records import STORY_MAX_CHARACTERS
 from models.screenplay.options import options_for
 from models.secrets.keys import Keys
-from models.settings import EMBEDDED, StoryboardOptions, check_names, in_place_of_size, read_story, with_environment
+from models.settings import (
+    EMBEDDED,
+    StoryboardOptions,
+    check_names,
+    in_place_of_size,
+    painters_here,
+    read_story,
+    with_environment,
+)
 
 SHORT_NAMES = {"temperature": "--temp"}
 GONE = {"size": lambda side: in_place_of_size(side, option_name)}
@@ -89,6 +97,8 @@ class Asked(NamedTuple):
     what: str
     """The story, a board, or a screenplay's file."""
     options: StoryboardOptions
+    paints: bool = True
+    """Whether this process paints, and no painters elsewhere."""
 
 
 def parse(arguments: list[str] | None = None) -> tuple[str, StoryboardOptions]:
@@ -105,7 +115,7 @@ def _read(values: dict[str, Any]) -> Asked:
             'a story is needed: python -m flows.storyboard "Aldar Köse tricks a greedy merchant in the bazaar"'
         )
     options = with_environment(record_of(StoryboardOptions, values))
-    return Asked("flows.storyboard:storyboard", read_story(values["story"]).text, options)
+    return Asked("flows.storyboard:storyboard", read_story(values["story"]).text, options, _paints(options))
 
 
 def _read_instead(values: dict[str, Any]) -> Asked:
@@ -118,10 +128,16 @@ def _read_instead(values: dict[str, Any]) -> Asked:
     options = record_of(StoryboardOptions, values)
     if SCRIPT in values:
         options_for(options, called=option_name)
-        return Asked("flows.screenplay:screenplay", values[SCRIPT], options)
+        return Asked("flows.screenplay:screenplay", values[SCRIPT], options, _paints(options))
     check_names()
     refuse_foreign(options, option_name)
-    return Asked("flows.edit_board:edit_board", values[FROM], options)
+    return Asked("flows.edit_board:edit_board", values[FROM], options, _paints(options))
+
+
+def _paints(options: StoryboardOptions) -> bool:
+    """Whether this process paints, by the options, else by the environment."""
+    given = "painters" in options.model_fields_set
+    return (options.painters if given else painters_here()["painters"]) == EMBEDDED
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -145,5 +161,5 @@ def main(arguments: list[str] | None = None) -> None:
             require(plan_edit(asked.what, asked.options).painting, Keys())
 
     is_local = asked.flow.endswith(":storyboard") and needs_no_hub(asked.options)
-    paints = asked.options.painters == EMBEDDED
-    run(Run(asked.flow, (asked.what, asked.options), "run the same command again to go on", check, is_local, paints))
+    to_go_on = "run the same command again to go on"
+    run(Run(asked.flow, (asked.what, asked.options), to_go_on, check, is_local, asked.paints))
