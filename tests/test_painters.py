@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,9 @@ from models.painters.ray_cluster import APP, import_ray
 from models.painters.ray_painter import RayPainter
 from models.profiles import ROOT, Profile
 from models.records import Adapter
-from models.scores import Bounds, Hero
+from models.scores import Hero
 from models.storage.files import fingerprint
-from models.vision.likeness import Calibration, Seen, encoder_fingerprint, encoder_of, see
+from models.vision.likeness import encoder_fingerprint, encoder_of, see
 
 tiny_world, base, lora = tiny_models.tiny_world, tiny_loras.base, tiny_loras.lora
 
@@ -98,7 +99,7 @@ def test_a_hero_is_recognised_as_by_the_embedded_painter(
         Shown(Image.open(noise(tmp_path / f"{n}.png", n)), Hero(found=True, box=(8, 8, 40, 56))) for n in (1, 2)
     )
     (seen,) = see(encoder_of(profile, "cpu"), [shown])
-    file.write_text(calibration_of(seen, encoder_fingerprint(profile)).model_dump_json())
+    file.write_text(tiny_models.calibration_of(seen, encoder_fingerprint(profile)).model_dump_json())
     found = [
         [each.likeness(own, *case) for each in (painter, embedded)]
         for case in ((str(file), shown, reference), (None, shown, reference), (str(file), shown, None))
@@ -111,13 +112,6 @@ def test_a_hero_is_recognised_as_by_the_embedded_painter(
     for each in (painter, embedded):
         with pytest.raises(WeightsInvalid, match=re.escape(f"{file}: no calibration of this version")):
             each.likeness(own, str(file), shown, None)
-
-
-def calibration_of(seen: Seen, encoder: str) -> Calibration:
-    measured = {"auc": 1.0, "curve": (), "his": 8, "others": 8, "caught": 1.0, "false_alarms": 0.0}
-    bounds = Bounds(least=0.5, most=0.9, most_around=0.9, calibrated=True)
-    fitted = {"trigger": "aldar", "encoder": encoder, "direction": tuple(seen.parts), "offset": 0.0, "bounds": bounds}
-    return Calibration.model_validate({**fitted, **measured, "copies_caught": 1.0, "copies_false": 0.0})
 
 
 def test_a_broken_sketch_is_the_same_error_and_names_the_persons_file(
@@ -173,6 +167,26 @@ def test_a_lora_that_the_painter_does_not_have_travels_as_bytes(
     order = FrameOrder(setup=own, request=request(3), reference=None, weights=painter.load(own).weights)
     assert same(painter.paint(order, UNWATCHED), embedded.paint(order, UNWATCHED))
     assert order.weights == embedded.load(own).weights
+
+
+@pytest.mark.usefixtures("tiny_world")
+def test_runs_that_name_different_loras_at_once_get_each_their_own(
+    painter: RayPainter, embedded: EmbeddedPainter, lora: Tensors, tmp_path: Path
+) -> None:
+    stronger = {part: {key: 3 * value for key, value in own.items()} for part, own in lora.items()}
+    setups = [setup()]
+    for name, tensors in (("plain", lora), ("stronger", stronger)):
+        (tmp_path / name).mkdir()
+        setups.append(setup(adapter=adapter(as_kohya(tmp_path / name, tensors))))
+    orders = [
+        FrameOrder(setup=each, request=request(seed), reference=None, weights=embedded.load(each).weights)
+        for seed in (1, 2)
+        for each in setups
+    ]
+    with ThreadPoolExecutor(len(orders)) as runs:
+        painted = list(runs.map(lambda order: painter.paint(order, UNWATCHED), orders))
+    assert all(same(far, embedded.paint(order, UNWATCHED)) for far, order in zip(painted, orders, strict=True))
+    assert len({far.image.tobytes() for far in painted}) == len(orders)
 
 
 def test_other_weights_than_the_reports_are_not_painted_with(painter: RayPainter, tiny_world: Profile) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,32 @@ def test_a_lora_that_arrives_with_other_bytes_is_refused(lora: Tensors, tmp_path
     with pytest.raises(CorruptFile, match="is no name of a file in it"):
         shelf.put(there, {"../../outside": b"x"})
     assert fingerprint(Path(shelf.put(there, files))) == own.fingerprint
+
+
+def received(shelf: LoraShelf, name: str) -> Adapter:
+    """Receive a LoRA of one file, which was last named as many hours ago as its number."""
+    file = shelf.folder.with_name(f"{name}.safetensors")
+    file.write_bytes(name.encode())
+    own = Adapter(path=str(file), fingerprint=fingerprint(file), source=name)
+    file.unlink()
+    place = Path(shelf.put(own, {"": name.encode()}))
+    long_ago = time.time() - 3600 * float(name)
+    os.utime(place, (long_ago, long_ago))
+    return own
+
+
+def test_received_loras_that_nobody_names_are_deleted_but_for_a_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parcels, "FEW", 2)
+    shelf, another = LoraShelf(tmp_path / "shelf"), LoraShelf(tmp_path / "shelf")
+    oldest, older, old = (received(shelf, name) for name in ("4", "3", "2"))
+    assert shelf.find(oldest) is None, "two were named later"
+    assert another.find(older) is not None
+    young = received(shelf, "0.1")
+    received(shelf, "0.2")
+    assert [each for each in (old, older, young) if shelf.find(each) is None] == [old], "the others were named lately"
+    assert len(list(shelf.folder.iterdir())) == 3
 
 
 def test_errors_keep_class_words_and_whether_to_try_again() -> None:

@@ -8,10 +8,13 @@ address; folders of the project are named relative to it, because it may lie els
 from __future__ import annotations
 
 import hashlib
+import os
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
@@ -27,6 +30,10 @@ from models.scores import Hero
 from models.storage.files import CALIBRATION_FILES, fingerprint, list_names, local_errors, write_atomically
 
 PROJECT = "project:"
+FEW = 8
+"""How many received LoRAs stay on this machine however long nobody has named them."""
+UNUSED = 3600.0
+"""Seconds after which the others are deleted."""
 Files = dict[str, bytes]
 """Path on the asking side -> content."""
 
@@ -155,11 +162,16 @@ class LoraShelf:
 
     def find(self, adapter: Adapter) -> str | None:
         """Return where this LoRA's files lie: at its own path, or on the shelf; None if they don't, or are others."""
-        if adapter.fingerprint not in self.known:
-            for place in (Path(adapter.path), self._place(adapter)):
+        shelved, known = self._place(adapter), self.known.get(adapter.fingerprint)
+        if known is None or not Path(known).exists():  # another painter may have deleted it
+            self.known.pop(adapter.fingerprint, None)
+            for place in (Path(adapter.path), shelved):
                 if place.exists() and _fingerprint(place) == adapter.fingerprint:
                     self.known[adapter.fingerprint] = str(place)
                     break
+        if self.known.get(adapter.fingerprint) == str(shelved):
+            with suppress(OSError):
+                os.utime(shelved)  # says when it was last named
         return self.known.get(adapter.fingerprint)
 
     def put(self, adapter: Adapter, files: Files) -> str:
@@ -176,7 +188,21 @@ class LoraShelf:
             write_atomically(target, data)
         if self.find(adapter) is None:
             raise CorruptFile(f"LoRA {adapter.source}: it reached the painter with other bytes")
+        self._tidy()
         return self.known[adapter.fingerprint]
+
+    def _tidy(self) -> None:
+        """Delete what nobody has named for long, but for a few."""
+        named = {}
+        for place in self.folder.iterdir():
+            with suppress(OSError):  # another painter tidies too
+                named[place] = place.stat().st_mtime
+        for place in sorted(named, key=lambda each: named[each], reverse=True)[FEW:]:
+            if time.time() - named[place] > UNUSED:
+                gone = place.with_name(f".{place.name}")
+                with suppress(OSError):
+                    place.replace(gone)  # at once, so that nobody reads a part of it
+                    rmtree(gone) if gone.is_dir() else gone.unlink()
 
     def _place(self, adapter: Adapter) -> Path:
         suffix = Path(adapter.path).suffix if adapter.path.endswith(".safetensors") else ""
