@@ -29,12 +29,13 @@ from models.diffusion.requests import PainterSetup, PaintRequest
 from models.errors import PaintersUnreachable
 from models.painters.painter import FrameOrder, Watch
 from models.painters.ray_painter import RayPainter
-asked, address, patience, begun = json.load(open(sys.argv[1])), sys.argv[2], float(sys.argv[3]), Path(sys.argv[4])
+asked, address, patience = json.load(open(sys.argv[1])), sys.argv[2], float(sys.argv[3])
+begun, waits = map(Path, sys.argv[4:])
 setup, request = PainterSetup.model_validate(asked["setup"]), PaintRequest.model_validate(asked["request"])
 far = RayPainter(address, patience)
 order = FrameOrder(setup=setup, request=request, reference=None, weights=far.load(setup).weights)
 try:
-    print("painted", far.paint(order, Watch(lambda share: begun.touch())).image.size, flush=True)
+    print("painted", far.paint(order, Watch(lambda share: begun.touch(), waits.touch)).image.size, flush=True)
 except PaintersUnreachable as error:
     print(f"PaintersUnreachable: {error}", flush=True)
 """
@@ -110,13 +111,24 @@ def painting(
     address: str, tmp_path: Path, ends: ExitStack, patience: float = 120.0, steps: int = 200
 ) -> subprocess.Popen[str]:
     """A process that is painting a frame at this address."""
+    return _asking(address, tmp_path, ends, (patience, steps, "begun"))
+
+
+def waiting(address: str, tmp_path: Path, ends: ExitStack, patience: float) -> subprocess.Popen[str]:
+    """A process whose frame, which is painted at once, waits behind another."""
+    return _asking(address, tmp_path, ends, (patience, 3, "waits"))
+
+
+def _asking(address: str, folder: Path, ends: ExitStack, how: tuple[float, int, str]) -> subprocess.Popen[str]:
+    folder.mkdir(exist_ok=True)
+    patience, steps, mark = how
     records = {"setup": setup(), "request": request(5, steps=steps)}
-    asked, begun = tmp_path / "asked.json", tmp_path / "begun"
+    asked, marks = folder / "asked.json", [folder / name for name in ("begun", "waits")]
     asked.write_text(json.dumps({name: record.model_dump(mode="json") for name, record in records.items()}))
-    command = [sys.executable, "-c", PAINT, str(asked), address, str(patience), str(begun)]
+    command = [sys.executable, "-c", PAINT, str(asked), address, str(patience), *map(str, marks)]
     pipe = subprocess.PIPE
     process = ends.enter_context(subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True))
     ends.callback(process.kill)
-    until(lambda: begun.exists() or process.poll() is not None)
-    assert begun.exists(), process.communicate()
+    until(lambda: (folder / mark).exists() or process.poll() is not None)
+    assert (folder / mark).exists(), process.communicate()
     return process

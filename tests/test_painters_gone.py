@@ -32,24 +32,21 @@ def kill_all(head: subprocess.Popen[bytes]) -> None:
     psutil.wait_procs(processes, 30)
 
 
-def test_the_frame_fails_in_one_line_if_ray_stays_away(tmp_path: Path, tiny_world: Profile, ends: ExitStack) -> None:
-    head, address = painters_cluster.start(tmp_path / "cluster")
+def test_a_frame_fails_in_one_line_if_ray_stays_away_and_is_painted_if_it_comes_back(
+    tmp_path: Path, tiny_world: Profile, ends: ExitStack
+) -> None:
+    port = free_port()
+    head, address = painters_cluster.start(tmp_path / "cluster", port)
     ends.callback(painters_cluster.end, head)
-    process = painters_cluster.painting(address, tmp_path, ends, patience=5.0)
+    assert address == f"127.0.0.1:{port}"
+    impatient = painters_cluster.painting(address, tmp_path / "impatient", ends, patience=5.0, steps=2000)
+    patient = painters_cluster.waiting(address, tmp_path / "patient", ends, patience=240.0)
     kill_all(head)
-    said, warned = process.communicate(timeout=180)
+    said, warned = impatient.communicate(timeout=180)
     assert said.startswith(f"PaintersUnreachable: no painter at {address} for 5 s: "), warned
     assert said.count("\n") == 1
     assert warned.count("is lost (") == 1
-
-
-def test_the_frame_is_painted_if_ray_comes_back(tmp_path: Path, tiny_world: Profile, ends: ExitStack) -> None:
-    port = free_port()
-    head, address = painters_cluster.start(tmp_path / "cluster", port)
-    assert address == f"127.0.0.1:{port}"
-    process = painters_cluster.painting(address, tmp_path, ends, patience=240.0)
-    kill_all(head)
     again, _ = painters_cluster.start(tmp_path / "again", port)
     ends.callback(painters_cluster.end, again)
-    said, warned = process.communicate(timeout=240)
+    said, warned = patient.communicate(timeout=240)
     assert said == "painted (64, 64)\n", warned

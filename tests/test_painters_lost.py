@@ -19,6 +19,7 @@ from painters_cluster import pid_of
 from tiny_models import request, setup
 from waiting import until
 
+from deployments import painters
 from deployments.painters import Painters, deploy
 from models.painters import ray_painter
 from models.painters.embedded import EmbeddedPainter
@@ -106,8 +107,9 @@ def test_a_killed_painters_frame_is_painted_by_its_successor(
 def test_a_painter_that_hangs_is_replaced(
     address: str, painter: RayPainter, tiny_world: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(painters, "TO_END", 2.0)
     deploy(Painters(address=address), health_period=0.5, health_timeout=1.0)
-    monkeypatch.setattr(ray_painter, "SILENCE", 8.0)
+    monkeypatch.setattr(ray_painter, "SILENCE", 6.0)
     stopped: list[int] = []
 
     def hang(pid: int) -> None:
@@ -116,6 +118,7 @@ def test_a_painter_that_hangs_is_replaced(
 
     lost_while_painting(painter, hang)
     until(lambda: not psutil.pid_exists(stopped[0]) or psutil.Process(stopped[0]).status() == psutil.STATUS_ZOMBIE)
+    monkeypatch.undo()
     deploy(Painters(address=address))
 
 
