@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import tiny_models
@@ -114,7 +115,7 @@ def paint(unet: Any, controlnet: Any, vae: Any) -> dict[str, Tensor]:
         blocks, middle = controlnet(latents, 500, words, lines, added_cond_kwargs=added, return_dict=False)
         inputs = attention.Inputs()
         inputs.text, inputs.added = words, added
-        schedule = torch.linspace(0.999, 0.001, 1000)
+        schedule = SimpleNamespace(alphas_cumprod=torch.linspace(0.999, 0.001, 1000))
         attended = attention.attention_maps(unet, schedule, latents, noise(*latents.shape), inputs, [[1, 2], [5]])
         more = {"down_block_additional_residuals": blocks, "mid_block_additional_residual": middle}
         return {

@@ -172,8 +172,8 @@ def test_every_attempt_is_a_row_of_scores(pages: BrowserContext, dashboard: Dash
     expect_in_time(lambda: [texts(row.locator("td")) for row in page.locator("tbody tr").all()], rows)
     seeds = [["1", "1", "42"], ["2", "1", "2042"], ["2", "2", "2052"], ["3", "1", "3042"], ["3", "2", "3052"]]
     assert [row[:3] for row in rows] == seeds
-    assert (rows[0][3], rows[0][5]) == ("reference", "accepted")
-    assert sorted(row[5] for row in rows[1:3]) == ["refused", "weak, kept"]
+    assert (rows[0][3], rows[0][5], rows[0][6]) == ("reference", "not found", "accepted")
+    assert sorted(row[6] for row in rows[1:3]) == ["refused", "weak, kept"]
 
 
 def test_the_report_has_its_headings_and_shows_a_story_as_it_was_written(

@@ -18,7 +18,7 @@ from models.diffusion.looking import look
 from models.diffusion.painter import paint
 from models.frames import likeness
 from models.painters.painter import Shown
-from models.profiles import STEPPE, Profile
+from models.profiles import PROFILES, STEPPE, Profile
 from models.scores import Hero, Likeness, Scores
 from models.sizes import Size
 from models.storage.content_store import Store, content_key
@@ -151,11 +151,12 @@ def test_a_box_comes_back_from_the_store(tmp_path: Path) -> None:
     assert again.scores == scores
 
 
-def test_steppe_finds_aldar_where_he_is_drawn() -> None:
+def test_steppe_finds_aldar_where_he_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     from steppe.easel import Easel
     from steppe.same import outline_of
     from steppe.validation_scenes import aldars
 
+    monkeypatch.setitem(PROFILES, "steppe", STEPPE)  # so that it comes back
     cases = aldars(8)
     models = Easel(Path(STEPPE.base.source), "cpu", 1).models(with_lora=True)
     inside = []
