@@ -153,7 +153,7 @@ def training_of(tmp_path: Path) -> dict[str, Any]:
         "checkpointing_steps": 4,
         "train_batch_size": 2,
         "train_data_dir": str(draw_pictures(tmp_path / "pictures", 8)),
-        "prior_data_dir": None,
+        "prior_data_dir": str(draw_pictures(tmp_path / "others", 4, sizes=((72, 72),), trigger="")),
         "validation_prompts": ["aldar_kose_man in a yurt", "aldar_kose_man on a horse"],
         "unrelated_prompts": ["a merchant in a yellow robe", "a camel by the river"],
         "validation_seeds": 1,
