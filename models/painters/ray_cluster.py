@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import InputError, PaintersUnreachable
+from models.painters.ray_errors import first_line
 from models.painters.ray_relay import AT_ONCE, Relay, Relayed
 
 APP = "painters"
@@ -101,7 +102,7 @@ def connect(address: str) -> None:
             try:
                 aside.submit(_init, ray, address).result()
             except Exception as error:
-                raise PaintersUnreachable(f"no Ray cluster can be reached at {address}: {_line(error)}") from None
+                raise PaintersUnreachable(f"no Ray cluster can be reached at {address}: {first_line(error)}") from None
         _CONNECTED["address"] = address
 
 
@@ -176,8 +177,3 @@ def _relayed(ray: Any) -> Relayed:
         if not _RELAYS:
             _RELAYS.append(Relayed(ray.remote(Relay).options(num_cpus=0, max_concurrency=AT_ONCE).remote(APP)))
         return _RELAYS[0]
-
-
-def _line(error: BaseException) -> str:
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300]

@@ -1,4 +1,4 @@
-"""Which of Ray's errors say that a painter, or the way to it, is gone."""
+"""Ray's errors: which say that a painter, or the way to it, is gone, and how they are told in one line."""
 
 from __future__ import annotations
 
@@ -13,3 +13,9 @@ def is_loss(error: BaseException) -> bool:
     if isinstance(error, PaintersUnreachable | RayActorError | RayServeException | ConnectionError):
         return True
     return isinstance(error, RayError) and not isinstance(error, RayTaskError | TaskCancelledError)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, at most 300 letters; its class if it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

@@ -32,7 +32,7 @@ from models.painters.parcels import (
     with_sums,
 )
 from models.painters.ray_cluster import drop_dead_connection, job_here, painters_at
-from models.painters.ray_errors import is_loss
+from models.painters.ray_errors import first_line, is_loss
 from models.painters.ray_replica import UNFINISHED, Reply
 from models.scores import Likeness, Scores
 
@@ -129,8 +129,8 @@ class RayPainter:
             since = time.monotonic()
         if time.monotonic() - since > self.patience:
             raise PaintersUnreachable(
-                f"no painter at {self.address} for {self.patience:.0f} s: {_first_line(error)}; see that Ray and the "
-                "painters run (docs/operations.md), then run it again: finished frames are kept"
+                f"no painter at {self.address} for {self.patience:.0f} s: {first_line(error)[:200]}; see that Ray and "
+                "the painters run (docs/operations.md), then run it again: finished frames are kept"
             ) from None
         drop_dead_connection()
         for _ in range(round(PAUSE / LOOK_EVERY)):
@@ -203,8 +203,3 @@ def _refuse_other_files(setup: PainterSetup, there: Loaded) -> None:
             raise WeightsInvalid(
                 f"{place}: the painters' {name} holds other files than this machine's; give both the same"
             )
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
