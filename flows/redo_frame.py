@@ -30,7 +30,7 @@ from models.forms.redo import RedoForm
 from models.records import MAX_FRAMES, FrameResult
 from tasks.checks import check
 from tasks.frames import SPARE_RETRIES, generate_frame
-from tasks.redo import find_frame, prepare, put_on_board
+from tasks.redo import find_frame, prepare, put_on_board, put_words_on_board
 from tasks.weights import fetch_weights, load_models
 
 prepare_logs()
@@ -53,12 +53,14 @@ def redo_frame(
     Args:
         board: The storyboard's directory, or the id of the flow run that made it or redid a frame of it.
         frame: Number of the frame. If it is 1, the others are compared with the new frame 1.
-        options: The changes. Without prompt, seed and sketch the next unused seed is taken.
+        options: The changes. Without prompt, scene, seed and sketch the next unused seed is taken.
 
     Returns:
         The storyboard's directory.
     """
     redo = find_frame(board, frame, options)
+    if not redo.paints:
+        return completed(redo.board.folder, f"frame {frame}: words changed; {outcome(put_words_on_board(redo))}")
     settings = check(redo.painting, str(flow_run.id))
     render_config = load_models(settings, fetch_weights(redo.painting, settings.profile))
     job = prepare(redo, render_config)

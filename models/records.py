@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Mapping
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -115,6 +115,12 @@ class Scene(Record):
     """Animals and things to be seen, each with an article: "a camel"."""
     panel: Panel = Panel()
     """Without one, as in scenes of earlier versions, size and angle are those that `shot` says."""
+
+    @property
+    def painted(self) -> tuple[Any, ...]:
+        """What its prompt shows."""
+        seen = (self.action, self.cast, self.place, self.time, self.shot, self.things)
+        return (*seen, self.panel.shot_size, self.panel.angle)
 
     @model_validator(mode="before")
     @classmethod

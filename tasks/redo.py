@@ -20,7 +20,7 @@ from models.frames.generate import FrameJob
 from models.frames.render_config import RenderConfig
 from models.records import FrameResult
 from models.redo.plan import Redo, RedoOptions, plan_redo, prepare_frame
-from models.redo.replace import redo_lines, replace_frame
+from models.redo.replace import redo_lines, replace_frame, replace_words
 from tasks.artifacts import show_page
 from tasks.report import show_board
 from tasks.retries import RETRYING
@@ -34,7 +34,8 @@ def find_frame(board: str, number: int, wanted: RedoOptions) -> Redo:
         InputError: the board is unfinished or was changed, or has no such frame.
     """
     redo = plan_redo(find_board(board), number, wanted)
-    get_run_logger().info("frame %d of %s, from seed %d on", number, redo.board.folder, redo.seed)
+    what = f"from seed {redo.seed} on" if redo.paints else "words only"
+    get_run_logger().info("frame %d of %s, %s", number, redo.board.folder, what)
     return redo
 
 
@@ -67,6 +68,21 @@ def put_on_board(redo: Redo, job: FrameJob, result: FrameResult) -> Report:
     with Image.open(board / CONTACT_SHEET) as sheet:
         show_board(report, sheet)
     get_run_logger().info("\n%s", "\n".join(redo_lines(report, redo.number)))
+    return report
+
+
+@task(name="report", **RETRYING)
+def put_words_on_board(redo: Redo) -> Report:
+    """Change what the frame's panel says, and return the new report; nothing is painted.
+
+    Raises:
+        StorageError: the board can't be written; it is unchanged.
+    """
+    report, board = replace_words(redo), Path(redo.board.folder)
+    show_page("report", report_markdown(report, board), "The storyboard")
+    with Image.open(board / CONTACT_SHEET) as sheet:
+        show_board(report, sheet)
+    get_run_logger().info("frame %d: words changed, nothing painted", redo.number)
     return report
 
 

@@ -30,6 +30,7 @@ examples:
   python -m flows.redo_frame outputs/terminal_generation_20251019_052851 4
   python -m flows.redo_frame outputs/terminal_generation_20251019_052851 4 --seed 4072 --attempts 1
   python -m flows.redo_frame outputs/terminal_generation_20251019_052851 2 --sketch camel.png
+  python -m flows.redo_frame outputs/terminal_generation_20251019_052851 3 --scene "shot size: CU" --scene "seconds: 4"
   python -m flows.redo_frame 0199f6cc-52b3-7c3f-9c8e-6d5a2f0e8b41 3 --prompt "aldar_kose_man is riding a camel"
 """
 
@@ -37,8 +38,8 @@ examples:
 COMMAND = Command(
     module="flows.redo_frame",
     usage="BOARD FRAME [options]",
-    description="Redo one frame of a finished storyboard. Without prompt, seed and sketch the frame's next unused "
-    "seed is taken.",
+    description="Redo one frame of a finished storyboard. Without prompt, scene, seed and sketch the frame's "
+    "next unused seed is taken.",
     forms=(FORM,),
     closing=CLOSING,
     arguments={
@@ -46,7 +47,7 @@ COMMAND = Command(
         "frame": "Number of the frame, from 1 on",
     },
     surplus="only a board and a frame's number are expected, got {} too; put a prompt in quotes",
-    values={"sketch": "FILE", "device": "NAME"},
+    values={"scene": "CHANGE", "sketch": "FILE", "device": "NAME"},
 )
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from models.board.directory import SCENES_FILE
 from models.board.finished import AGAIN, find_folder, read_painted
@@ -21,12 +20,9 @@ from models.edited.scenes import EditedScenes, read_edited
 from models.errors import InputError
 from models.export.archive import unpack_board
 from models.frames.render_config import RenderConfig, RenderSettings
-from models.records import FramePrompt, Record, Scene, SceneBreakdown
+from models.records import FramePrompt, Record, SceneBreakdown
 from models.settings import StoryboardOptions, painters_here
 from models.storage.files import local_errors, sha256_of
-
-PAINTED = ("action", "cast", "place", "time", "shot", "things")
-"""Fields of a scene that its prompt shows, besides its panel's size and angle."""
 
 
 class Edit(Record):
@@ -132,7 +128,7 @@ def keep_words(edit: Edit, breakdown: SceneBreakdown, prompts: Sequence[FramePro
 
     def words(prompt: FramePrompt, origin: int | None) -> FramePrompt:
         old = self_of(origin)
-        if old is None or _painted(old.scene) != _painted(prompt.scene):
+        if old is None or old.scene.painted != prompt.scene.painted:
             return prompt
         if not old.by_hand and any(descriptions[name] not in old.prompt for name in prompt.scene.cast):
             return prompt
@@ -142,10 +138,6 @@ def keep_words(edit: Edit, breakdown: SceneBreakdown, prompts: Sequence[FramePro
         return None if origin is None else edit.prompts[origin - 1]
 
     return [words(prompt, origin) for prompt, origin in zip(prompts, edit.edited.origins, strict=True)]
-
-
-def _painted(scene: Scene) -> tuple[Any, ...]:
-    return (*(getattr(scene, name) for name in PAINTED), scene.panel.shot_size, scene.panel.angle)
 
 
 def match_frames(edit: Edit, prompts: Sequence[FramePrompt]) -> dict[int, int]:

@@ -8,7 +8,7 @@ from models.forms.form import Form, Group
 from models.redo.plan import RedoOptions
 
 GROUPS = (
-    Group("the changes", ("prompt", "seed", "sketch")),
+    Group("the changes", ("prompt", "scene", "seed", "sketch")),
     Group("how it is painted", ("attempts", "device"), "painting"),
 )
 """All options in display order."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from models.bases.schedules import Sampler
+from models.board.directory import SCENES_FILE
 from models.board.finished import AGAIN, Board, read_board
 from models.board.integrity import find_recipe_faults
 from models.board.report import FrameReport
@@ -22,22 +23,26 @@ from models.errors import InputError
 from models.frames.generate import FrameJob, seed_of
 from models.frames.recipe import Recipe, read_recipe
 from models.frames.render_config import RenderConfig, RenderSettings, read_sketches
-from models.language.prompts import MAX_TOKENS, token_counter
+from models.language.prompts import MAX_TOKENS, refine, token_counter
 from models.profiles import Profile
-from models.records import Candidate, FramePrompt, FrameResult, Options, Record, Sketch
+from models.records import Candidate, FramePrompt, FrameResult, Options, Record, Scene, Sketch
+from models.review.scene_changes import changed_scene
 from models.settings import DEVICES, StoryboardOptions, painters_here
 
 NO_SKETCH = "none"
 
 
 class RedoOptions(Options):
-    """Options of a redo. Without prompt, seed and sketch the next unused seed is taken."""
+    """Options of a redo. Without prompt, scene, seed and sketch the next unused seed is taken."""
 
     prompt: str | None = Field(None, min_length=1, max_length=2000)
     """The whole prompt, with the character's trigger word. Unset: the old prompt."""
     seed: int | None = Field(None, ge=0, le=2**32)
-    """Seed of this frame, as in the report; each retry adds 10. Unset: with another prompt or sketch the old seed,
-    else the next unused one."""
+    """Seed of this frame, as in the report; each retry adds 10. Unset: with another prompt, scene or sketch the old
+    seed, else the next unused one."""
+    scene: tuple[str, ...] = Field((), max_length=20)
+    """Changes of the frame's scene and panel, as in a review: "shot size: CU", "seconds: 4", "caption: He sleeps.".
+    Dialogue, sound, notes, seconds and so on change words only, and paint nothing."""
     sketch: str | None = Field(None, min_length=1, max_length=1024)
     """Picture file whose lines guide the frame at full strength; "none" for frame 1's edges. Unset: as before."""
     attempts: int | None = Field(None, ge=1, le=10)
@@ -58,6 +63,10 @@ class Redo(Record):
     number: int
     words: str | None
     """The new prompt, or None for the old one."""
+    scene: Scene
+    """The frame's scene with all changes."""
+    paints: bool = True
+    """Whether the frame is painted; False if only words are changed that no picture shows."""
     seed: int
     """Seed of the first attempt."""
     painting: StoryboardOptions
@@ -89,6 +98,9 @@ def plan_redo(folder: str | Path, number: int, wanted: RedoOptions) -> Redo:
     frame = board.report.frames[number - 1]
     recipe = read_recipe(Path(board.folder) / frame.file)
     painting = _painting(board, frame, recipe, wanted)
+    scene = _scene(board, frame, wanted)
+    reseen = scene.painted != frame.scene.painted
+    asked = (wanted.prompt, wanted.seed, wanted.sketch) != (None, None, None)
     settings = _settings(board, frame, recipe, number in painting.sketches)
     for fault in find_recipe_faults(frame, recipe, settings):
         raise InputError(f"{Path(board.folder) / frame.file}: {fault}; one of the two was changed by hand: {AGAIN}")
@@ -96,7 +108,9 @@ def plan_redo(folder: str | Path, number: int, wanted: RedoOptions) -> Redo:
         board=board,
         number=number,
         words=wanted.prompt,
-        seed=_first_seed(frame, wanted),
+        scene=scene,
+        paints=reseen or asked or not wanted.scene,
+        seed=_first_seed(frame, wanted, reseen),
         painting=painting,
         settings=settings,
         sketch_sha256=None if wanted.sketch else frame.sketch_sha256,
@@ -104,10 +118,22 @@ def plan_redo(folder: str | Path, number: int, wanted: RedoOptions) -> Redo:
     )
 
 
-def _first_seed(frame: FrameReport, wanted: RedoOptions) -> int:
+def _scene(board: Board, frame: FrameReport, wanted: RedoOptions) -> Scene:
+    """Return the frame's scene with the changes, which must not meet ones that were made in the file by hand."""
+    if not wanted.scene:
+        return frame.scene
+    if board.breakdown.scenes[frame.number - 1] != frame.scene:
+        raise InputError(
+            f"{Path(board.folder) / SCENES_FILE}: scene {frame.number} was edited there: make a board of the edited "
+            f"scenes (--from {board.folder}), or undo the edit"
+        )
+    return changed_scene(board.breakdown, frame.number, wanted.scene)
+
+
+def _first_seed(frame: FrameReport, wanted: RedoOptions, reseen: bool) -> int:
     if wanted.seed is not None:
         return wanted.seed
-    if wanted.prompt is not None or wanted.sketch is not None:
+    if reseen or wanted.prompt is not None or wanted.sketch is not None:
         return frame.seed
     lists = (frame.candidates, *(take.candidates for take in frame.takes))
     return max(candidate.seed for candidates in lists for candidate in candidates) + seed_of(0, 1, 1)
@@ -221,9 +247,12 @@ def _refuse_other_sketch(redo: Redo, sketch: Sketch | None) -> None:
 
 
 def _prompt(redo: Redo, profile: Profile) -> FramePrompt:
-    old = redo.board.prompts[redo.number - 1]
-    if redo.words is None:
+    """Return the prompt that was given, else the old one, or the changed scene's if a change is painted."""
+    old = redo.board.prompts[redo.number - 1].model_copy(update={"scene": redo.scene})
+    if redo.words is None and redo.scene.painted == redo.frame.scene.painted:
         return old
+    if redo.words is None:
+        return refine(redo.scene, redo.board.breakdown.cast, profile, token_counter(profile))
     tokens = token_counter(profile)(redo.words)
     if tokens > MAX_TOKENS:
         raise InputError(f"prompt: at most {MAX_TOKENS} tokens, got {tokens}; shorten {redo.words!r}")

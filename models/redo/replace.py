@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from models.board.directory import PROMPTS_FILE, REPORT_FILE, place_frame, write_json
+from models.board.directory import PROMPTS_FILE, REPORT_FILE, SCENES_FILE, place_frame, write_json
 from models.board.finished import Board, changing, read_board
 from models.board.integrity import take_name
 from models.board.pages import write_sheet
@@ -19,7 +19,7 @@ from models.frames.likeness import likeness_of
 from models.frames.render_config import RenderConfig
 from models.painters.choose import painter
 from models.painters.painter import Shown
-from models.records import FrameResult
+from models.records import FramePrompt, FrameResult
 from models.redo.plan import Redo
 from models.scores import Hero, Scores
 from models.storage.files import copy_atomically
@@ -41,11 +41,36 @@ def replace_frame(redo: Redo, job: FrameJob, result: FrameResult) -> Report:
         take = _keep_take(board, result.number)
         place_frame(folder, result)
         report = _redone(board, job, result, take, redo.warnings)
-        prompts = [result.prompt if prompt.number == result.number else prompt for prompt in board.prompts]
-        write_json(folder, PROMPTS_FILE, prompts)
+        _write_words(folder, board, result.prompt)
         write_sheet(report, folder)
         write_json(folder, REPORT_FILE, report)
     return report
+
+
+def replace_words(redo: Redo) -> Report:
+    """Change what the frame's panel says, keep its picture, and return the new report.
+
+    Raises:
+        StorageError: the board can't be written; it is unchanged.
+    """
+    with changing(Path(redo.board.folder)) as folder:
+        board = read_board(folder)  # read again, because another redo may have changed it
+        old, number = board.report.frames, redo.number
+        frame = old[number - 1].model_copy(update={"scene": redo.scene})
+        report = with_frames(board.report, (*old[: number - 1], frame, *old[number:]))
+        _write_words(folder, board, board.prompts[number - 1].model_copy(update={"scene": redo.scene}))
+        write_sheet(report, folder)
+        write_json(folder, REPORT_FILE, report)
+    return report
+
+
+def _write_words(folder: Path, board: Board, new: FramePrompt) -> None:
+    """Write prompts and scenes with those of one frame replaced."""
+    prompts = [new if prompt.number == new.number else prompt for prompt in board.prompts]
+    scenes = tuple(new.scene if scene.number == new.number else scene for scene in board.breakdown.scenes)
+    write_json(folder, PROMPTS_FILE, prompts)
+    if new.scene != board.prompts[new.number - 1].scene:
+        write_json(folder, SCENES_FILE, board.breakdown.model_copy(update={"scenes": scenes}))
 
 
 def _refuse_futile(redo: Redo, board: Board, job: FrameJob, result: FrameResult) -> None:

@@ -11,14 +11,14 @@ cast the khan: a khan in a white robe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from models.board.markdown import escape
 from models.errors import InputError
-from models.records import Panel, SceneBreakdown
+from models.records import Panel, Scene, SceneBreakdown
 from models.settings import explain
 from models.shots import read_framing
 
@@ -29,7 +29,8 @@ PANEL = ("shot size", "angle", "movement", "dialogue", "sound", "notes", "second
 """Parts of a scene's panel, by their fields' names without underscores."""
 FIELDS = (*WORDS, *LISTS, *PANEL)
 BETWEEN_SPEECHES = " | "
-_SCENE = re.compile(rf"(?:scene\s+)?(\d+)\s+({'|'.join(FIELDS)})\s*:\s*(.*)", re.IGNORECASE)
+_CHANGE = re.compile(rf"({'|'.join(FIELDS)})\s*:\s*(.*)", re.IGNORECASE)
+_SCENE = re.compile(rf"(?:scene\s+)?(\d+)\s+{_CHANGE.pattern}", re.IGNORECASE)
 _TITLE = re.compile(r"title\s*:\s*(.*)", re.IGNORECASE)
 _MEMBER = re.compile(r"cast\s+([^:]+?)\s*:\s*(.*)", re.IGNORECASE)
 
@@ -54,6 +55,22 @@ def edit_scenes(shown: SceneBreakdown, changes: str) -> SceneBreakdown:
         return SceneBreakdown.model_validate(parts)
     except ValidationError as error:
         raise InputError(explain(error, valid=SceneBreakdown.model_fields)) from None
+
+
+def changed_scene(shown: SceneBreakdown, number: int, changes: Sequence[str]) -> Scene:
+    """Return one of the scenes with these changes applied, each a field, a colon and the new text.
+
+    Raises:
+        InputError: one is no valid change of a scene, or the changed scene is invalid; the message gives the reason.
+    """
+    lines = [" ".join(change.split()) for change in changes]
+    for line in lines:
+        if not _CHANGE.fullmatch(line):
+            raise InputError(
+                f"{line!r} is no change: write one of {', '.join(FIELDS)}, a colon and the new text, "
+                "such as shot size: CU"
+            )
+    return edit_scenes(shown, "\n".join(f"{number} {line}" for line in lines)).scenes[number - 1]
 
 
 def _apply(parts: dict[str, Any], line: str) -> None:
