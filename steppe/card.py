@@ -22,7 +22,7 @@ from steppe.aldar import PICTURES
 from steppe.captions import TRIGGER
 from steppe.dataset import CAPTIONS
 from steppe.figures import DEFAULT_WEIGHTS, format_value, goal_of
-from steppe.material import NOTES, RECIPES
+from steppe.material import AGAIN, NOTES, RECIPES
 from steppe.shapes import SHAPES
 from steppe.stages import CAPTION_DROPOUT, DRAWINGS, HERO_DRAWINGS
 from steppe.sums import write_sums
@@ -152,6 +152,13 @@ def recipe_table(weights: Path) -> Iterator[str]:
     ]
     if early:
         yield f"Stages that ended before their last step, with the average of their weights: {', '.join(early)}.\n"
+    further = [f"`{name}` {_further(run)}" for name, told in notes.items() for run in told.get(AGAIN, [])]
+    if further:
+        yield f"Of these, in runs that went on from earlier weights: {'; '.join(further)}.\n"
+
+
+def _further(run: dict[str, Any]) -> str:
+    return f"{run['steps']:,} steps of {run['batch']} at {run['rate']:g}, on {run['drawings']:,} drawings"
 
 
 def data_section() -> Iterator[str]:

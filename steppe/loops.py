@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from models.diffusion.graphs import Recorder
+
 Draw = Callable[[], tuple[Tensor, ...]]
 
 
@@ -28,6 +30,8 @@ class Recipe:
     """Decay of the weights' moving average, which becomes the trained model."""
     weight_decay: float = 0.01
     warm_up: int = 200
+    seconds: float | None = None
+    """End after so long instead of after `steps`; the rate then falls by the clock."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,42 +56,56 @@ def fit(
     next_batch: Draw,
     recipe: Recipe,
     keeping: Keeping,
-    *,
-    compiled: bool = True,
-) -> None:
+) -> int:
     """Train `learners` on `objective(*next_batch())`, a scalar loss; they end with their averaged weights.
 
-    On a GPU it runs in bf16 autocast and, if `compiled`, through torch.compile; on a CPU in eager fp32.
+    On a GPU it runs in bf16 autocast, and both passes of a step are one CUDA graph for each shape of batch: these
+    models are so small that the GPU would wait for Python. A graph repeats what the CPU decided when it was recorded,
+    so no objective may draw numbers there. On a CPU it runs in fp32.
+
+    Returns:
+        The number of steps.
     """
     device = next(learners.parameters()).device
     on_gpu = device.type == "cuda"
-    step_loss = torch.compile(objective, dynamic=False) if on_gpu and compiled else objective
+
+    def both_passes(*batch: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=on_gpu):
+            loss: Tensor = objective(*batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    step_loss: Callable[..., Tensor] = both_passes
+    if on_gpu:
+        step_loss = Recorder(both_passes, torch.cuda.graph_pool_handle(), set(), "pretraining")
     weights = [weight for weight in learners.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=recipe.rate, weight_decay=recipe.weight_decay, fused=on_gpu)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rate_factor(recipe))
+    course = _Course(recipe)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, course.rate)
     average = AveragedModel(learners, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))  # type: ignore[no-untyped-call]
     state = {"learners": learners, "optimizer": optimizer, "schedule": schedule, "average": average}
     first = told = _resume(state, keeping, device)
     since = time.monotonic()
-    for step in range(first, recipe.steps):
-        with torch.autocast(device.type, torch.bfloat16, enabled=on_gpu):
-            loss = step_loss(*next_batch())
-        loss.backward()
+    step = first
+    while not course.ended(step):
+        loss = step_loss(*next_batch())
         norm = nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=False)  # a graph adds to the memory it was recorded with
         schedule.step()
         average.update_parameters(learners)
-        if step % 100 == 0 or step == recipe.steps - 1:
+        step += 1
+        if step % 100 == 1 or course.ended(step):
             values = loss.item(), norm.item()  # waits for the GPU
-            each = (time.monotonic() - since) / (step + 1 - told)
-            _report(f"{keeping.name} step {step + 1}/{recipe.steps}", *values, each)
-            told, since = step + 1, time.monotonic()
-        if keeping.file is not None and (step + 1) % keeping.every == 0:
-            _keep(state, keeping.file, step + 1)
+            each = (time.monotonic() - since) / (step - told)
+            _report(f"{keeping.name} step {step}, {course.share(step):.0%}", *values, each)
+            told, since = step, time.monotonic()
+        if keeping.file is not None and step % keeping.every == 0:
+            _keep(state, keeping.file, step)
     learners.load_state_dict(average.module.state_dict())
     if keeping.file is not None:
         keeping.file.unlink(missing_ok=True)
+    return step
 
 
 def _keep(state: dict[str, Any], file: Path, step: int) -> None:
@@ -108,16 +126,32 @@ def _resume(state: dict[str, Any], keeping: Keeping, device: torch.device) -> in
     return int(kept["step"])
 
 
-def _rate_factor(recipe: Recipe) -> Callable[[int], float]:
-    warm_up = min(recipe.warm_up, recipe.steps // 10 + 1)
+class _Course:
+    """How far a training is, by its steps or by the clock, and the factor of its rate: warm-up, then a cosine."""
 
-    def factor(step: int) -> float:
-        if step < warm_up:
-            return (step + 1) / warm_up
-        done = (step - warm_up) / max(1, recipe.steps - warm_up)
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe, self.began = recipe, time.monotonic()
+        self.warm_up = min(recipe.warm_up, recipe.steps // 10 + 1)
+
+    def share(self, step: int) -> float:
+        """Return the share that is done after so many steps."""
+        if self.recipe.seconds is not None:
+            return min(1.0, (time.monotonic() - self.began) / self.recipe.seconds)
+        return step / self.recipe.steps
+
+    def ended(self, step: int) -> bool:
+        """Whether it ends after so many steps."""
+        return self.share(step) >= 1
+
+    def rate(self, step: int) -> float:
+        """Return the factor of the rate in a step, 0..1."""
+        if step < self.warm_up:
+            return (step + 1) / self.warm_up
+        if self.recipe.seconds is None:
+            done = (step - self.warm_up) / max(1, self.recipe.steps - self.warm_up)
+        else:
+            done = self.share(step)
         return 0.5 * (1 + math.cos(done * math.pi))
-
-    return factor
 
 
 def _report(where: str, loss: float, norm: float, each: float) -> None:

@@ -19,12 +19,16 @@ from steppe.saved import load_vae
 from steppe.shapes import SHAPES, SHARES
 
 TOKENS, LATENTS = "tokens.npy", "latents.pt"  # in each drawing set's folder
+MOST_RECONSTRUCTED = 20_000
+"""Drawings of each shape that the VAE is trained on: enough, and they leave room on the GPU for other stages."""
 RECOLOURED = 0.25
 """Share of the VAE's pictures in other colours."""
 Batches = Callable[[], tuple[Tensor, ...]]
 """Draws the next batch."""
 NOTES = "recipe"
 """Folder, among the models, of the notes on each stage's training."""
+AGAIN = "again"
+"""Where a stage's note has the runs that went on from earlier weights; their steps are counted in its own."""
 RECIPES = {
     "classifier": Recipe(steps=4000, batch=256, rate=2e-3),
     "clip": Recipe(steps=2500, batch=768, rate=1e-3),
@@ -48,6 +52,12 @@ class Setup:
     device: str
     scale: float = 1.0
     """Share of the full recipe's drawings and steps; 1 for real models, 0.001 for a rehearsal."""
+    further: bool = False
+    """Train from the weights in `out`, where a stage can, instead of from nothing."""
+    seconds: float | None = None
+    """End each training after so long instead of after its recipe's steps."""
+    rate: float | None = None
+    """Peak rate instead of the recipe's."""
 
     def count(self, full: int) -> int:
         """Return a number of drawings or steps at this scale."""
@@ -57,7 +67,8 @@ class Setup:
         """Return the recipe of a stage at this scale."""
         full = RECIPES[name]
         batch = full.batch if self.scale >= 0.01 else min(full.batch, 16)
-        return replace(full, steps=self.count(full.steps), batch=batch)
+        rate = full.rate if self.rate is None else self.rate
+        return replace(full, steps=self.count(full.steps), batch=batch, rate=rate, seconds=self.seconds)
 
     def folder(self, shape: str, *, heroes: bool = False) -> Path:
         """Return the folder of the drawings of a shape, for the base or, with `heroes`, for the classifier alone."""
@@ -67,15 +78,19 @@ class Setup:
         """Return the drawings of a shape that the base is trained on."""
         return open_set(self.folder(shape))
 
-    def note(self, stage: str) -> None:
-        """Write how a stage was trained next to the models, for the model card."""
+    def note(self, stage: str, steps: int) -> None:
+        """Write how a stage was trained, and in how many steps, next to the models, for the model card."""
         kinds = (False, True) if stage == "classifier" else (False,)
         folders = [self.folder(shape, heroes=heroes) for shape in SHAPES for heroes in kinds]
         drawings = sum(len(open_set(folder).truth) for folder in folders)
-        told = asdict(self.recipe(stage)) | {"drawings": drawings}
-        folder = self.out / NOTES
-        folder.mkdir(exist_ok=True)
-        (folder / f"{stage}.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        told = asdict(self.recipe(stage)) | {"steps": steps, "drawings": drawings}
+        del told["seconds"]
+        file = self.out / NOTES / f"{stage}.json"
+        file.parent.mkdir(exist_ok=True)
+        if self.further and file.is_file():
+            before = json.loads(file.read_text(encoding="utf-8"))
+            told = before | {"steps": before["steps"] + steps, AGAIN: [*before.get(AGAIN, []), told]}
+        file.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
 def load_tokenizer(setup: Setup) -> Any:
@@ -134,6 +149,28 @@ def recoloured(pictures: Tensor) -> Tensor:
     kept = torch.rand(len(pictures), 1, device=pictures.device) >= RECOLOURED
     order = torch.where(kept, torch.arange(3, device=pictures.device), order)
     return pictures.gather(3, order[:, None, None, :].expand_as(pictures))
+
+
+def pictures_with_heads(setup: Setup, batch_size: int, cut: int | None = None) -> Batches:
+    """Return a function that draws batches of pictures and their heads, for the VAE.
+
+    Args:
+        cut: side in pixels of a square to cut out of each picture, at a head in half of them; None for whole pictures.
+    """
+
+    def batches(shape: str) -> Batches:
+        drawings = setup.drawings(shape)
+        pictures = on_device(setup.device, drawings.pictures[:MOST_RECONSTRUCTED])
+        heads = on_device(setup.device, drawings.heads[:MOST_RECONSTRUCTED])
+
+        def batch() -> tuple[Tensor, ...]:
+            rows = random_rows(len(pictures), batch_size, setup.device)
+            seen, its = cut_out(pictures, heads, rows, cut) if cut else (pictures[rows], heads[rows])
+            return recoloured(seen), its
+
+        return batch
+
+    return each_shape(batches)
 
 
 def unpack_edges(bits: Tensor, shape: str) -> Tensor:

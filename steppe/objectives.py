@@ -17,7 +17,9 @@ IGNORED = -100
 
 
 HEAD_WEIGHT, BODY_WEIGHT = 4.0, 2.0
-"""Weights of heads and hats, and of bodies, in the VAE's losses: they are small, and people look at them first."""
+"""Weights of heads and hats, and of bodies, in the losses: they are small, and people look at them first."""
+FACTOR = 8
+"""Pixels of a picture to one latent, along each side."""
 
 
 def head_weights(heads: Tensor, height: int, width: int) -> Tensor:
@@ -154,17 +156,20 @@ class NoiseLoss(nn.Module):
         added = {"text_embeds": pooled, "time_ids": sizes.float()}
         return {"encoder_hidden_states": hidden, "added_cond_kwargs": added}
 
-    def weighted(self, predicted: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """Return the mean squared error of `predicted` noise, weighted by each picture's timestep."""
+    def weighted(self, predicted: Tensor, noise: Tensor, timesteps: Tensor, heads: Tensor) -> Tensor:
+        """Return the mean squared error of `predicted` noise, weighted by each picture's timestep, and at its `heads`
+        [N, 2, 3] and bodies as in the VAE's losses.
+        """
         alpha = self.alphas[timesteps]
-        weights = (MIN_SNR * (1 - alpha) / alpha).clamp(max=1)
-        return ((predicted.float() - noise).pow(2).mean(dim=(1, 2, 3)) * weights).mean()
+        weights = (MIN_SNR * (1 - alpha) / alpha).clamp(max=1).view(-1, 1, 1, 1)
+        looked_at = head_weights(heads / FACTOR, *noise.shape[-2:])
+        return ((predicted.float() - noise).pow(2) * weights * looked_at).mean()
 
-    def forward(self, latents: Tensor, tokens: Tensor, sizes: Tensor) -> Tensor:
-        """Return the scalar loss of scaled latents [N, 4, H, W], tokens [N, 77] and sizes [N, 6]."""
+    def forward(self, latents: Tensor, tokens: Tensor, sizes: Tensor, heads: Tensor) -> Tensor:
+        """Return the scalar loss of scaled latents [N, 4, H, W], tokens [N, 77], sizes [N, 6] and heads [N, 2, 3]."""
         noisy, noise, timesteps = self.noisy(latents)
         predicted = self.unet(noisy, timesteps, **self.conditions(tokens, sizes)).sample
-        return self.weighted(predicted, noise, timesteps)
+        return self.weighted(predicted, noise, timesteps, heads)
 
 
 class ControlLoss(NoiseLoss):
@@ -174,7 +179,9 @@ class ControlLoss(NoiseLoss):
         super().__init__(unet, texts, scheduler)
         self.controlnet = controlnet
 
-    def forward(self, latents: Tensor, tokens: Tensor, sizes: Tensor, edges: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(  # type: ignore[override]
+        self, latents: Tensor, tokens: Tensor, sizes: Tensor, heads: Tensor, edges: Tensor
+    ) -> Tensor:
         """Return the scalar loss; `edges` is float [N, 3, 8 H, 8 W] in 0..1."""
         noisy, noise, timesteps = self.noisy(latents)
         with torch.no_grad():
@@ -187,7 +194,7 @@ class ControlLoss(NoiseLoss):
             mid_block_additional_residual=middle,
             **conditions,
         ).sample
-        return self.weighted(predicted, noise, timesteps)
+        return self.weighted(predicted, noise, timesteps, heads)
 
 
 class ClassifierLoss(nn.Module):
@@ -247,12 +254,14 @@ def same_person_loss(image: Tensor, who: Tensor, temperature: float = 0.1) -> Te
     return -(found / same.sum(dim=-1).clamp(min=1)).mean()
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def roughen(pixels: Tensor) -> Tensor:
     """Return pictures [N, 3, H, W] shifted by up to 6 pixels, with another contrast and noise, half of them blurred."""
-    shift = torch.randint(-6, 7, (2,)).tolist()
-    pixels = torch.roll(pixels, (shift[0], shift[1]), dims=(-2, -1))
-    count = len(pixels)
+    count, _, *sides = pixels.shape
+    shift = torch.randint(-6, 7, (2,), device=pixels.device)
+    rows, columns = (
+        (torch.arange(side, device=pixels.device) - by) % side for side, by in zip(sides, shift, strict=True)
+    )
+    pixels = pixels[:, :, rows[:, None], columns]
     blurred = functional.avg_pool2d(functional.pad(pixels, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     softly = torch.rand(count, 1, 1, 1, device=pixels.device) * (torch.rand(count, 1, 1, 1, device=pixels.device) < 0.5)
     gain = 1 + 0.1 * torch.randn(count, 1, 1, 1, device=pixels.device)

@@ -2,8 +2,9 @@
 
     python -m steppe.pretrain                              all missing stages, on one GPU
     python -m steppe.pretrain --device cuda:0 cuda:1       the same on two GPUs
-    python -m steppe.pretrain --device cuda cuda           two stages at a time on one GPU, which hides compile times
+    python -m steppe.pretrain --device cuda cuda           two stages at a time on one GPU
     python -m steppe.pretrain --stage vae --stage base     these stages again
+    python -m steppe.pretrain --stage base --further --minutes 18 --rate 9e-4    18 minutes more, from the weights there
     python -m steppe.pretrain --scale 0.001 --device cpu --out outputs/rehearsal --work outputs/rehearsal/work
 
 Each stage is a process. A stopped stage continues from its last checkpoint when it is started again.
@@ -18,7 +19,7 @@ import sys
 import time
 from pathlib import Path
 
-from steppe.material import RECIPES, TOKENS, Setup
+from steppe.material import TOKENS, Setup
 from steppe.shapes import SHAPES
 from steppe.stages import STAGES
 from steppe.sums import write_sums
@@ -36,9 +37,9 @@ def run_stage(name: str, setup: Setup) -> None:
     torch.backends.cudnn.allow_tf32 = True
     torch.manual_seed(SEED)
     started = time.monotonic()
-    STAGES[name].run(setup)
-    if name in RECIPES:
-        setup.note(name)
+    steps = STAGES[name].run(setup)
+    if steps is not None:
+        setup.note(name, steps)
     print(f"{name} done in {time.monotonic() - started:.0f} s", flush=True)
 
 
@@ -72,7 +73,7 @@ def run_all(names: list[str], devices: list[str], arguments: list[str]) -> None:
 
 
 def as_the_only_one(device: str) -> tuple[str, dict[str, str]]:
-    """Return device and environment for a process that sees one GPU: its compiled code is then the same for all."""
+    """Return device and environment for a process that sees one GPU, and nothing of the others."""
     kind, _, number = device.partition(":")
     if not number:
         return device, dict(os.environ)
@@ -93,11 +94,30 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--scale", type=float, default=1.0, help="share of drawings and steps (default: %(default)s)")
     parser.add_argument("--stage", action="append", choices=list(STAGES), help="run this stage again; may be repeated")
+    parser.add_argument(
+        "--further",
+        action="store_true",
+        help="train the stages of --stage from the weights in --out, not from nothing (words and turbo cannot)",
+    )
+    parser.add_argument("--minutes", type=float, help="end each training after so long; its rate falls by the clock")
+    parser.add_argument("--rate", type=float, help="peak rate (default: the recipe's)")
     parser.add_argument("--run", choices=list(STAGES), help=argparse.SUPPRESS)  # for a stage's own process
     given = parser.parse_args(arguments)
     if given.scale != 1 and (given.out == OUT or given.work == WORK):
         parser.error(f"a rehearsal must not overwrite {OUT} and {WORK}: give it --out and --work of its own")
-    setup = Setup(work=given.work, out=given.out, device=given.device[0], scale=given.scale)
+    if given.further and not given.stage and not given.run:
+        parser.error("--further needs --stage")
+    if min(given.minutes or 1, given.rate or 1) <= 0:
+        parser.error(f"--minutes {given.minutes} and --rate {given.rate} must be above 0")
+    setup = Setup(
+        work=given.work,
+        out=given.out,
+        device=given.device[0],
+        scale=given.scale,
+        further=given.further,
+        seconds=given.minutes and 60 * given.minutes,
+        rate=given.rate,
+    )
     for folder in (setup.work, setup.out):
         folder.mkdir(parents=True, exist_ok=True)
     if given.run:
@@ -105,6 +125,9 @@ def main(arguments: list[str] | None = None) -> None:
         return
     names = [name for name in STAGES if name in (given.stage or _missing(setup))]
     passed_on = ["--out", str(given.out), "--work", str(given.work), "--scale", str(given.scale)]
+    passed_on += ["--further"] if given.further else []
+    for name in ("minutes", "rate"):
+        passed_on += [f"--{name}", str(value)] if (value := getattr(given, name)) is not None else []
     run_all(names, given.device, passed_on)
     write_sums(setup.out)
 

@@ -84,6 +84,12 @@ def others(near: int) -> list[Case]:
     return found
 
 
+def trained() -> list[tuple[Image.Image, str]]:
+    """Return the pictures that his LoRA was trained on, with their captions."""
+    texts = sorted(_PICTURES.glob("*.txt"))
+    return [(Image.open(text.with_suffix(".webp")).convert("RGB"), text.read_text(encoding="utf-8")) for text in texts]
+
+
 class Lineup:
     """The pictures of all figures, each looked at once."""
 
@@ -107,8 +113,7 @@ class Lineup:
 
     def _drawn(self, kind: str) -> list[tuple[Image.Image, str]]:
         if kind == "trained":
-            files = sorted(_PICTURES.glob("*.png"))
-            return [(Image.open(file), file.with_suffix(".txt").read_text(encoding="utf-8")) for file in files]
+            return trained()
         if kind == "others":  # the folder of others that a user names has no captions with the trigger word
             return [(Image.fromarray(case.picture), "") for case in others(self.near)]
         cases = self.cases if kind == "his" else [swapped(case, kind) for case in self.cases]

@@ -11,22 +11,38 @@ import torch
 from steppe.objectives import TextEncoders
 
 
+def _read(kind: Any, folder: Path) -> Any:
+    model = kind.from_pretrained(folder, torch_dtype=torch.float32)
+    model.register_to_config(_name_or_path=None)  # otherwise a saved config would name this machine's folder
+    return model
+
+
 def load_unet(out: Path) -> Any:
     """Return the saved UNet in fp32."""
     from diffusers import UNet2DConditionModel
 
-    return UNet2DConditionModel.from_pretrained(out / "unet", torch_dtype=torch.float32).to(
-        memory_format=torch.channels_last
-    )
+    return _read(UNet2DConditionModel, out / "unet").to(memory_format=torch.channels_last)
 
 
 def load_vae(out: Path) -> Any:
     """Return the saved VAE in fp32."""
     from diffusers import AutoencoderKL
 
-    vae = AutoencoderKL.from_pretrained(out / "vae", torch_dtype=torch.float32)
-    vae.register_to_config(_name_or_path=None)  # otherwise the saved config would name this machine's folder
-    return vae
+    return _read(AutoencoderKL, out / "vae")
+
+
+def load_controlnet(out: Path) -> Any:
+    """Return the saved ControlNet in fp32."""
+    from diffusers import ControlNetModel
+
+    return _read(ControlNetModel, out / "controlnet")
+
+
+def load_clip(out: Path) -> Any:
+    """Return the saved CLIP in fp32."""
+    from transformers import CLIPModel
+
+    return CLIPModel.from_pretrained(out / "clip", dtype=torch.float32)
 
 
 def load_text_encoders(out: Path) -> TextEncoders:

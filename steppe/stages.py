@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from steppe import architecture
 from steppe.captions import WORDINGS
-from steppe.classifier import UNKNOWN, Classifier, save_classifier
+from steppe.classifier import UNKNOWN, Classifier, load_classifier, save_classifier
 from steppe.dataset import STRANGERS, draw_set, first_stranger, is_plain, open_set, who_leads
 from steppe.loops import Keeping, fit, random_rows
 from steppe.material import (
@@ -25,7 +25,6 @@ from steppe.material import (
     TOKENS,
     Batches,
     Setup,
-    cut_out,
     each_shape,
     encode_pictures,
     load_latents,
@@ -34,7 +33,7 @@ from steppe.material import (
     load_tokens,
     on_device,
     one_wording,
-    recoloured,
+    pictures_with_heads,
     reconstruct,
     unpack_edges,
 )
@@ -49,7 +48,7 @@ from steppe.objectives import (
     TextEncoders,
     WordsLoss,
 )
-from steppe.saved import load_text_encoders, load_unet, load_vae, save, write_model_index
+from steppe.saved import load_clip, load_controlnet, load_text_encoders, load_unet, load_vae, save, write_model_index
 from steppe.shapes import SHAPES
 from steppe.strangers import SCENES_EACH
 from steppe.tokenizer import encode, train_tokenizer
@@ -58,8 +57,6 @@ from steppe.world import ATTRIBUTES
 
 DRAWINGS = {"square": 42_000, "wide": 18_000, "tall": 12_000}
 HERO_DRAWINGS = {"square": 10_000, "wide": 4_000, "tall": 3_000}
-MOST_RECONSTRUCTED = 20_000
-"""Drawings of each shape that the VAE is trained on: enough, and they leave room on the GPU for other stages."""
 FEWEST = 500
 """Drawings of each shape at a small scale."""
 CAPTION_DROPOUT = 0.1
@@ -86,12 +83,14 @@ def run_draw(setup: Setup) -> None:
     (setup.out / "vocabulary.json").write_text(known + "\n", encoding="utf-8")
 
 
-def run_classifier(setup: Setup) -> None:
+def run_classifier(setup: Setup) -> int:
     """Train the classifier on drawings of everybody, including Aldar, whom the other models must not see.
 
     It sees half of them as the VAE shows them: painted pictures are no sharper.
     """
-    recipe, classifier = setup.recipe("classifier"), Classifier().to(setup.device)
+    recipe = setup.recipe("classifier")
+    classifier = load_classifier(setup.out / "classifier").train() if setup.further else Classifier()
+    classifier.to(setup.device)
     vae = load_vae(setup.out).to(setup.device)
 
     def batches(shape: str) -> Batches:
@@ -112,16 +111,18 @@ def run_classifier(setup: Setup) -> None:
         return batch
 
     keeping = Keeping(name="classifier", folder=setup.work)
-    fit(ClassifierLoss(classifier), classifier, each_shape(batches), recipe, keeping)
+    steps = fit(ClassifierLoss(classifier), classifier, each_shape(batches), recipe, keeping)
     save_classifier(classifier, setup.out / "classifier")
+    return steps
 
 
-def run_clip(setup: Setup) -> None:
+def run_clip(setup: Setup) -> int:
     """Train the small CLIP."""
     from transformers import CLIPImageProcessor
 
     recipe, tokenizer = setup.recipe("clip"), load_tokenizer(setup)
-    clip = architecture.build_clip(tokenizer).to(setup.device)
+    clip = load_clip(setup.out) if setup.further else architecture.build_clip(tokenizer)
+    clip.to(setup.device)
     groups = round(recipe.batch * STRANGERS / SCENES_EACH)
 
     def batches(shape: str) -> Batches:
@@ -139,61 +140,42 @@ def run_clip(setup: Setup) -> None:
 
         return batch
 
-    fit(LikenessLoss(clip), clip, each_shape(batches), recipe, Keeping(name="clip", folder=setup.work))
+    steps = fit(LikenessLoss(clip), clip, each_shape(batches), recipe, Keeping(name="clip", folder=setup.work))
     save(clip, setup.out / "clip")
     tokenizer.save_pretrained(setup.out / "clip")
     side = {"height": architecture.CLIP_SIZE, "width": architecture.CLIP_SIZE}
     CLIPImageProcessor(
         size=side, crop_size=side, do_center_crop=False, image_mean=[0.5] * 3, image_std=[0.5] * 3
     ).save_pretrained(setup.out / "clip")
+    return steps
 
 
-def _pictures_with_heads(setup: Setup, batch_size: int, cut: int | None = None) -> Batches:
-    """Return a function that draws batches of pictures and their heads, for the VAE.
-
-    Args:
-        cut: side in pixels of a square to cut out of each picture, at a head in half of them; None for whole pictures.
-    """
-
-    def batches(shape: str) -> Batches:
-        drawings = setup.drawings(shape)
-        pictures = on_device(setup.device, drawings.pictures[:MOST_RECONSTRUCTED])
-        heads = on_device(setup.device, drawings.heads[:MOST_RECONSTRUCTED])
-
-        def batch() -> tuple[Tensor, ...]:
-            rows = random_rows(len(pictures), batch_size, setup.device)
-            seen, its = cut_out(pictures, heads, rows, cut) if cut else (pictures[rows], heads[rows])
-            return recoloured(seen), its
-
-        return batch
-
-    return each_shape(batches)
-
-
-def run_vae(setup: Setup) -> None:
+def run_vae(setup: Setup) -> int:
     """Train the VAE on squares that are cut out of the pictures, which takes a quarter of the time."""
-    recipe, vae = setup.recipe("vae"), architecture.build_vae()
+    recipe, vae = setup.recipe("vae"), load_vae(setup.out) if setup.further else architecture.build_vae()
     vae.to(setup.device, memory_format=torch.channels_last)
-    batch = _pictures_with_heads(setup, recipe.batch, architecture.SIZE // 2)
-    fit(ReconstructionLoss(vae), vae, batch, recipe, Keeping(name="vae", folder=setup.work))
+    batch = pictures_with_heads(setup, recipe.batch, architecture.SIZE // 2)
+    steps = fit(ReconstructionLoss(vae), vae, batch, recipe, Keeping(name="vae", folder=setup.work))
     save(vae, setup.out / "vae")
+    return steps
 
 
-def run_vae_whole(setup: Setup) -> None:
+def run_vae_whole(setup: Setup) -> int:
     """Train the VAE further on whole pictures, and measure the scaling factor of its latents."""
     recipe, vae = setup.recipe("vae_whole"), load_vae(setup.out)
     vae.to(setup.device, memory_format=torch.channels_last)
-    batch = _pictures_with_heads(setup, recipe.batch)
-    fit(SquaredLoss(vae), vae, batch, recipe, Keeping(name="vae_whole", folder=setup.work))
+    batch = pictures_with_heads(setup, recipe.batch)
+    steps = fit(SquaredLoss(vae), vae, batch, recipe, Keeping(name="vae_whole", folder=setup.work))
     means, stds = encode_pictures(vae, setup.drawings("square").pictures[:2000])
     spread = (means.float().pow(2) + stds.float().pow(2)).mean().sqrt().item()
     vae.register_to_config(scaling_factor=round(1 / spread, 5))
     save(vae, setup.out / "vae")
     for shape in SHAPES:
         (setup.folder(shape) / LATENTS).unlink(missing_ok=True)
+    return steps
 
 
-def run_words(setup: Setup) -> None:
+def run_words(setup: Setup) -> int:
     """Train the text encoders to predict attributes from captions, so that the base starts with useful embeddings."""
     recipe, tokenizer = setup.recipe("words"), load_tokenizer(setup)
     first, second = architecture.build_text_encoders(tokenizer)
@@ -208,65 +190,74 @@ def run_words(setup: Setup) -> None:
         rows = random_rows(len(tokens), recipe.batch, setup.device)
         return one_wording(tokens, rows), truth[rows]
 
-    fit(objective, objective, batch, recipe, Keeping(name="words", folder=setup.work), compiled=False)
+    steps = fit(objective, objective, batch, recipe, Keeping(name="words", folder=setup.work))
     save(first, setup.out / "text_encoder")
     save(second, setup.out / "text_encoder_2")
+    return steps
 
 
-def run_base(setup: Setup) -> None:
+def run_base(setup: Setup) -> int:
     """Train the UNet and both text encoders together, on stored latents."""
     recipe, tokenizer = setup.recipe("base"), load_tokenizer(setup)
-    unet, texts = architecture.build_unet().to(memory_format=torch.channels_last), load_text_encoders(setup.out)
+    unet = load_unet(setup.out) if setup.further else architecture.build_unet().to(memory_format=torch.channels_last)
+    texts = load_text_encoders(setup.out)
     learners = nn.ModuleDict({"unet": unet, "texts": texts}).to(setup.device)
     empty = encode(tokenizer, [""]).to(setup.device)
 
     def batches(shape: str) -> Batches:
         latents, tokens, sizes = load_latents(setup, shape), load_tokens(setup, shape), load_sizes(setup, shape)
+        heads = on_device(setup.device, setup.drawings(shape).heads)
 
         def batch() -> tuple[Tensor, ...]:
             rows = random_rows(len(tokens), recipe.batch, setup.device)
             unsaid = torch.rand(len(rows), 1, device=setup.device) < CAPTION_DROPOUT
-            return latents(rows), torch.where(unsaid, empty, one_wording(tokens, rows)), sizes[rows]
+            return latents(rows), torch.where(unsaid, empty, one_wording(tokens, rows)), sizes[rows], heads[rows]
 
         return batch
 
     objective = NoiseLoss(unet, texts, architecture.build_scheduler()).to(setup.device)
-    fit(objective, learners, each_shape(batches), recipe, Keeping(name="base", folder=setup.work))
+    steps = fit(objective, learners, each_shape(batches), recipe, Keeping(name="base", folder=setup.work))
     for model, name in ((unet, "unet"), (texts.first, "text_encoder"), (texts.second, "text_encoder_2")):
         save(model, setup.out / name)
     architecture.build_scheduler().save_pretrained(setup.out / "scheduler")
     write_model_index(setup.out)
+    return steps
 
 
-def run_controlnet(setup: Setup) -> None:
+def run_controlnet(setup: Setup) -> int:
     """Train the Canny ControlNet with the base frozen."""
     recipe, unet = setup.recipe("controlnet"), load_unet(setup.out)
     texts = load_text_encoders(setup.out)
-    controlnet = architecture.build_controlnet(unet).to(setup.device, memory_format=torch.channels_last)
+    controlnet = load_controlnet(setup.out) if setup.further else architecture.build_controlnet(unet)
+    controlnet.to(setup.device, memory_format=torch.channels_last)
     objective = ControlLoss(
         controlnet, unet.requires_grad_(False), texts.requires_grad_(False), architecture.build_scheduler()
     )
 
     def batches(shape: str) -> Batches:
         latents, tokens, sizes = load_latents(setup, shape), load_tokens(setup, shape), load_sizes(setup, shape)
+        heads = on_device(setup.device, setup.drawings(shape).heads)
         edges = on_device(setup.device, setup.drawings(shape).edges)
 
         def batch() -> tuple[Tensor, ...]:
             rows = random_rows(len(tokens), recipe.batch, setup.device)
-            return latents(rows), one_wording(tokens, rows), sizes[rows], unpack_edges(edges[rows], shape)
+            lines = unpack_edges(edges[rows], shape)
+            return latents(rows), one_wording(tokens, rows), sizes[rows], heads[rows], lines
 
         return batch
 
     keeping = Keeping(name="controlnet", folder=setup.work)
-    fit(objective.to(setup.device), controlnet, each_shape(batches), recipe, keeping)
+    steps = fit(objective.to(setup.device), controlnet, each_shape(batches), recipe, keeping)
     save(controlnet, setup.out / "controlnet")
+    return steps
 
 
 @dataclass(frozen=True)
 class Stage:
     """One step of the pretraining."""
 
-    run: Callable[[Setup], None]
+    run: Callable[[Setup], int | None]
+    """Returns the steps of its training, if it is one."""
     after: tuple[str, ...]
     """Stages whose products it reads."""
     product: str

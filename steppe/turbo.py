@@ -161,7 +161,7 @@ def save_lora(unet: Any, folder: Path) -> None:
     StableDiffusionXLPipeline.save_lora_weights(folder, unet_lora_layers=weights, unet_lora_adapter_metadata=told)
 
 
-def run_turbo(setup: Setup) -> None:
+def run_turbo(setup: Setup) -> int:
     """Train the turbo LoRA with the base frozen, on whole scenes: the product paints nothing else."""
     from diffusers import EulerDiscreteScheduler
 
@@ -176,10 +176,6 @@ def run_turbo(setup: Setup) -> None:
         empty,
         STEPPE.guidance,
     ).to(setup.device)
-    if setup.device.startswith("cuda"):  # each UNet by itself: the whole objective runs them ten times
-        torch._dynamo.config.recompile_limit = 32  # two UNets, three shapes, with and without gradients
-        student.compile(dynamic=False)
-        teacher.compile(dynamic=False)
 
     def batches(shape: str) -> Batches:
         latents, tokens, sizes = load_latents(setup, shape), load_tokens(setup, shape), load_sizes(setup, shape)
@@ -191,5 +187,6 @@ def run_turbo(setup: Setup) -> None:
 
         return batch
 
-    fit(objective, learners, each_shape(batches), recipe, Keeping(name="turbo", folder=setup.work), compiled=False)
+    steps = fit(objective, learners, each_shape(batches), recipe, Keeping(name="turbo", folder=setup.work))
     save_lora(student, (setup.out / PRODUCT).parent)
+    return steps

@@ -151,6 +151,15 @@ def test_a_box_comes_back_from_the_store(tmp_path: Path) -> None:
     assert again.scores == scores
 
 
+def test_all_pictures_that_he_was_trained_on_are_looked_at() -> None:
+    from steppe.aldar import PICTURES
+    from steppe.same import trained
+
+    pictures = trained()
+    assert len(pictures) == PICTURES
+    assert all(STEPPE.trigger in caption for _, caption in pictures)
+
+
 def test_steppe_finds_aldar_where_he_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     from steppe.easel import Easel
     from steppe.same import outline_of

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from training_runs import make_job, run
 
 from models.diffusion.loading import load, unload
@@ -100,6 +101,18 @@ class TestStages:
     def test_every_stage_leaves_its_product(self, trained: Path) -> None:
         assert [name for name, stage in stages.STAGES.items() if not (trained / stage.product).is_file()] == []
         assert not list((trained.parent / "work").glob("*.state.pt"))
+
+    @pytest.mark.parametrize("stage", ["base", "controlnet", "clip", "classifier", "vae"])
+    def test_a_stage_goes_on_from_its_weights(self, trained: Path, tmp_path: Path, stage: str) -> None:
+        out, work = tmp_path / "weights", trained.parent / "work"
+        shutil.copytree(trained, out)
+        pretrain.run_stage(stage, Setup(work=work, out=out, device="cpu", scale=1e-6, further=True, rate=1e-12))
+        for file in trained.rglob("*.safetensors"):
+            before, after = load_file(file), load_file(out / file.relative_to(trained))
+            assert all(torch.equal(before[name], value) for name, value in after.items()), file
+        note = json.loads((out / "recipe" / f"{stage}.json").read_text(encoding="utf-8"))
+        assert (note["steps"], [run["steps"] for run in note["again"]], note["again"][0]["rate"]) == (4, [2], 1e-12)
+        assert f"from earlier weights: `{stage}` 2 steps of 2 at 1e-12, on" in "\n".join(card.recipe_table(out))
 
     def test_no_config_tells_where_it_was_trained(self, trained: Path) -> None:
         told = [file for file in trained.rglob("*.json") if str(trained) in file.read_text(encoding="utf-8")]
