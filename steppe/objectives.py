@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from steppe.architecture import CLIP_SIZE
 from steppe.classifier import UNKNOWN, Classifier, to_pixels
 
 MIN_SNR = 5.0
@@ -210,48 +209,6 @@ class ClassifierLoss(nn.Module):
         labels = torch.where(truth == UNKNOWN, IGNORED, truth.long())
         losses = [known_loss(logits, labels[:, index]) for index, logits in enumerate(answers)]
         return torch.stack(losses).mean()
-
-
-class LikenessLoss(nn.Module):
-    """The small CLIP's loss: InfoNCE of captions and pictures, plus a contrastive loss over the main person.
-
-    The second part (supervised contrastive loss, https://arxiv.org/abs/2004.11362) makes the person count more than the
-    place in a picture's vector.
-    """
-
-    def __init__(self, clip: Any) -> None:
-        super().__init__()
-        self.clip = clip
-
-    def forward(self, pictures: Tensor, tokens: Tensor, who: Tensor) -> Tensor:
-        """Return the scalar loss of uint8 pictures, tokens [N, 77], and a number for each main person [N]."""
-        pixels = roughen(letterbox(to_pixels(pictures)))
-        seen = self.clip(input_ids=tokens, pixel_values=pixels)
-        image, text = seen.image_embeds.float(), seen.text_embeds.float()
-        logits = image @ text.T * self.clip.logit_scale.exp().clamp(max=100).float()
-        own = torch.arange(len(image), device=image.device)
-        matched = (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2
-        return matched + same_person_loss(image, who)
-
-
-def letterbox(pixels: Tensor) -> Tensor:
-    """Return pictures [N, 3, H, W] in -1..1 padded with grey to squares and reduced to [N, 3, 128, 128]."""
-    height, width = pixels.shape[-2:]
-    if height == width:
-        return functional.avg_pool2d(pixels, height // CLIP_SIZE)
-    side = max(height, width)
-    above, before = (side - height) // 2, (side - width) // 2
-    square = functional.pad(pixels, (before, side - width - before, above, side - height - above))
-    return functional.interpolate(square, (CLIP_SIZE, CLIP_SIZE), mode="bilinear", antialias=True)
-
-
-def same_person_loss(image: Tensor, who: Tensor, temperature: float = 0.1) -> Tensor:
-    """Return the supervised contrastive loss of unit vectors [N, D]; positives share `who` [N]."""
-    itself = torch.eye(len(image), dtype=torch.bool, device=image.device)
-    logits = (image @ image.T / temperature).masked_fill(itself, -1e4)
-    same = (who[:, None] == who[None, :]) & ~itself
-    found = logits.log_softmax(dim=-1).masked_fill(~same, 0.0).sum(dim=-1)
-    return -(found / same.sum(dim=-1).clamp(min=1)).mean()
 
 
 def roughen(pixels: Tensor) -> Tensor:

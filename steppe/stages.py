@@ -18,6 +18,7 @@ from steppe import architecture
 from steppe.captions import WORDINGS
 from steppe.classifier import UNKNOWN, Classifier, load_classifier, save_classifier
 from steppe.dataset import STRANGERS, draw_set, first_stranger, is_plain, open_set, who_leads
+from steppe.likeness_loss import LikenessLoss
 from steppe.loops import Keeping, fit, random_rows
 from steppe.material import (
     LATENTS,
@@ -41,7 +42,6 @@ from steppe.objectives import (
     IGNORED,
     ClassifierLoss,
     ControlLoss,
-    LikenessLoss,
     NoiseLoss,
     ReconstructionLoss,
     SquaredLoss,
@@ -53,7 +53,7 @@ from steppe.shapes import SHAPES
 from steppe.strangers import SCENES_EACH
 from steppe.tokenizer import encode, train_tokenizer
 from steppe.turbo import PRODUCT, run_turbo
-from steppe.world import ATTRIBUTES
+from steppe.world import ATTRIBUTES, HATS
 
 DRAWINGS = {"square": 42_000, "wide": 18_000, "tall": 12_000}
 HERO_DRAWINGS = {"square": 10_000, "wide": 4_000, "tall": 3_000}
@@ -129,6 +129,8 @@ def run_clip(setup: Setup) -> int:
         drawings, tokens = setup.drawings(shape), load_tokens(setup, shape)
         pictures, known = on_device(setup.device, drawings.pictures), first_stranger(len(drawings.truth))
         who = on_device(setup.device, who_leads(drawings.truth, known))
+        hat = on_device(setup.device, drawings.truth[:, 0].astype(np.int64) * len(HATS) + drawings.truth[:, 2])
+        heads = on_device(setup.device, drawings.heads)
         plain = on_device(setup.device, np.flatnonzero(is_plain(drawings.sizes[:known])))
 
         def batch() -> tuple[Tensor, ...]:
@@ -136,7 +138,7 @@ def run_clip(setup: Setup) -> int:
             leaders = random_rows((len(pictures) - known) // SCENES_EACH, groups, setup.device)
             strangers = known + leaders[:, None] * SCENES_EACH + torch.arange(SCENES_EACH, device=setup.device)
             rows = torch.cat([people, strangers.flatten()])
-            return pictures[rows], one_wording(tokens, rows), who[rows]
+            return pictures[rows], one_wording(tokens, rows), heads[rows], who[rows], hat[rows]
 
         return batch
 

@@ -15,7 +15,7 @@ from steppe.classifier import HEADS, Classifier, to_pixels
 from steppe.dataset import is_plain, random_hero_scene, truth_row
 from steppe.draw import draw, draw_scene
 from steppe.flawed_faces import FLAWS, spoil
-from steppe.objectives import letterbox
+from steppe.likeness_loss import letterbox
 from steppe.shapes import SHAPES, SHARES
 from steppe.stage import frame_of
 from steppe.views import random_view, whole_view

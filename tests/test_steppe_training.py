@@ -29,9 +29,10 @@ from models.vision.clip import load_scorer, unload_scorer
 from steppe import aldar, card, dataset, draw, figures, material, pretrain, stages
 from steppe.classifier import HEADS, Classifier, load_classifier, save_classifier
 from steppe.easel import SETS, use_weights
+from steppe.likeness_loss import letterbox, same_person_loss
 from steppe.material import Setup, cut_out, recoloured, unpack_edges
 from steppe.measures import Figure, best_split, psnr, roc_auc, share
-from steppe.objectives import head_weights, letterbox, same_person_loss
+from steppe.objectives import head_weights
 from steppe.shapes import SHAPES
 from steppe.tokenizer import END, START, encode
 from steppe.validation_scenes import aldars, everybody, head_boxes, heroes
