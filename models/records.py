@@ -117,10 +117,14 @@ class Scene(Record):
     """Without one, as in scenes of earlier versions, size and angle are those that `shot` says."""
 
     @property
+    def in_view(self) -> tuple[Any, ...]:
+        """What is to be seen, whatever the shot."""
+        return self.action, self.cast, self.place, self.time, self.things
+
+    @property
     def painted(self) -> tuple[Any, ...]:
-        """What its prompt shows."""
-        seen = (self.action, self.cast, self.place, self.time, self.shot, self.things)
-        return (*seen, self.panel.shot_size, self.panel.angle)
+        """What its prompt may show."""
+        return (*self.in_view, self.shot, self.panel.shot_size, self.panel.angle)
 
     @model_validator(mode="before")
     @classmethod

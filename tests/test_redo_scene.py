@@ -48,6 +48,19 @@ def test_what_is_painted_is_painted_from_the_same_seed(board: Path, told: Ran) -
     assert read_board(board).breakdown.scenes[3].place == "mountains"
 
 
+def test_a_size_for_which_the_base_has_the_same_words_paints_nothing(board: Path, told: Ran) -> None:
+    before, old = files(board), told.report.frames[1]
+    assert old.scene.panel.shot_size == "CU"
+    frame = redo(board, 2, scene=("shot size: ECU",)).report.frames[1]  # steppe knows near, middle and far
+    assert changed(before, files(board)) == RECORDS
+    assert (frame.scene.panel.shot_size, frame.prompt) == ("ECU", old.prompt)
+
+
+def test_another_size_is_painted(board: Path, told: Ran) -> None:
+    frame, old = redo(board, 2, scene=("shot size: WS",)).report.frames[1], told.report.frames[1]
+    assert (frame.painted, frame.seed) == (1, old.seed) and "far shot" in frame.prompt
+
+
 def test_words_and_a_seed_paint_the_old_prompt(board: Path, told: Ran) -> None:
     frame = redo(board, 2, scene=("sound: wind",), seed=99).report.frames[1]
     assert (frame.seed, frame.prompt, frame.scene.panel.sound) == (99, told.report.frames[1].prompt, "wind")

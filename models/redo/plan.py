@@ -23,7 +23,7 @@ from models.errors import InputError
 from models.frames.generate import FrameJob, seed_of
 from models.frames.recipe import Recipe, read_recipe
 from models.frames.render_config import RenderConfig, RenderSettings, read_sketches
-from models.language.prompts import MAX_TOKENS, refine, token_counter
+from models.language.prompts import MAX_TOKENS, refine, token_counter, words_of_shot
 from models.profiles import Profile
 from models.records import Candidate, FramePrompt, FrameResult, Options, Record, Scene, Sketch
 from models.review.scene_changes import changed_scene
@@ -99,7 +99,7 @@ def plan_redo(folder: str | Path, number: int, wanted: RedoOptions) -> Redo:
     recipe = read_recipe(Path(board.folder) / frame.file)
     painting = _painting(board, frame, recipe, wanted)
     scene = _scene(board, frame, wanted)
-    reseen = scene.painted != frame.scene.painted
+    reseen = _looks_different(scene, frame.scene, painting.get_profile())
     asked = (wanted.prompt, wanted.seed, wanted.sketch) != (None, None, None)
     settings = _settings(board, frame, recipe, number in painting.sketches)
     for fault in find_recipe_faults(frame, recipe, settings):
@@ -128,6 +128,11 @@ def _scene(board: Board, frame: FrameReport, wanted: RedoOptions) -> Scene:
             f"scenes (--from {board.folder}), or undo the edit"
         )
     return changed_scene(board.breakdown, frame.number, wanted.scene)
+
+
+def _looks_different(scene: Scene, old: Scene, profile: Profile) -> bool:
+    """Return whether the scenes' prompts differ: a base may have the same words for two sizes of a shot."""
+    return scene.in_view != old.in_view or words_of_shot(scene, profile) != words_of_shot(old, profile)
 
 
 def _first_seed(frame: FrameReport, wanted: RedoOptions, reseen: bool) -> int:
@@ -249,7 +254,7 @@ def _refuse_other_sketch(redo: Redo, sketch: Sketch | None) -> None:
 def _prompt(redo: Redo, profile: Profile) -> FramePrompt:
     """Return the prompt that was given, else the old one, or the changed scene's if a change is painted."""
     old = redo.board.prompts[redo.number - 1].model_copy(update={"scene": redo.scene})
-    if redo.words is None and redo.scene.painted == redo.frame.scene.painted:
+    if redo.words is None and not _looks_different(redo.scene, redo.frame.scene, profile):
         return old
     if redo.words is None:
         return refine(redo.scene, redo.board.breakdown.cast, profile, token_counter(profile))
