@@ -84,9 +84,8 @@ def fit(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, course.rate)
     average = AveragedModel(learners, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))  # type: ignore[no-untyped-call]
     state = {"learners": learners, "optimizer": optimizer, "schedule": schedule, "average": average}
-    first = told = _resume(state, keeping, device)
+    step = told = _resume(state, keeping, device)
     since = time.monotonic()
-    step = first
     while not course.ended(step):
         loss = step_loss(*next_batch())
         norm = nn.utils.clip_grad_norm_(weights, 1.0)

@@ -26,6 +26,8 @@ from steppe.sums import write_sums
 
 SEED = 20
 OUT, WORK = Path("weights/steppe"), Path("outputs/pretrain")
+FRESH = ("draw", "words", "turbo")
+"""Stages that cannot go on from what is there."""
 _POLL = 0.2
 
 
@@ -97,7 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--further",
         action="store_true",
-        help="train the stages of --stage from the weights in --out, not from nothing (words and turbo cannot)",
+        help="train the stages of --stage from the weights in --out, not from nothing (draw, words and turbo cannot)",
     )
     parser.add_argument("--minutes", type=float, help="end each training after so long; its rate falls by the clock")
     parser.add_argument("--rate", type=float, help="peak rate (default: the recipe's)")
@@ -105,10 +107,14 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if given.scale != 1 and (given.out == OUT or given.work == WORK):
         parser.error(f"a rehearsal must not overwrite {OUT} and {WORK}: give it --out and --work of its own")
-    if given.further and not given.stage and not given.run:
-        parser.error("--further needs --stage")
-    if min(given.minutes or 1, given.rate or 1) <= 0:
-        parser.error(f"--minutes {given.minutes} and --rate {given.rate} must be above 0")
+    if given.further and not given.run:
+        if not given.stage:
+            parser.error("--further needs --stage")
+        if fresh := [name for name in given.stage if name in FRESH]:
+            parser.error(f"--further: {', '.join(fresh)} can only be done from nothing; leave it out for this")
+    for name in ("minutes", "rate"):
+        if (value := getattr(given, name)) is not None and value <= 0:
+            parser.error(f"--{name} {value} must be above 0")
     setup = Setup(
         work=given.work,
         out=given.out,

@@ -64,9 +64,7 @@ def put_on_board(redo: Redo, job: FrameJob, result: FrameResult) -> Report:
         StorageError: the board can't be written; it is unchanged.
     """
     report, board = replace_frame(redo, job, result), Path(redo.board.folder)
-    show_page("report", _markdown(report, board, redo.number), "What was redone")
-    with Image.open(board / CONTACT_SHEET) as sheet:
-        show_board(report, sheet)
+    _show(report, board, _markdown(report, board, redo.number), "What was redone")
     get_run_logger().info("\n%s", "\n".join(redo_lines(report, redo.number)))
     return report
 
@@ -79,11 +77,15 @@ def put_words_on_board(redo: Redo) -> Report:
         StorageError: the board can't be written; it is unchanged.
     """
     report, board = replace_words(redo), Path(redo.board.folder)
-    show_page("report", report_markdown(report, board), "The storyboard")
-    with Image.open(board / CONTACT_SHEET) as sheet:
-        show_board(report, sheet)
+    _show(report, board, report_markdown(report, board), "The storyboard")
     get_run_logger().info("frame %d: words changed, nothing painted", redo.number)
     return report
+
+
+def _show(report: Report, board: Path, page: str, title: str) -> None:
+    show_page("report", page, title)
+    with Image.open(board / CONTACT_SHEET) as sheet:
+        show_board(report, sheet)
 
 
 def _markdown(report: Report, board: Path, number: int) -> str:

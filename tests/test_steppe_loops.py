@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from steppe import pretrain
 from steppe.loops import Keeping, Recipe, fit
 
 
@@ -67,3 +68,18 @@ def test_a_pass_adds_to_no_earlier_gradients(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(nn.utils, "clip_grad_norm_", watched)
     train(Recipe(steps=3, batch=4, rate=1e-9), monkeypatch)
     assert seen == pytest.approx([-2.0] * 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--further"], "--further needs --stage"),
+        (["--further", "--stage", "base", "--stage", "words"], "--further: words can only be done from nothing"),
+        (["--minutes", "-1"], "--minutes -1.0"),
+        (["--rate", "0"], "--rate 0.0"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        pretrain.main(arguments)
+    assert says in capsys.readouterr().err

@@ -65,7 +65,9 @@ class Redo(Record):
     """The new prompt, or None for the old one."""
     scene: Scene
     """The frame's scene with all changes."""
-    paints: bool = True
+    reseen: bool
+    """Whether its prompt says something else than before."""
+    paints: bool
     """Whether the frame is painted; False if only words are changed that no picture shows."""
     seed: int
     """Seed of the first attempt."""
@@ -109,6 +111,7 @@ def plan_redo(folder: str | Path, number: int, wanted: RedoOptions) -> Redo:
         number=number,
         words=wanted.prompt,
         scene=scene,
+        reseen=reseen,
         paints=reseen or asked or not wanted.scene,
         seed=_first_seed(frame, wanted, reseen),
         painting=painting,
@@ -254,11 +257,12 @@ def _refuse_other_sketch(redo: Redo, sketch: Sketch | None) -> None:
 def _prompt(redo: Redo, profile: Profile) -> FramePrompt:
     """Return the prompt that was given, else the old one, or the changed scene's if a change is painted."""
     old = redo.board.prompts[redo.number - 1].model_copy(update={"scene": redo.scene})
-    if redo.words is None and not _looks_different(redo.scene, redo.frame.scene, profile):
+    if redo.words is None and not redo.reseen:
         return old
+    count = token_counter(profile)
     if redo.words is None:
-        return refine(redo.scene, redo.board.breakdown.cast, profile, token_counter(profile))
-    tokens = token_counter(profile)(redo.words)
+        return refine(redo.scene, redo.board.breakdown.cast, profile, count)
+    tokens = count(redo.words)
     if tokens > MAX_TOKENS:
         raise InputError(f"prompt: at most {MAX_TOKENS} tokens, got {tokens}; shorten {redo.words!r}")
     return old.model_copy(update={"prompt": redo.words, "tokens": tokens, "cut": (), "by_hand": True})

@@ -41,9 +41,7 @@ def replace_frame(redo: Redo, job: FrameJob, result: FrameResult) -> Report:
         take = _keep_take(board, result.number)
         place_frame(folder, result)
         report = _redone(board, job, result, take, redo.warnings)
-        _write_words(folder, board, result.prompt)
-        write_sheet(report, folder)
-        write_json(folder, REPORT_FILE, report)
+        _write(folder, board, result.prompt, report)
     return report
 
 
@@ -58,19 +56,19 @@ def replace_words(redo: Redo) -> Report:
         old, number = board.report.frames, redo.number
         frame = old[number - 1].model_copy(update={"scene": redo.scene})
         report = with_frames(board.report, (*old[: number - 1], frame, *old[number:]))
-        _write_words(folder, board, board.prompts[number - 1].model_copy(update={"scene": redo.scene}))
-        write_sheet(report, folder)
-        write_json(folder, REPORT_FILE, report)
+        _write(folder, board, board.prompts[number - 1].model_copy(update={"scene": redo.scene}), report)
     return report
 
 
-def _write_words(folder: Path, board: Board, new: FramePrompt) -> None:
-    """Write prompts and scenes with those of one frame replaced."""
+def _write(folder: Path, board: Board, new: FramePrompt, report: Report) -> None:
+    """Write prompts and scenes with those of one frame replaced, the contact sheet, and at last the report."""
     prompts = [new if prompt.number == new.number else prompt for prompt in board.prompts]
     scenes = tuple(new.scene if scene.number == new.number else scene for scene in board.breakdown.scenes)
     write_json(folder, PROMPTS_FILE, prompts)
     if new.scene != board.prompts[new.number - 1].scene:
         write_json(folder, SCENES_FILE, board.breakdown.model_copy(update={"scenes": scenes}))
+    write_sheet(report, folder)
+    write_json(folder, REPORT_FILE, report)
 
 
 def _refuse_futile(redo: Redo, board: Board, job: FrameJob, result: FrameResult) -> None:
