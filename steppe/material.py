@@ -37,7 +37,7 @@ RECIPES = {
     "words": Recipe(steps=1500, batch=256, rate=1e-3, ema=0.99),
     "base": Recipe(steps=20_000, batch=256, rate=1.2e-3, ema=0.9995, warm_up=300),
     "controlnet": Recipe(steps=1000, batch=256, rate=5e-4),
-    "turbo": Recipe(steps=5000, batch=256, rate=1e-3),
+    "turbo": Recipe(steps=5000, batch=128, rate=1e-3),
 }
 
 
@@ -58,6 +58,8 @@ class Setup:
     """End each training after so long instead of after its recipe's steps."""
     rate: float | None = None
     """Peak rate instead of the recipe's."""
+    compiled: bool = False
+    """Compile the base's UNet for its own training."""
 
     def count(self, full: int) -> int:
         """Return a number of drawings or steps at this scale."""
@@ -98,6 +100,19 @@ def load_tokenizer(setup: Setup) -> Any:
     from transformers import CLIPTokenizer
 
     return CLIPTokenizer.from_pretrained(setup.out / "tokenizer")
+
+
+def require_tokenizer(setup: Setup, model: str) -> None:
+    """Refuse to go on with a model that has learnt other token numbers.
+
+    Raises:
+        ValueError: the tokenizer in its folder is not the one of the captions.
+    """
+    from transformers import CLIPTokenizer
+
+    own = CLIPTokenizer.from_pretrained(setup.out / model).get_vocab()
+    if own != load_tokenizer(setup).get_vocab():
+        raise ValueError(f"{setup.out / model}: its tokenizer is not {setup.out / 'tokenizer'}; train it from nothing")
 
 
 def each_shape(make: Callable[[str], Batches]) -> Batches:

@@ -36,6 +36,7 @@ from steppe.material import (
     one_wording,
     pictures_with_heads,
     reconstruct,
+    require_tokenizer,
     unpack_edges,
 )
 from steppe.objectives import (
@@ -55,8 +56,8 @@ from steppe.tokenizer import encode, train_tokenizer
 from steppe.turbo import PRODUCT, run_turbo
 from steppe.world import ATTRIBUTES, HATS
 
-DRAWINGS = {"square": 42_000, "wide": 18_000, "tall": 12_000}
-HERO_DRAWINGS = {"square": 10_000, "wide": 4_000, "tall": 3_000}
+DRAWINGS = {"square": 50_000, "wide": 28_000, "tall": 18_000}
+HERO_DRAWINGS = {"square": 9_000, "wide": 5_000, "tall": 4_000}
 FEWEST = 500
 """Drawings of each shape at a small scale."""
 CAPTION_DROPOUT = 0.1
@@ -122,6 +123,8 @@ def run_clip(setup: Setup) -> int:
 
     recipe, tokenizer = setup.recipe("clip"), load_tokenizer(setup)
     clip = load_clip(setup.out) if setup.further else architecture.build_clip(tokenizer)
+    if setup.further:
+        require_tokenizer(setup, "clip")
     clip.to(setup.device)
     groups = round(recipe.batch * STRANGERS / SCENES_EACH)
 
@@ -205,6 +208,8 @@ def run_base(setup: Setup) -> int:
     texts = load_text_encoders(setup.out)
     learners = nn.ModuleDict({"unet": unet, "texts": texts}).to(setup.device)
     empty = encode(tokenizer, [""]).to(setup.device)
+    if setup.compiled:
+        unet.compile(dynamic=False)
 
     def batches(shape: str) -> Batches:
         latents, tokens, sizes = load_latents(setup, shape), load_tokens(setup, shape), load_sizes(setup, shape)

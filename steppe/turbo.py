@@ -114,14 +114,12 @@ class TurboLoss(nn.Module):
     def taught(self, latents: Tensor, index: Tensor, said: dict[str, Any], unsaid: dict[str, Any]) -> Tensor:
         """Return where the teacher gets to from these latents in SUB_STEPS guided steps."""
         both = {name: torch.cat([unsaid[name], said[name]]) for name in said}
-        with torch.autocast(latents.device.type, enabled=False):  # guidance multiplies what bf16 rounds off
-            both = {name: value.float() for name, value in both.items()}
-            for step in range(SUB_STEPS):
-                at = index + step
-                predicted = self.noise(self.teacher, torch.cat([latents, latents]), torch.cat([at, at]), both)
-                without, with_caption = predicted.chunk(2)
-                guided = without + self.guidance * (with_caption - without)
-                latents = latents + (self.sigma(at + 1) - self.sigma(at)) * guided
+        for step in range(SUB_STEPS):
+            at = index + step
+            predicted = self.noise(self.teacher, torch.cat([latents, latents]), torch.cat([at, at]), both)
+            without, with_caption = predicted.chunk(2)
+            guided = without + self.guidance * (with_caption - without)
+            latents = latents + (self.sigma(at + 1) - self.sigma(at)) * guided
         return latents
 
     def noise(self, unet: Any, latents: Tensor, index: Tensor, conditions: dict[str, Any]) -> Tensor:
@@ -151,6 +149,23 @@ def add_lora(unet: Any) -> nn.ParameterList:
     return nn.ParameterList(weight for weight in unet.parameters() if weight.requires_grad)
 
 
+def load_lora(unet: Any, folder: Path) -> None:
+    """Put the weights that `save_lora` wrote into the UNet's LoRA.
+
+    Raises:
+        ValueError: the file has other layers.
+    """
+    from diffusers import StableDiffusionXLPipeline
+    from peft import set_peft_model_state_dict
+
+    weights, _ = StableDiffusionXLPipeline.lora_state_dict(folder)
+    own = {name.removeprefix("unet."): value.float() for name, value in weights.items()}
+    wanted = {name for name, _ in unet.named_parameters() if "lora_" in name}
+    result = set_peft_model_state_dict(unet, own)
+    if result.unexpected_keys or len(own) != len(wanted):
+        raise ValueError(f"{folder}: {len(own)} tensors do not fit the {len(wanted)} of this LoRA")
+
+
 def save_lora(unet: Any, folder: Path) -> None:
     """Write the LoRA of a UNet in fp16, as diffusers does."""
     from diffusers import StableDiffusionXLPipeline
@@ -167,6 +182,8 @@ def run_turbo(setup: Setup) -> int:
 
     recipe, student, teacher = setup.recipe("turbo"), load_unet(setup.out), load_unet(setup.out)
     learners = add_lora(student.to(setup.device))
+    if setup.further:
+        load_lora(student, (setup.out / PRODUCT).parent)
     empty = encode(load_tokenizer(setup), [""])
     objective = TurboLoss(
         student,

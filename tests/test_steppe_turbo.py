@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from models.diffusion.adapter_fit import judge
@@ -19,7 +20,7 @@ from models.sizes import Size
 from models.storage.adapters import locate_adapter
 from steppe.saved import load_text_encoders, load_unet
 from steppe.tokenizer import encode
-from steppe.turbo import N_STEPS, RANK, SUB_STEPS, TurboLoss, add_lora, save_lora
+from steppe.turbo import N_STEPS, RANK, SUB_STEPS, TurboLoss, add_lora, load_lora, save_lora
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of diffusers' Euler
 WEIGHTS = ROOT / "weights" / "steppe"
@@ -133,3 +134,19 @@ def test_training_lowers_the_loss_and_changes_the_lora_alone(steppe: Models, tmp
     judge(found, STEPPE.base)
     assert found.stat().st_size <= 2.5e6
     assert RANK == 16
+
+
+def test_a_lora_is_taken_up_again_and_one_of_other_layers_refused(tmp_path: Path) -> None:
+    student, again = load_unet(WEIGHTS), load_unet(WEIGHTS)
+    learnt = add_lora(student)
+    for number, weight in enumerate(learnt):
+        weight.data.normal_(generator=torch.Generator().manual_seed(number))
+    save_lora(student, tmp_path / "turbo")
+    taken_up = add_lora(again)
+    load_lora(again, tmp_path / "turbo")
+    assert all(torch.equal(old.half(), new.half()) for old, new in zip(learnt, taken_up, strict=True))
+    file = tmp_path / "turbo" / "pytorch_lora_weights.safetensors"
+    weights = load_file(file)
+    save_file({name: value for name, value in weights.items() if "conv1" not in name}, file)
+    with pytest.raises(ValueError, match=r"turbo: \d+ tensors do not fit the \d+ of this LoRA"):
+        load_lora(again, tmp_path / "turbo")
