@@ -14,25 +14,27 @@ from models.export.panels import ExportBoard, ExportPanel
 from models.export.pictures import jpeg
 
 THUMBNAIL = 200  # longer side, in pixels
+SCORES = ("Image similarity", "Prompt score")
+"""Columns that are shown with two digits."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Beginnings of texts that spreadsheets take for a formula when they open a CSV."""
 COLUMNS = {
     "Shot": 7,
     "Frame": 7,
-    "Start": 8,
-    "End": 8,
-    "Seconds": 9,
+    "Start": 7,
+    "End": 7,
+    "Seconds": 8,
     "Size": 7,
-    "Angle": 17,
-    "Movement": 11,
-    "Caption": 42,
-    "Dialogue": 42,
-    "Action": 28,
-    "Sound": 22,
-    "Notes": 36,
+    "Angle": 12,
+    "Movement": 10,
+    "Caption": 32,
+    "Dialogue": 32,
+    "Action": 20,
+    "Sound": 14,
+    "Notes": 22,
     "Picture": 15,
-    "Takes": 7,
-    "Seed": 9,
+    "Takes": 6,
+    "Seed": 8,
     "Verdict": 10,
     "Image similarity": 10,
     "Prompt score": 10,
@@ -62,14 +64,17 @@ def write_xlsx(board: ExportBoard, options: ExportOptions, file: Path) -> tuple[
         sheet = book.add_worksheet("Shot list")
         head = book.add_format({"bold": True, "bg_color": "#EFE6D5", "border": 1, "text_wrap": True, "valign": "top"})
         body = book.add_format({"text_wrap": True, "valign": "top", "border": 1, "border_color": "#CEC1AA"})
+        score = book.add_format({"num_format": "0.00", "valign": "top", "border": 1, "border_color": "#CEC1AA"})
+        styles = [score if name in SCORES else body for name in COLUMNS]
         widths = {"Panel": THUMBNAIL / 7 + 1, **COLUMNS}
         for column, (name, width) in enumerate(widths.items()):
             sheet.set_column(column, column, width)
             sheet.write_string(0, column, name, head)
+        sheet.set_row_pixels(0, 36)  # two lines
         for row, panel in enumerate(board.panels, start=1):
             sheet.write_blank(row, 0, None, body)
-            for column, cell in enumerate(_row(panel), start=1):
-                _write(sheet, (row, column), cell, body)
+            for column, (cell, style) in enumerate(zip(_row(panel), styles, strict=True), start=1):
+                _write(sheet, (row, column), cell, style)
             thumbnail = jpeg(panel.picture, THUMBNAIL)
             with Image.open(io.BytesIO(thumbnail)) as image:
                 sheet.set_row_pixels(row, image.height + 8)
