@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from databases import SHARED
 
 if TYPE_CHECKING:
     from flow_runs import Ran, Stage
@@ -64,6 +65,8 @@ def _stay_offline_and_alone() -> None:
     for name in [name for name in os.environ if name.startswith(("STORYBOARD_", "OPENAI_", "AWS_", "PREFECT_API_"))]:
         del os.environ[name]
     os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-home-")
+    if SHARED not in os.environ:  # the processes of pytest-xdist inherit it
+        os.environ[SHARED] = os.environ["PREFECT_HOME"]
 
 
 _stay_offline_and_alone()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+from databases import put_empty_database
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -81,6 +82,7 @@ def runs_on(url: str) -> Iterator[None]:
 @contextmanager
 def serving(home: Path) -> Iterator[str]:
     """The address of `prefect server start` with an empty database."""
+    put_empty_database(home)
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     own = {

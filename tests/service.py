@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import short_flow
+from databases import put_empty_database
 from waiting import DEADLINE, until
 
 from models.profiles import ROOT, Profile
@@ -200,6 +201,7 @@ def project(folder: Path, world: Profile, **environment: str) -> Client:
     home, port, work = folder / "prefect", free_port(), folder / "project"
     shutil.copytree(ROOT / "configs", work / "configs")
     home.mkdir()
+    put_empty_database(home)
     profiles = folder / "profiles.json"
     profiles.write_text(json.dumps({"tiny": {"like": "steppe", **world.model_dump(mode="json", exclude={"name"})}}))
     own = {
