@@ -18,7 +18,7 @@ from models.records import Record
 from models.scores import Bounds
 from models.sizes import GRAIN, LARGEST, SMALLEST, SQUARE, Shapes, Size
 from models.sources import OWN_PROFILES, Component, locate, own_profiles_file
-from models.turbo import SDXL_LIGHTNING, Turbo
+from models.turbo import SDXL_LIGHTNING, Turbo, turbo_in
 
 ROOT = Path(__file__).resolve().parent.parent
 GIB = 2**30
@@ -187,16 +187,16 @@ STEPPE = Profile(
     clip=Component(source=str(_STEPPE / "clip"), size=0),
     layout=str(_STEPPE),
     adapter=str(_STEPPE / "aldar"),
-    turbo=None,  # once weights/steppe/turbo is there: turbo_in(_STEPPE)
+    turbo=turbo_in(_STEPPE),
     trigger="aldar_kose_man",
     native_size=256,
     shapes={"16:9": "336x192", "9:16": "192x336"},
     original_scale=4.0,  # as its character is trained: on pictures of 1024 pixels, scaled down
     steps=25,
     guidance=1.5,  # the hero's face breaks more often at 2 and above
-    consistency_threshold=0.44,  # these two best separate Aldar from other people, and right prompts from wrong:
-    prompt_threshold=0.20,  # python -m steppe.figures --only thresholds
-    hero_bounds=Bounds(least=0.36, most=0.85, most_around=0.85),  # python -m steppe.same
+    consistency_threshold=0.45,  # these two best separate Aldar from other people, and right prompts from wrong:
+    prompt_threshold=0.11,  # python -m steppe.figures --only thresholds
+    hero_bounds=Bounds(least=0.36, most=0.93, most_around=0.80),  # python -m steppe.same
     control_scale=0.3,
     control_end=0.3,
     style="storybook illustration",

@@ -43,6 +43,8 @@ VALIDATION_SEED = 10**9
 """Drawings from this seed on are for validation only."""
 FLAWED, TWICE = 0.35, 0.16
 """Share of the hero's scenes in which his face is flawed, and of those with two people in which he is both."""
+ASLEEP = 0.1
+"""Share of the hero's scenes in which he is made to sleep: his face is the hardest to judge there."""
 _CHUNK = 250
 
 
@@ -75,6 +77,8 @@ def random_hero_scene(rng: random.Random) -> Scene:
     """
     if rng.random() > 1 / 3:
         scene = random_aldar_scene(rng)
+        if scene.action != "riding" and rng.random() < ASLEEP:
+            scene = replace(scene, people=(ALDAR,), action="sleeping")
         flaw = rng.choice(FLAWS) if rng.random() < FLAWED else None
         if scene.action in PAIR_ACTIONS and rng.random() < TWICE:
             return replace(scene, people=(replace(ALDAR, flaw=flaw), ALDAR))

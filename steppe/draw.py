@@ -56,7 +56,7 @@ def put_person(board: Board, pen: Pen, look: Look, pose: Pose) -> None:
 def draw_rider(board: Board, facing: int) -> None:
     """Draw a rider on a saddled animal, one leg over the near flank, the reins in hand."""
     shot, animal, dice = board.scene.shot, board.scene.animal or "", board.dice("rider")
-    unit, feet = {"near": (0.76, -0.24), "middle": (0.52, 0.09), "far": (0.38, 0.13)}[shot]
+    unit, feet = {"near": (0.76, -0.24), "middle": (0.52, 0.09), "far": (0.43, 0.12)}[shot]
     feet -= 0.06 if animal == "camel" and shot == "near" else 0.0  # a camel is high
     spot = (0.5 - facing * 0.05 + dice.uniform(-0.03, 0.03), feet)
     board.shadow(spot, unit * 0.5)
@@ -172,8 +172,8 @@ def draw_cast(board: Board) -> None:
     draw_prop(board, people)
 
 
-TRAINING_SIZE = (1024, 1024)
-"""Of the pictures that a character is trained on: what SDXL was trained on."""
+TRAINING_SIZES = {"square": (1024, 1024), "wide": (1792, 1024), "tall": (1024, 1792)}
+"""Width and height of the pictures that a character is trained on: a square of SDXL's size can be cut out of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,11 +232,11 @@ def sheet(scenes: list[Scene], columns: int = 8, size: tuple[int, int] = SQUARE)
 
 
 def write_images(folder: Path, name: str, scenes: list[Scene], first_seed: int) -> None:
-    """Write captioned pictures of 1024 x 1024, `name`_001.webp and `name`_001.txt and so on (70: about 2.2 MB)."""
+    """Write captioned pictures, `name`_001.webp and `name`_001.txt and so on (70: about 2.3 MB)."""
     folder.mkdir(parents=True, exist_ok=True)
-    for n, scene in enumerate(scenes, start=1):
+    for n, (scene, shape) in enumerate(zip(scenes, aldar.shapes(len(scenes)), strict=True), start=1):
         file = folder / f"{name}_{n:03d}"
-        draw(scene, first_seed + n, TRAINING_SIZE).save(file.with_suffix(".webp"), lossless=True)
+        draw(scene, first_seed + n, TRAINING_SIZES[shape]).save(file.with_suffix(".webp"), lossless=True)
         text = caption(scene, random.Random(f"caption {n}"))
         file.with_suffix(".txt").write_text(f"{text}\n", encoding="utf-8")
 

@@ -288,7 +288,7 @@ def draw_person(pen: Pen, look: Look, pose: Pose) -> Pen:
     if pose.over:
         pen.limb([(0.0, 0.06), (0.13, -0.05), (0.1, -0.2)], 0.16, look.robe.colour)
     radius = HEAD * look.body.head
-    head = pen.at((neck_x + look.body.stoop * 0.35, neck_y + radius * 0.9), radius)
+    head = pen.at((neck_x + look.body.stoop * 0.35, neck_y + radius * 0.9), radius, pose.nod)
     draw_head(head, look, pose.mouth)
     if "staff" in look.extras and pose.staff:
         pen.limb([(-0.29, 0.0), (-0.25, 0.72)], 0.05, (164, 108, 62))

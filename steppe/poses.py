@@ -21,6 +21,8 @@ class Pose:
     near_arm: Arm
     legs: tuple[tuple[Point, ...], ...]
     lean: float = 0.0
+    nod: float = 0.0
+    """Degrees that the head is turned back from the lean: a sleeper's lies on a pillow and faces the viewer."""
     lap: bool = False
     open_hand: bool = False
     mouth: str = "smile"
@@ -101,6 +103,7 @@ POSES: dict[str, Pose] = {
         near_arm=((-0.14, 0.46), (0.03, 0.42)),
         legs=FEET,
         lean=-90,
+        nod=55,
         mouth="sleep",
     ),
     "waving": Pose(

@@ -50,7 +50,7 @@ def frame_of(scene: Scene, width: int, height: int) -> Frame:
     the shorter side allows. Two people, or a person with an animal, need the whole width of a high picture.
     """
     if width >= height:
-        unit = min(1.12 * height, float(width))
+        unit = min((1.1 if scene.action == "riding" else 1.25) * height, float(width))  # a rider's hat is high
         cut = 1.0 - height / unit
         bottom = cut * (0.55 if scene.shot == "near" else 0.35)
     else:
@@ -76,7 +76,7 @@ SMALL = ("dog", "sheep")
 SHOTS = {
     "near": Shot(height=0.96, feet=-0.24, horizon=0.36, zoom=1.5, line=8.5),
     "middle": Shot(height=0.58, feet=0.1, horizon=0.4, zoom=1.1, line=7.0),
-    "far": Shot(height=0.41, feet=0.12, horizon=0.42, zoom=0.8, line=6.0),
+    "far": Shot(height=0.47, feet=0.12, horizon=0.42, zoom=0.8, line=6.0),
 }
 
 
@@ -141,7 +141,7 @@ def places_of(board: Board) -> list[Place]:
     feet = shot.feet + dice.uniform(-0.012, 0.012)
     beside = scene.animal is not None and scene.action != "riding"
     if len(scene.people) == 2:
-        apart = {"near": 0.58, "middle": 0.4, "far": 0.32}[scene.shot] + dice.uniform(-0.01, 0.015)
+        apart = {"near": 0.58, "middle": 0.4, "far": 0.35}[scene.shot] + dice.uniform(-0.01, 0.015)
         aside = 0.0 if not beside else 0.09 if scene.shot != "near" else 0.06 if scene.animal in SMALL else 0.0
         centre = 0.5 - edge(board) * aside
         unit *= 0.9 if scene.shot == "near" else 1.0
@@ -153,7 +153,7 @@ def places_of(board: Board) -> list[Place]:
     facing = dice.choice((-1, 1))
     centre = 0.5 - edge(board) * (0.2 if beside else 0.0) + dice.uniform(-0.03, 0.03)
     if scene.action == "sleeping":
-        unit, feet = min(unit, 0.9), {"near": 0.26, "middle": 0.17, "far": 0.17}[scene.shot]
+        unit, feet = min(1.2 * unit, 0.9), {"near": 0.26, "middle": 0.17, "far": 0.17}[scene.shot]
         return [Place(spot=(0.5 + facing * unit * 0.5, feet), unit=unit, facing=facing)]
     if scene.action == "sitting" and scene.shot == "near":
         unit, feet = unit * 0.97, 0.02

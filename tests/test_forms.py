@@ -89,7 +89,7 @@ def test_the_configuration_file_wins_over_an_untouched_form() -> None:
     sent = untouched(schema_of(train_lora), {"config": "configs/training_steppe.yaml"}, first_ui=True)
     given = taken(train_lora, sent)
     chosen = training_options(given["options"].model_dump(exclude_unset=True), ROOT / given["config"])
-    assert (chosen.profile, chosen.learning_rate, chosen.min_snr_gamma) == ("steppe", 3e-3, 1)
+    assert (chosen.profile, chosen.learning_rate, chosen.min_snr_gamma) == ("steppe", 2e-3, 1)
 
 
 @pytest.mark.parametrize("unset", [None, "auto"])

@@ -54,7 +54,7 @@ def test_a_square_shows_all_of_a_scene_and_a_larger_one_the_same() -> None:
 
 def test_a_wide_picture_shows_more_of_the_place() -> None:
     frame = frame_of(HERO, *SHAPES["wide"])
-    assert frame.right - frame.left > 1.5
+    assert frame.right - frame.left > 1.35
     assert frame_of(HERO, *SHAPES["tall"]).top > 1.2
 
 

@@ -23,8 +23,8 @@ from models.lora.training.job import Job, Tick
 from models.profiles import ROOT
 
 FIRST_LOSSES = [
-    *(0.0566, 0.1157, 0.0807, 0.0571, 0.0665, 0.0716, 0.0569, 0.1014, 0.1081, 0.0821),
-    *(0.0660, 0.0462, 0.0545, 0.0479, 0.0748, 0.0939, 0.0588, 0.0677, 0.1103, 0.0613),
+    *(0.0993, 0.0473, 0.0317, 0.1072, 0.0571, 0.0261, 0.0834, 0.0474, 0.0565, 0.0602),
+    *(0.0969, 0.0417, 0.0480, 0.0893, 0.0693, 0.0875, 0.0854, 0.0499, 0.0566, 0.0545),
 ]
 """Of the first updates of `make train`; a change of code must keep them, or say why it does not."""
 
