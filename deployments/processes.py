@@ -3,8 +3,9 @@
 A run's process belongs to the worker but has its own session, so ending only the worker would leave it running. The
 service's own process may also be killed. So a guard process waits for that, and then ends the others:
 
-python -m deployments.processes   (reads pids from standard input, 12 for a started and -12 for an ended process, and
-                                   ends the remaining ones when it is closed)
+python -m deployments.processes   (reads pids from standard input, 12 for a started and -12 for an ended process,
+                                   "12 alone" for one that ends its descendants itself, and ends the remaining
+                                   ones when it is closed)
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ import psutil
 
 FOR_RUNS, FOR_THE_REST = 20.0, 5.0
 """Seconds until a kill: for runs, which note how they ended, and for a worker or a server."""
+ALONE = "alone"
+"""Mark of a member that ends its descendants itself, as Ray's driver does: none of them is a run."""
 _ADOPT_ORPHANS = 36
 """PR_SET_CHILD_SUBREAPER of Linux's prctl: orphaned descendants become children of this process."""
 
@@ -34,6 +37,7 @@ class Family:
 
     def __enter__(self) -> Family:
         self.members: dict[str, subprocess.Popen[bytes]] = {}
+        self.alone: set[int] = set()
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(_ADOPT_ORPHANS, 1)
         command = [sys.executable, "-m", "deployments.processes"]
@@ -42,14 +46,21 @@ class Family:
         )
         return self
 
-    def start(self, name: str, command: list[str], environment: Mapping[str, str], log: Path) -> None:
-        """Start a process of that name, out of reach of the terminal's Ctrl-C, with its output in `log`."""
+    def start(
+        self, name: str, command: list[str], environment: Mapping[str, str], log: Path, *, alone: bool = False
+    ) -> None:
+        """Start a process of that name, out of reach of the terminal's Ctrl-C, with its output in `log`.
+
+        Args:
+            alone: it ends its descendants itself.
+        """
         with log.open("wb") as output:
             member = subprocess.Popen(  # noqa: S603
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
         self.members[name] = member
-        _tell(self.guard.stdin, member.pid)
+        self.alone |= {member.pid} if alone else set()
+        _tell(self.guard.stdin, f"{member.pid} {ALONE}" if alone else f"{member.pid}")
 
     def ended(self) -> str | None:
         """Return the name of a member that has ended, if any."""
@@ -60,29 +71,37 @@ class Family:
         member = self.members[name]
         code = member.wait()
         del self.members[name]
-        _tell(self.guard.stdin, -member.pid)  # because another process may get its pid
+        _tell(self.guard.stdin, f"{-member.pid}")  # because another process may get its pid
         return code
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """End all members, the youngest first: the server ends last, so that it learns how runs ended."""
-        end([member.pid for member in self.members.values()], strays=descendants([os.getpid()]) - {self.guard.pid})
+        members = [member.pid for member in self.members.values()]
+        end(members, self.alone, strays=descendants([os.getpid()]) - {self.guard.pid})
         for member in self.members.values():
             member.wait()
         self.guard.communicate()
 
 
-def _tell(guard: IO[str] | None, number: int) -> None:
+def _tell(guard: IO[str] | None, line: str) -> None:
     assert guard is not None
-    guard.write(f"{number}\n")
+    guard.write(f"{line}\n")
     guard.flush()
 
 
-def end(members: list[int], strays: Iterable[int] = ()) -> None:
-    """End processes and their descendants: first the runs, then the members, the youngest first."""
+def end(members: list[int], alone: set[int], strays: Iterable[int] = ()) -> None:
+    """End processes and their descendants: first the runs, then the members, the youngest first.
+
+    Args:
+        members: the processes, in the order of their start.
+        alone: those of them that end their descendants themselves.
+        strays: descendants whose parents have ended.
+    """
     told: set[int] = set()
     deadline = time.monotonic() + FOR_RUNS
-    _signal(set(members[1:]), signal.SIGSTOP)  # so that workers do not take the next run
-    while runs := (descendants(members) | alive(strays)) - set(members):
+    _signal({*members[1:]} - alone, signal.SIGSTOP)  # so that workers do not take the next run
+    own = {*alone, *descendants(alone)}
+    while runs := (descendants(members) | alive(strays)) - {*members} - own:
         late = time.monotonic() > deadline
         _signal(runs if late else runs - told, signal.SIGKILL if late else signal.SIGTERM)
         told |= runs
@@ -91,6 +110,7 @@ def end(members: list[int], strays: Iterable[int] = ()) -> None:
         _signal({member}, signal.SIGTERM)
         _signal({member}, signal.SIGCONT)
         _end_one(member)
+    _signal(alive(own), signal.SIGKILL)
 
 
 def _end_one(pid: int) -> None:
@@ -133,12 +153,15 @@ def _is_alive(pid: int) -> bool:
 def main() -> None:
     """Wait until standard input is closed, and end the processes that it listed."""
     members: list[int] = []
-    for number in map(int, sys.stdin):
-        if number > 0:
-            members.append(number)
+    alone: set[int] = set()
+    for line in sys.stdin:
+        number, _, mark = line.strip().partition(" ")
+        if int(number) > 0:
+            members.append(int(number))
+            alone |= {int(number)} if mark == ALONE else set()
         else:
-            members.remove(-number)
-    end(members)
+            members.remove(-int(number))
+    end(members, alone)
 
 
 if __name__ == "__main__":

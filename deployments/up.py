@@ -116,7 +116,7 @@ def _painters(family: Family, number: int, own: dict[str, str]) -> dict[str, str
     file = (LOGS / "painters.address").absolute()
     file.unlink(missing_ok=True)
     command = [sys.executable, "-m", "deployments.local_ray", "--painters", str(number), "--address-file", str(file)]
-    family.start("painters", command, own, _log("painters"))
+    family.start("painters", command, own, _log("painters"), alone=True)
     while not file.exists():
         if ended := family.ended():
             raise StoryboardError(f"the {ended} ended: {last_words_of(ended)}")

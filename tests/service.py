@@ -32,6 +32,7 @@ QUICK = {"profile": "tiny", "frames": 1, "steps": 1, "prompt_threshold": -1, "de
 LONG = {**QUICK, "frames": 24, "steps": 500, "refresh": True}
 """Options of one that is still being painted when the test is over."""
 NO_CONTENT = b"-"
+DATABASE_URL = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 PASSWORD = "canary:Kw7pLm-password"
 OPENAI_KEY = "sk-canary-Zx81qOpenAI"
 AWS_KEY = "canary/Vt44rAws"
@@ -201,7 +202,8 @@ def project(folder: Path, world: Profile, **environment: str) -> Client:
     home, port, work = folder / "prefect", free_port(), folder / "project"
     shutil.copytree(ROOT / "configs", work / "configs")
     home.mkdir()
-    put_empty_database(home)
+    if DATABASE_URL not in environment:
+        put_empty_database(home)
     profiles = folder / "profiles.json"
     profiles.write_text(json.dumps({"tiny": {"like": "steppe", **world.model_dump(mode="json", exclude={"name"})}}))
     own = {
