@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
+from models.profiles import ROOT
 from steppe import likeness_loss
 from steppe.architecture import CLIP_SIZE
 from steppe.likeness_loss import FACE, FIGURE, cut_round
+from steppe.material import Setup, require_tokenizer
+from steppe.stages import run_clip
 
 HEAD = torch.tensor([[100, 80, 10]])
 
@@ -68,3 +75,17 @@ def test_edges_go_astray_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     rows = [middle(cut_round(picture(), HEAD, FIGURE))[1] for _ in range(20)]
     assert 2 < max(rows) - min(rows) < 30
+
+
+def test_clip_does_not_go_on_with_another_tokenizer(tmp_path: Path) -> None:
+    for name in ("tokenizer", "clip"):
+        shutil.copytree(ROOT / "weights" / "steppe" / name, tmp_path / name)
+    setup = Setup(work=tmp_path, out=tmp_path, device="cpu", further=True)
+    require_tokenizer(setup, "clip")
+    other = tmp_path / "clip" / "tokenizer.json"
+    words = json.loads(other.read_text(encoding="utf-8"))
+    vocabulary = words["model"]["vocab"]
+    vocabulary["of</w>"], vocabulary["me"] = vocabulary["me"], vocabulary["of</w>"]
+    other.write_text(json.dumps(words), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"clip: its tokenizer is not .*tokenizer; train it from nothing"):
+        run_clip(setup)

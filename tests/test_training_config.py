@@ -147,8 +147,7 @@ def test_the_steppe_file_states_only_what_the_small_model_needs() -> None:
     options = training_options({}, CONFIGS / "training_steppe.yaml")
     steps = {"learning_rate": 2e-3, "max_train_steps": 4000, "checkpointing_steps": 4000, "min_snr_gamma": 1.0}
     lora = {"rank": 32, "alpha": 32.0, "target_modules": ("to_q", "to_k", "to_v", "to_out.0", "conv1", "conv2")}
-    pictures = {"prior_data_dir": "data/others", "aspect_buckets": True}
-    stated = {"profile": "steppe", **pictures, **steps, **lora}
+    stated = {"profile": "steppe", "prior_data_dir": "data/others", "aspect_buckets": True, **steps, **lora}
     assert options.model_dump(exclude_unset=True) == stated
     assert options.accelerate_config is None
 
