@@ -13,7 +13,8 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 from databases import SHARED
@@ -27,26 +28,30 @@ if TYPE_CHECKING:
     from models.painters.ray_painter import RayPainter
 
 
-SERVICES = (
-    "test_recovery",
-    "test_worker",
-    "test_worker_flows",
-    "test_postgres",
-    "test_up",
-    "test_storybook_pool",
-    "test_secrets",
-    "test_review_form",
-    "test_canary",
-    "test_dashboard",
-    "test_run_form",
-    "test_export_browser",
-    "test_painters",
-    "test_painters_lost",
-    "test_painters_flow",
-    "test_up_painters",
-    "test_painters_gone",
-)
-"""Files of tests that start servers with workers, PostgreSQL or a browser, the longest first."""
+SERVICES = {
+    "test_recovery": "killed parts",
+    "test_worker": "service",
+    "test_worker_flows": "service",
+    "test_up_killed": "service",
+    "test_up": "service ends",
+    "test_postgres": "postgres",
+    "test_review_form": "pages",
+    "test_canary": "pages",
+    "test_dashboard": "pages",
+    "test_run_form": "pages",
+    "test_export_browser": "pages",
+    "test_film_browser": "pages",
+    "test_painters": "painters",
+    "test_painters_lost": "painters",
+    "test_painters_flow": "painters",
+    "test_secrets": "secrets",
+    "test_up_painters": "painters of a service",
+    "test_painters_gone": "painters that go away",
+}
+"""Files of tests that start servers with workers, PostgreSQL or a browser, and which of them share what they start.
+
+Those with one name run in one process, one after another. The longest come first.
+"""
 LONGEST = ("test_training_steppe", "test_storyboard_resume", "test_redo_frame", "test_training_processes")
 """Of the others the longest. They are begun first, so that at the end no process waits for one of them alone."""
 
@@ -81,9 +86,30 @@ def pytest_configure(config: object) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no file none of whose tests was asked for: their imports take each process seconds."""
+    other = {"service": False, "not gpu and not service and not benchmark": True}.get(config.option.markexpr)
+    is_file = collection_path.suffix == ".py"
+    return True if is_file and other is not None and other == (collection_path.stem in SERVICES) else None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each process whole files, as `--dist loadfile` does, and files that share what they start to one of them."""
+    from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
+
+    class Sharing(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:  # what xdist's documentation says to replace
+            file: str = super()._split_scope(nodeid)
+            return SERVICES.get(Path(file).stem, file)
+
+    return Sharing(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that need a service, and begin with those that wait longest."""
     for item in items:
+        assert item.get_closest_marker("service") is None, f"name {item.path.stem} among SERVICES"
         if item.path.stem in SERVICES:
             item.add_marker("service")
         if item.path.stem == "test_benchmarks":
@@ -120,12 +146,18 @@ def _without_this_machines_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[str]:
-    """The address of a real Prefect server with an empty database, which flows and clients here then use."""
+    """The address of a real Prefect server with an empty database, which flows and clients here then use.
+
+    It has the services of a command's own server.
+    """
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
     from prefect.testing.utilities import prefect_test_harness
 
+    from flows.commands.server_process import OWN
+
     # The heartbeat's thread adds a second to every flow, and only a worker's runs need it.
     with (
+        mock.patch.dict(os.environ, OWN),
         prefect_test_harness(server_startup_timeout=120),
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
     ):

@@ -114,9 +114,9 @@ def paint(unet: Any, controlnet: Any, vae: Any) -> dict[str, Tensor]:
     with torch.inference_mode():
         blocks, middle = controlnet(latents, 500, words, lines, added_cond_kwargs=added, return_dict=False)
         inputs = attention.Inputs()
-        inputs.text, inputs.added = words, added
+        inputs.text, inputs.added = words[:1], {name: value[:1] for name, value in added.items()}
         schedule = SimpleNamespace(alphas_cumprod=torch.linspace(0.999, 0.001, 1000))
-        attended = attention.attention_maps(unet, schedule, latents, noise(*latents.shape), inputs, [[1, 2], [5]])
+        attended = attention.attention_maps(unet, schedule, latents[:1], noise(*latents[:1].shape), inputs, [[1, 2]])
         more = {"down_block_additional_residuals": blocks, "mid_block_additional_residual": middle}
         return {
             "attention": torch.stack([each for each in attended if each is not None]),

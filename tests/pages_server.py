@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import pytest
 from databases import put_empty_database
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, ViewportSize, sync_playwright
 from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from service import free_port
@@ -26,6 +26,7 @@ from waiting import DEADLINE, until
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 QUIET = ["headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"]
 QUIET += ["disable-background-networking", "disable-component-update"]
+QUIET += ["host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]  # it reaches no other machine
 Look: TypeAlias = Callable[[Page], None]
 Browse: TypeAlias = Callable[[Look], None]
 """Lets a new page look."""
@@ -54,10 +55,13 @@ def browsing(url: str) -> Iterator[Browse]:
         playwright = thread.submit(lambda: sync_playwright().start()).result()
         try:
             browser = thread.submit(launch, playwright).result()
+            # One window keeps the UI that it has loaded. Its pages are closed after a look, since an open one is drawn.
+            size: ViewportSize = {"width": 1400, "height": 1500}
+            window = thread.submit(browser.new_context, base_url=url, viewport=size, reduced_motion="reduce").result()
+            window.set_default_timeout(DEADLINE * 1000)
 
             def look_once(look: Look) -> None:
-                with browser.new_page(base_url=url, viewport={"width": 1400, "height": 1500}) as page:
-                    page.set_default_timeout(DEADLINE * 1000)
+                with window.new_page() as page:
                     look(page)
 
             yield lambda look: thread.submit(look_once, look).result()

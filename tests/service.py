@@ -99,16 +99,19 @@ class Client:
 
     def queue(self, deployment: str, **parameters: Any) -> str:
         """The id of a new run, made without waiting for a command's imports."""
-        made = self.ask(f"deployments/name/{deployment}", method="GET")["id"]
+        made = self.deployment(deployment)["id"]
         return str(self.ask(f"deployments/{made}/create_flow_run", {"parameters": parameters})["id"])
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        """What the server knows of a deployment."""
+        return dict(self.ask(f"deployments/name/{name}", method="GET"))
 
     def deploy_short(self, queue: str) -> str:
         """Name of a deployment of runs that take a moment, in this queue of the pool."""
         shutil.copy(short_flow.__file__, self.folder)
-        where = ["--name=pool", "--pool=gpu", f"--work-queue={queue}"]
-        deployed = self.prefect("--no-prompt", "deploy", "short_flow.py:short", *where)
-        assert deployed.returncode == 0, deployed.stdout
-        return "short/pool"
+        made = {"flow_id": self.ask("flows/", {"name": "short"})["id"], "name": queue, "path": str(self.folder)}
+        where = {"work_pool_name": "gpu", "work_queue_name": queue, "entrypoint": "short_flow.py:short"}
+        return f"short/{self.ask('deployments/', {**made, **where})['name']}"
 
     def flow_run(self, run: str) -> dict[str, Any]:
         """What the server knows of a run."""

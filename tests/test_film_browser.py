@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages_server import browsing
+from pages_server import Browse
 from playwright.sync_api import Page
 from test_export_forms import with_panels
 from test_film import FILMS, film
 from written_boards import write_board
-
-pytestmark = pytest.mark.service
 
 LOOK = """video => new Promise((done, fail) => {
     video.onerror = () => fail(video.error.message)
@@ -29,7 +27,7 @@ LOOK = """video => new Promise((done, fail) => {
 
 
 @pytest.mark.parametrize("name", FILMS)
-def test_a_browser_plays_a_film_from_any_place(name: str, tmp_path: Path) -> None:
+def test_a_browser_plays_a_film_from_any_place(browse: Browse, name: str, tmp_path: Path) -> None:
     file = film(with_panels(write_board(tmp_path, width=96, height=64), *[{"seconds": 0.75}] * 3), name)
     page_file = file.with_name("page.html")
     page_file.write_text(f'<!doctype html><video src="{file.name}" preload="auto" muted></video>', "utf-8")
@@ -39,8 +37,7 @@ def test_a_browser_plays_a_film_from_any_place(name: str, tmp_path: Path) -> Non
         page.goto(page_file.as_uri())
         found.extend(page.locator("video").evaluate(LOOK))
 
-    with browsing("about:blank") as browse:
-        browse(look)
+    browse(look)
     duration, width, height, at = found
     assert duration == pytest.approx(2.25, abs=0.05)
     assert (width, height) == (1080, 720)

@@ -15,7 +15,7 @@ from service import QUICK, STORY
 from service_parts import Parts
 
 WORKERS = tuple(f"worker-{number}" for number in (1, 2, 3, 4))
-RUNS = 12
+RUNS = 8
 
 
 @dataclass(frozen=True)

@@ -25,14 +25,14 @@ from waiting import until
 from models.board.directory import REPORT_FILE, STOPPED_FILE
 
 WORKERS = ("worker-1", "worker-2", "worker-3")
-FRAMES = 4
+FRAMES = 3
 MINUTE = 60
 """Seconds, for which the server is gone."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """A storyboard of four frames that a worker has begun, in an output directory of its own."""
+    """A storyboard of three frames that a worker has begun, in an output directory of its own."""
 
     service: Parts
     folder: Path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from flow_runs import Stage, scenes_of
@@ -46,6 +47,12 @@ def reply(page: Page, ui: str, question: Question, fill: Callable[[Locator], obj
             until(lambda: not asked(page, question), within=DEADLINE / TRIES)
             return
     raise AssertionError(f"the form was not taken:\n{form.aria_snapshot()}")
+
+
+@pytest.fixture
+def stage(tiny_profile: None, tmp_path: Path) -> Stage:
+    """An empty place to run the flow in, without a server of its own."""
+    return Stage(tmp_path / "outputs")
 
 
 @pytest.fixture

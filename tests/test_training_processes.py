@@ -26,6 +26,7 @@ from models.profiles import PROFILES, ROOT, Profile
 tiny_world = tiny_models.tiny_world
 pytestmark = pytest.mark.usefixtures("tiny_world")
 TWO = AccelerateSettings(num_processes=2, use_cpu=True)
+IDLE = (str(ROOT / "tests/idle_worker.py"),)
 DEADLINE = 120.0
 
 
@@ -89,10 +90,11 @@ def test_two_processes_go_on_exactly(in_two: InTwo, tiny_world: Profile, picture
     assert_equal_to_the_bit(in_two.folder / "checkpoint-12", tmp_path / "checkpoint-12")
 
 
-def test_an_error_keeps_its_words(in_two: InTwo, tiny_world: Profile, pictures: Path, tmp_path: Path) -> None:
-    other = make_job(tmp_path, pictures, start=in_two.folder / "checkpoint-8", rank=8)
-    with pytest.raises(InputError, match="checkpoint-8 was trained with rank 4, and now it is 8"):
-        run_in_two(other, tiny_world)
+def test_an_error_keeps_its_words(pictures: Path, tmp_path: Path) -> None:
+    job, told = make_job(tmp_path, pictures, profile="steppe", max_train_steps=3), Told()
+    with pytest.raises(InputError, match="no update is left"):
+        launcher.launch(job.model_copy(update={"processes": 2}), told.ticks.append, TWO, IDLE)
+    assert {tick.step for tick in told.ticks} == {1, 2, 3}
 
 
 def test_a_process_that_cannot_start_is_told(pictures: Path, tmp_path: Path) -> None:
@@ -148,29 +150,21 @@ def test_stopping_ends_all_processes(tiny_world: Profile, pictures: Path, tmp_pa
     assert checkpoints.list_steps(tmp_path)[0] == 4
 
 
-def test_a_killed_launcher_leaves_no_process(tiny_world: Profile, pictures: Path, tmp_path: Path) -> None:
+def test_a_killed_launcher_leaves_no_process(pictures: Path, tmp_path: Path) -> None:
     output = tmp_path / "output"
-    job = make_job(output, pictures, max_train_steps=100_000, checkpointing_steps=50_000)
-    job = job.model_copy(update={"processes": 2})
-    encode_set(job.options, job.training_set, "cpu")
+    job = make_job(output, pictures, profile="steppe").model_copy(update={"processes": 2})
     (tmp_path / "job.json").write_text(job.model_dump_json(), encoding="utf-8")
     code = f"""
 import os, signal
 from models.lora.training.launcher import launch
 from models.lora.configuration.accelerate_settings import AccelerateSettings
 from models.lora.training.job import Job
-import tiny_models
-from pathlib import Path
-from typing import Any
-from models.profiles import PROFILES
-PROFILES["tiny"] = tiny_models.profile(Path({tiny_world.base.source!r}))
 job = Job.model_validate_json(open({str(tmp_path / "job.json")!r}).read())
 def report(tick):
     if tick.step >= 3: os.kill(os.getpid(), signal.SIGKILL)
-launch(job, report, AccelerateSettings(num_processes=2, use_cpu=True), {worker(tiny_world)!r})
+launch(job, report, AccelerateSettings(num_processes=2, use_cpu=True), {IDLE!r})
 """
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
-    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     expect_no_process_of(output)
 
