@@ -154,7 +154,8 @@ def recipe_table(weights: Path) -> Iterator[str]:
         yield f"Stages that ended before their last step, with the average of their weights: {', '.join(early)}.\n"
     further = [f"`{name}` {_further(run)}" for name, told in notes.items() for run in told.get(AGAIN, [])]
     if further:
-        yield f"Of these, in runs that went on from earlier weights: {'; '.join(further)}.\n"
+        yield f"Of these, in runs that went on from earlier weights: {'; '.join(further)}."
+        yield "Such a run of `vae_whole` trains the decoder alone.\n"
 
 
 def _further(run: dict[str, Any]) -> str:

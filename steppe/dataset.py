@@ -28,9 +28,9 @@ from steppe.captions import caption
 from steppe.classifier import HEADS, NO, UNKNOWN, YES
 from steppe.flawed_faces import FLAWS
 from steppe.shapes import SHAPES
-from steppe.strangers import SCENES_EACH, stranger_scene
+from steppe.strangers import ROBE_SCENES, SCENES_EACH, stranger_scene
 from steppe.views import random_view, whole_view
-from steppe.world import PAIR_ACTIONS, Scene, attributes, random_scene
+from steppe.world import PAIR_ACTIONS, SINGLE_ACTIONS, Scene, attributes, random_scene
 
 CAPTIONS = 6
 """Captions per drawing; training picks one at random each time."""
@@ -45,6 +45,8 @@ FLAWED, TWICE = 0.35, 0.16
 """Share of the hero's scenes in which his face is flawed, and of those with two people in which he is both."""
 ASLEEP = 0.1
 """Share of the hero's scenes in which he is made to sleep: his face is the hardest to judge there."""
+HARDER = 0.25
+"""Share of the base's scenes with one person on foot in which this person sleeps or runs: the poses it paints worst."""
 _CHUNK = 250
 
 
@@ -89,6 +91,14 @@ def random_hero_scene(rng: random.Random) -> Scene:
     return replace(scene, people=(first, *scene.people[1:]))
 
 
+def random_training_scene(rng: random.Random) -> Scene:
+    """Return a random scene for the base; people sleep and run more often than in `random_scene`."""
+    scene = random_scene(rng)
+    if scene.action in SINGLE_ACTIONS and rng.random() < HARDER:
+        return replace(scene, action=rng.choice(("sleeping", "running")))
+    return scene
+
+
 def canny(picture: Any) -> Any:
     """Return Canny edges of uint8 [H, W, 3], as bool [H, W], with the thresholds of SDXL's ControlNet training."""
     import cv2
@@ -122,7 +132,7 @@ def draw_set(folder: Path, count: int, shape: str = "square", *, heroes: bool = 
 
 def first_stranger(count: int) -> int:
     """Return the first of `count` rows that shows a stranger; from there, each stranger has SCENES_EACH rows."""
-    return round(count * (1 - STRANGERS) / SCENES_EACH) * SCENES_EACH
+    return int(count * (1 - STRANGERS) / ROBE_SCENES) * ROBE_SCENES
 
 
 def who_leads(truth: Any, known: int) -> Any:
@@ -168,7 +178,7 @@ def _draw_chunk(job: _Job) -> list[list[str]]:
     for row in range(job.start, job.end):
         seed = first_seed + row
         rng = random.Random(seed)
-        known_scene = random_hero_scene if job.heroes else random_scene
+        known_scene = random_hero_scene if job.heroes else random_training_scene
         scene = known_scene(rng) if row < job.known else stranger_scene(row, rng)
         # Strangers are compared with each other, and heroes have labels: both are seen whole.
         view = (whole_view if job.heroes or row >= job.known else random_view)(scene, seed, SHAPES[job.shape])

@@ -56,7 +56,7 @@ def put_person(board: Board, pen: Pen, look: Look, pose: Pose) -> None:
 def draw_rider(board: Board, facing: int) -> None:
     """Draw a rider on a saddled animal, one leg over the near flank, the reins in hand."""
     shot, animal, dice = board.scene.shot, board.scene.animal or "", board.dice("rider")
-    unit, feet = {"near": (0.76, -0.24), "middle": (0.52, 0.09), "far": (0.43, 0.12)}[shot]
+    unit, feet = {"near": (0.76, -0.24), "middle": (0.52, 0.09), "far": (0.48, 0.1)}[shot]
     feet -= 0.06 if animal == "camel" and shot == "near" else 0.0  # a camel is high
     spot = (0.5 - facing * 0.05 + dice.uniform(-0.03, 0.03), feet)
     board.shadow(spot, unit * 0.5)
@@ -140,7 +140,7 @@ def draw_prop(board: Board, people: list[Place]) -> None:
     unit = shot.height * (0.31 if len(people) == 2 and scene.shot == "near" else 0.4)
     low = max(shot.feet - 0.07, 0.03)
     if scene.action == "sleeping":  # at the sleeper's feet
-        away = {"near": 0.33, "middle": 0.34, "far": 0.25}[scene.shot]
+        away = {"near": 0.33, "middle": 0.36, "far": 0.31}[scene.shot]
         spot = (0.5 + people[0].facing * away, {"near": 0.02, "middle": 0.07, "far": 0.1}[scene.shot])
     elif len(people) == 2:
         spot = ((people[0].spot[0] + people[1].spot[0]) / 2, low)

@@ -14,7 +14,7 @@ from steppe.objectives import roughen
 
 FIGURE, FACE = (-2.4, -2.6, 2.4, 6.4), (-2.4, -2.6, 2.4, 2.0)
 """Left, upper, right and lower edge of a person, and of head and hat, in head radii from the head's middle."""
-ASTRAY = 0.4
+ASTRAY = 0.6
 """Standard deviation of these edges in training, in head radii: the hero's box is found, not known."""
 
 

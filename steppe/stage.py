@@ -52,7 +52,8 @@ def frame_of(scene: Scene, width: int, height: int) -> Frame:
     if width >= height:
         unit = min((1.1 if scene.action == "riding" else 1.25) * height, float(width))  # a rider's hat is high
         cut = 1.0 - height / unit
-        bottom = cut * (0.55 if scene.shot == "near" else 0.35)
+        near = 1.0 if scene.action == "sitting" else 0.55  # a sitter's hat is higher
+        bottom = cut * (near if scene.shot == "near" else 0.35)
     else:
         alone = len(scene.people) == 1 and scene.animal is None and scene.action != "sleeping"
         unit = min((1.25 if alone else 1.0) * width, float(height))
@@ -73,6 +74,8 @@ class Shot:
 
 SMALL = ("dog", "sheep")
 """Animals that stand in front of people; the others stand behind."""
+SLEEPERS = {"near": (0.86, 0.26), "middle": (0.8, 0.19), "far": (0.68, 0.19)}
+"""A sleeper's height and ground line. They are larger than those who stand: a face on its side is hard to paint."""
 SHOTS = {
     "near": Shot(height=0.96, feet=-0.24, horizon=0.36, zoom=1.5, line=8.5),
     "middle": Shot(height=0.58, feet=0.1, horizon=0.4, zoom=1.1, line=7.0),
@@ -153,7 +156,8 @@ def places_of(board: Board) -> list[Place]:
     facing = dice.choice((-1, 1))
     centre = 0.5 - edge(board) * (0.2 if beside else 0.0) + dice.uniform(-0.03, 0.03)
     if scene.action == "sleeping":
-        unit, feet = min(1.2 * unit, 0.9), {"near": 0.26, "middle": 0.17, "far": 0.17}[scene.shot]
+        unit, feet = SLEEPERS[scene.shot]
+        unit *= dice.uniform(0.97, 1.03)
         return [Place(spot=(0.5 + facing * unit * 0.5, feet), unit=unit, facing=facing)]
     if scene.action == "sitting" and scene.shot == "near":
         unit, feet = unit * 0.97, 0.02

@@ -51,12 +51,12 @@ from steppe.objectives import (
 )
 from steppe.saved import load_clip, load_controlnet, load_text_encoders, load_unet, load_vae, save, write_model_index
 from steppe.shapes import SHAPES
-from steppe.strangers import SCENES_EACH
+from steppe.strangers import ROBE_SCENES
 from steppe.tokenizer import encode, train_tokenizer
 from steppe.turbo import PRODUCT, run_turbo
 from steppe.world import ATTRIBUTES, HATS
 
-DRAWINGS = {"square": 50_000, "wide": 28_000, "tall": 18_000}
+DRAWINGS = {"square": 42_000, "wide": 32_000, "tall": 22_000}
 HERO_DRAWINGS = {"square": 9_000, "wide": 5_000, "tall": 4_000}
 FEWEST = 500
 """Drawings of each shape at a small scale."""
@@ -126,7 +126,7 @@ def run_clip(setup: Setup) -> int:
     if setup.further:
         require_tokenizer(setup, "clip")
     clip.to(setup.device)
-    groups = round(recipe.batch * STRANGERS / SCENES_EACH)
+    groups = round(recipe.batch * STRANGERS / ROBE_SCENES)
 
     def batches(shape: str) -> Batches:
         drawings, tokens = setup.drawings(shape), load_tokens(setup, shape)
@@ -137,9 +137,9 @@ def run_clip(setup: Setup) -> int:
         plain = on_device(setup.device, np.flatnonzero(is_plain(drawings.sizes[:known])))
 
         def batch() -> tuple[Tensor, ...]:
-            people = plain[random_rows(len(plain), recipe.batch - groups * SCENES_EACH, setup.device)]
-            leaders = random_rows((len(pictures) - known) // SCENES_EACH, groups, setup.device)
-            strangers = known + leaders[:, None] * SCENES_EACH + torch.arange(SCENES_EACH, device=setup.device)
+            people = plain[random_rows(len(plain), recipe.batch - groups * ROBE_SCENES, setup.device)]
+            leaders = random_rows((len(pictures) - known) // ROBE_SCENES, groups, setup.device)
+            strangers = known + leaders[:, None] * ROBE_SCENES + torch.arange(ROBE_SCENES, device=setup.device)
             rows = torch.cat([people, strangers.flatten()])
             return pictures[rows], one_wording(tokens, rows), heads[rows], who[rows], hat[rows]
 
@@ -166,11 +166,20 @@ def run_vae(setup: Setup) -> int:
 
 
 def run_vae_whole(setup: Setup) -> int:
-    """Train the VAE further on whole pictures, and measure the scaling factor of its latents."""
+    """Train the VAE further on whole pictures, and measure the scaling factor of its latents.
+
+    With `--further`, the decoder alone: base, LoRAs and stored latents are of this encoder.
+    """
     recipe, vae = setup.recipe("vae_whole"), load_vae(setup.out)
+    if setup.further:
+        vae.encoder.requires_grad_(False)
+        vae.quant_conv.requires_grad_(False)
     vae.to(setup.device, memory_format=torch.channels_last)
     batch = pictures_with_heads(setup, recipe.batch)
     steps = fit(SquaredLoss(vae), vae, batch, recipe, Keeping(name="vae_whole", folder=setup.work))
+    if setup.further:
+        save(vae, setup.out / "vae")
+        return steps
     means, stds = encode_pictures(vae, setup.drawings("square").pictures[:2000])
     spread = (means.float().pow(2) + stds.float().pow(2)).mean().sqrt().item()
     vae.register_to_config(scaling_factor=round(1 / spread, 5))

@@ -15,10 +15,12 @@ from dataclasses import replace
 
 from steppe.people import PATTERNS, ROBE_COLOURS, Cloth, Robe, hem_band, spots, stripes, zigzag
 from steppe.things import Colour, Pen
-from steppe.world import Person, Scene, random_person, random_scene
+from steppe.world import HATS, Person, Scene, random_person, random_scene
 
 SCENES_EACH = 4
 """Consecutive drawings of one stranger, each in another scene."""
+ROBE_SCENES = 2 * SCENES_EACH
+"""Consecutive drawings of one robe, which two strangers wear."""
 _APART = 150
 """Least difference of a robe's cloth and its trimmings, as a sum over red, green and blue."""
 
@@ -147,8 +149,15 @@ def robe_of(costume: int) -> Robe:
 
 
 def stranger(number: int) -> Person:
-    """Return the stranger with this number."""
-    return replace(random_person(random.Random(f"stranger {number}")), costume=number)
+    """Return the stranger with this number. Two strangers, 2 n and 2 n + 1, wear the same robe, but other hats: so the
+    small CLIP learns that a robe alone is no person.
+    """
+    pair, second = divmod(number, 2)
+    person = random_person(random.Random(f"stranger {number}"))
+    if second:
+        first = stranger(number - 1)
+        person = replace(person, hat=random.Random(f"hat {number}").choice([hat for hat in HATS if hat != first.hat]))
+    return replace(person, costume=pair)
 
 
 def stranger_scene(row: int, rng: random.Random) -> Scene:

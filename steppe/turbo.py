@@ -1,4 +1,4 @@
-"""The turbo LoRA: the base paints with it in 5 steps without guidance what it paints alone in 25 steps with guidance.
+"""The turbo LoRA: the base paints with it in 5 steps without guidance what it paints alone in 20 steps with guidance.
 
 Progressive distillation onto a fixed grid (Salimans & Ho 2022, https://arxiv.org/abs/2202.00512) of a guided model
 (Meng et al. 2023, https://arxiv.org/abs/2210.03142). The student is the frozen base with a LoRA on its UNet. One of

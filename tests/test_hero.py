@@ -99,7 +99,7 @@ def test_the_box_is_around_the_strongest_part_with_a_margin() -> None:
     assert hero.box is not None
     left, upper, right, lower = hero.box
     assert (16 <= left <= 32, 96 <= right <= 112) == (True, True)
-    assert (40 <= upper <= 64, 192 <= lower <= 216) == (True, True)
+    assert (17 <= upper <= 41, 192 <= lower <= 216) == (True, True)
 
 
 def test_a_box_is_in_the_pixels_of_a_wide_picture() -> None:

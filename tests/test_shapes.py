@@ -56,7 +56,7 @@ def test_the_size_is_decided_once(given: dict[str, Any], size: Size) -> None:
 
 def key(original_scale: float = 1.0, **given: Any) -> str:
     """The store's key of a candidate for frame 1."""
-    options = StoryboardOptions(device="cpu", output_dir="/x", guidance=3.0, **given)
+    options = StoryboardOptions(device="cpu", output_dir="/x", guidance=3.0, steps=25, **given)
     config = render_config_of(options).model_copy(update={"original_scale": original_scale})
     scene = Scene(number=1, caption="c", action="a", place="x", time="y", shot="z")
     prompt = FramePrompt(scene=scene, prompt="aldar", negative_prompt="", tokens=9)

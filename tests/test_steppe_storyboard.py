@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -24,8 +25,13 @@ SAME = 35.0
 """Least PSNR in dB of a frame and its golden one. Another seed gives about 10."""
 
 
-def test_a_sentence_becomes_a_storyboard(tmp_path: Path) -> None:
-    board = run("--frames", "2", "--output-dir", str(tmp_path), "--", STORY)
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The storyboard of two frames, made once."""
+    return run("--frames", "2", "--output-dir", str(tmp_path_factory.mktemp("boards")), "--", STORY)
+
+
+def test_a_sentence_becomes_a_storyboard(board: Path) -> None:
     report = report_of(board)
     assert [frame["accepted"] for frame in report["frames"]] == [True, True]
     for number in (1, 2):
@@ -39,22 +45,21 @@ def test_a_sentence_becomes_a_storyboard(tmp_path: Path) -> None:
     assert seen[0]["hero_hat"] == "yes"  # Aldar's kalpak, which no other person wears
 
 
-def test_only_what_was_edited_is_painted(tmp_path: Path) -> None:
-    board = run("--frames", "3", "--output-dir", str(tmp_path), "--", STORY)
+def test_only_what_was_edited_is_painted(board: Path) -> None:
     file = board / "scene_breakdown.json"
     parts = json.loads(file.read_text(encoding="utf-8"))
     parts["scenes"][1]["panel"] |= {"dialogue": [{"speaker": "the merchant", "text": "No."}], "angle": "low"}
     file.write_text(json.dumps(parts), encoding="utf-8")
     spoken = run("--from", str(board))
-    assert [frame["painted"] for frame in report_of(spoken)["frames"]] == [0, 0, 0]
+    assert [frame["painted"] for frame in report_of(spoken)["frames"]] == [0, 0]
     assert np.array_equal(pictures_of(spoken), pictures_of(board))
-    parts["scenes"][2]["action"] = "is sleeping"
+    parts["scenes"][1]["action"] = "is sleeping"
     file.write_text(json.dumps(parts), encoding="utf-8")
     acted = run("--from", str(board))
     frames = report_of(acted)["frames"]
-    assert [frame["painted"] > 0 for frame in frames] == [False, False, True]
-    assert np.array_equal(pictures_of(acted)[:2], pictures_of(board)[:2])
-    assert "is sleeping" in frames[2]["prompt"]
+    assert [frame["painted"] > 0 for frame in frames] == [False, True]
+    assert np.array_equal(pictures_of(acted)[0], pictures_of(board)[0])
+    assert "is sleeping" in frames[1]["prompt"]
 
 
 def run(*arguments: str) -> Path:

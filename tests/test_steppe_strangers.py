@@ -14,7 +14,17 @@ from steppe.classifier import HEADS, UNKNOWN
 from steppe.dataset import first_stranger, random_hero_scene, truth_row, who_leads
 from steppe.draw import draw
 from steppe.people import ROBE_COLOURS
-from steppe.strangers import PATTERN_WORDS, SCENES_EACH, SHADES, name_of, robe_of, stranger, stranger_scene, wording
+from steppe.strangers import (
+    PATTERN_WORDS,
+    ROBE_SCENES,
+    SCENES_EACH,
+    SHADES,
+    name_of,
+    robe_of,
+    stranger,
+    stranger_scene,
+    wording,
+)
 from steppe.world import Scene, attributes, random_scene
 
 NUMBERS = range(200)
@@ -30,6 +40,13 @@ def test_a_stranger_leads_consecutive_scenes_that_differ() -> None:
         scenes = [stranger_scene(number * SCENES_EACH + turn, random.Random(turn)) for turn in range(SCENES_EACH)]
         assert {scene.people[0] for scene in scenes} == {stranger(number)}
         assert len({(scene.place, scene.action, scene.time, scene.shot) for scene in scenes}) > 1
+
+
+def test_two_strangers_wear_one_robe_and_different_hats() -> None:
+    for first in NUMBERS[::2]:
+        one, other = stranger(first), stranger(first + 1)
+        assert one.costume == other.costume != stranger(first + 2).costume
+        assert one.hat != other.hat
 
 
 def test_a_costume_is_drawn_instead_of_the_robe() -> None:
@@ -68,7 +85,7 @@ def test_a_robe_is_called_by_a_shade_that_no_named_robe_has() -> None:
 def test_the_leader_of_a_row_has_one_number_in_all_their_rows() -> None:
     count = 60
     known = first_stranger(count)
-    assert known % SCENES_EACH == 0
+    assert known % ROBE_SCENES == 0
     truth = np.array([
         truth_row(random_scene(random.Random(row)) if row < known else stranger_scene(row, random.Random(row)))
         for row in range(count)

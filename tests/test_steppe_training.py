@@ -38,7 +38,7 @@ from steppe.tokenizer import END, START, encode
 from steppe.validation_scenes import aldars, everybody, head_boxes, heroes
 from steppe.world import NONE, Person
 
-TINY = 8
+TINY = 16
 
 
 @pytest.fixture(scope="module")

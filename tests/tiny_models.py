@@ -188,5 +188,6 @@ def calibration_of(seen: Seen, encoder: str) -> Calibration:
     """A calibration by which the hero of these features is himself."""
     measured = {"auc": 1.0, "curve": (), "his": 8, "others": 8, "caught": 1.0, "false_alarms": 0.0}
     bounds = Bounds(least=0.5, most=0.9, most_around=0.9, calibrated=True)
-    fitted = {"trigger": "aldar", "encoder": encoder, "direction": tuple(seen.parts), "offset": 0.0, "bounds": bounds}
+    crop, head = ({"direction": tuple(part), "offset": 0.0} for part in (seen.crop, seen.head))
+    fitted = {"trigger": "aldar", "encoder": encoder, "crop": crop, "head": head, "bounds": bounds}
     return Calibration.model_validate({**fitted, **measured, "copies_caught": 1.0, "copies_false": 0.0})

@@ -1,7 +1,8 @@
-"""From features of a hero's pictures and of other people's to thresholds: a direction, a lower and two upper bounds.
+"""From features of a hero's pictures and of other people's to thresholds: a lower and two upper bounds.
 
-The direction is Fisher's linear discriminant of crops, heads and bodies. Its covariance is shrunk towards a sphere,
-because there are often fewer pictures than features. Thresholds are made of the scores of pictures left out of it.
+He is told from others by two of Fisher's linear discriminants, of crops and of heads, and the worse score counts: one
+discriminant of both goes by the robe alone, where the others all wear other robes. The covariances are shrunk towards a
+sphere, because there are often fewer pictures than features. Thresholds are made of the scores of pictures left out.
 """
 
 from __future__ import annotations
@@ -15,20 +16,20 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from models.errors import InputError
 from models.scores import Bounds, Box, Hero
-from models.vision.likeness import Calibration, Seen, box_of
+from models.vision.likeness import Calibration, Discriminant, Seen, box_of
 
 Values = NDArray[np.float64]
 
 FEWEST = 4
 """Least number of pictures on each side."""
 FOLDS = 5
-SHRINKAGE = 0.1
-"""Share of the features' mean variance that is added to each. On the steppe world 0.03 to 0.3 are equally good."""
-FALSE_ALARMS = 0.01
-"""Share of his own pictures that the lower bound may refuse."""
-NORMAL = 2.326
+SHRINKAGE = 0.03
+"""Share of the features' mean variance that is added to each. On the steppe world 0.01 to 0.05 are equally good."""
+FALSE_ALARMS = 0.05
+"""Share of his own pictures that the lower bound may refuse if they are left out; with them, it refuses fewer."""
+NORMAL = 1.645
 """So many standard deviations under the mean lies the lowest FALSE_ALARMS of a normal distribution."""
-COPIES_CAUGHT = 0.9
+COPIES_CAUGHT = 0.97
 """Share of copies that the upper bounds are to catch; the pixels' difference catches others."""
 FALSE_COPIES = 0.01
 """Most pairs of his different pictures that may count as copies, as a share; else fewer copies are caught."""
@@ -65,9 +66,10 @@ def calibrate(
             raise InputError(
                 f"{len(side)} of {what} pictures differ from each other, {FEWEST} are needed; add pictures"
             )
-    own, strange = (np.stack([seen.parts for seen in side]) for side in (his, others))
-    direction, offset = _fit(own, strange)
-    own_scores, strange_scores = _left_out(own, strange)
+    crops, heads = (
+        [np.stack([getattr(seen, part) for seen in side]) for side in (his, others)] for part in ("crop", "head")
+    )
+    own_scores, strange_scores = map(np.minimum, _left_out(*crops), _left_out(*heads))
     # FALSE_ALARMS of a normal distribution: that share of few pictures is less than one picture, the oddest.
     least = float(own_scores.mean() - NORMAL * own_scores.std())
     pairs = [pair_of(first, second) for n, first in enumerate(his) for second in his[:n]]
@@ -75,8 +77,8 @@ def calibrate(
     return Calibration(
         trigger=trigger,
         encoder=encoder,
-        direction=tuple(float(value) for value in direction),
-        offset=offset,
+        crop=_fit(*crops),
+        head=_fit(*heads),
         bounds=bounds,
         auc=area(own_scores, strange_scores),
         curve=curve_of(own_scores, strange_scores),
@@ -133,8 +135,8 @@ def _at(hero: Hero, edges: Sequence[float], image: Image.Image) -> Hero:
     return hero if hero.box is None else hero.model_copy(update={"box": box})
 
 
-def _fit(own: Values, strange: Values) -> tuple[Values, float]:
-    """Return the direction and offset that give 1 for his mean and 0 for others'."""
+def _fit(own: Values, strange: Values) -> Discriminant:
+    """Return the discriminant of features [pictures, features] that gives 1 for his mean and 0 for others'."""
     means = own.mean(axis=0), strange.mean(axis=0)
     spread = [(side - mean).T @ (side - mean) / len(side) for side, mean in zip((own, strange), means, strict=True)]
     within = (spread[0] + spread[1]) / 2
@@ -143,7 +145,7 @@ def _fit(own: Values, strange: Values) -> tuple[Values, float]:
     apart = float(direction @ (means[0] - means[1]))
     if not apart > 1e-9:
         raise InputError("his pictures and the others look the same; name other folders")
-    return direction / apart, float(-direction @ means[1] / apart)
+    return Discriminant(direction=tuple((direction / apart).tolist()), offset=float(-direction @ means[1] / apart))
 
 
 def _left_out(own: Values, strange: Values) -> tuple[Values, Values]:
@@ -152,9 +154,9 @@ def _left_out(own: Values, strange: Values) -> tuple[Values, Values]:
     folds = min(FOLDS, len(own), len(strange))
     for fold in range(folds):
         left = [np.arange(len(side)) % folds == fold for side in (own, strange)]
-        direction, offset = _fit(own[~left[0]], strange[~left[1]])
+        fitted = _fit(own[~left[0]], strange[~left[1]])
         for side, out, values in zip((own, strange), left, scores, strict=True):
-            values[out] = side[out] @ direction + offset
+            values[out] = [fitted.score(one) for one in side[out]]
     return scores
 
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Features = NDArray[np.float64]
-HEAD, BODY = (0.0, 0.5), (0.4, 1.0)
-"""Shares of a crop's height that are also looked at by themselves: a hat is a small part of a whole figure."""
+HEAD = 0.4
+"""Upper share of a crop that is also looked at by itself: a hat is a small part of a whole figure."""
 _GREY = (128, 128, 128)
 
 
@@ -49,25 +49,29 @@ class Seen(NamedTuple):
 
     crop: Features
     head: Features
-    body: Features
     around: Features
 
-    @property
-    def parts(self) -> Features:
-        """Crop, head and body as one vector, which a calibration's direction is for."""
-        return np.concatenate([self.crop, self.head, self.body])
+
+class Discriminant(Record):
+    """A direction among features along which his are about 1 and others' about 0."""
+
+    direction: tuple[float, ...]
+    offset: float
+
+    def score(self, features: Features) -> float:
+        """Return where features lie along it."""
+        return float(features @ np.asarray(self.direction) + self.offset)
 
 
 class Calibration(Record):
     """What `python -m flows.calibrate` measured on a character's pictures; kept beside his LoRA."""
 
-    format: int = Field(1, ge=1, le=1)
+    format: int = Field(2, ge=2, le=2)
     trigger: str
     encoder: str
     """Fingerprint of the encoder; with another one the numbers mean nothing."""
-    direction: tuple[float, ...]
-    """Weights of `Seen.parts`."""
-    offset: float
+    crop: Discriminant
+    head: Discriminant
     bounds: Bounds
     auc: float
     """Chance that a picture of him scores above one of another person, on pictures left out of the fit."""
@@ -86,8 +90,8 @@ class Calibration(Record):
     """Share of pairs of his pictures above both."""
 
     def score(self, seen: Seen) -> float:
-        """Return how much a crop is his: about 1 for him, about 0 for others."""
-        return float(seen.parts @ np.asarray(self.direction) + self.offset)
+        """Return how much he is himself: about 1 for him, about 0 for others. The worse of crop and head counts."""
+        return min(self.crop.score(seen.crop), self.head.score(seen.head))
 
 
 def encoder_of(profile: Profile, device: str) -> Encoder:
@@ -173,21 +177,17 @@ def see(encoder: Encoder, pictures: Sequence[tuple[Image.Image, Hero | None]]) -
     both = encoder.image_features([*views, *map(ImageOps.mirror, views)]).numpy().astype(np.float64)
     found = both[: len(views)] + both[len(views) :]
     found /= np.linalg.norm(found, axis=1, keepdims=True)
-    return [Seen(*found[start : start + 4]) for start in range(0, len(found), 4)]
+    return [Seen(*found[start : start + 3]) for start in range(0, len(found), 3)]
 
 
 def _views(image: Image.Image, box: Box) -> tuple[Image.Image, ...]:
-    """Return the hero's crop, its upper and lower part, and the picture with grey in his place."""
+    """Return the hero's crop, its upper part, and the picture with grey in his place."""
     left, upper, right, lower = box
     around = image.copy()
     if (right - left, lower - upper) != image.size:
         around.paste(_GREY, box)
-    high = lower - upper
-    parts = [
-        image.crop((left, upper + round(first * high), right, max(upper + round(last * high), upper + 1)))
-        for first, last in (HEAD, BODY)
-    ]
-    return image.crop(box), *parts, around
+    head = (left, upper, right, max(upper + round(HEAD * (lower - upper)), upper + 1))
+    return image.crop(box), image.crop(head), around
 
 
 def likeness(seen: Seen, reference: Seen | None, calibration: Calibration | None, measured_by: str) -> Likeness:
