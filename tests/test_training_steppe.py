@@ -27,7 +27,7 @@ FIRST_LOSSES = [
     *(0.0532, 0.0768, 0.1317, 0.0741, 0.0769, 0.0560, 0.1308, 0.0399, 0.0454, 0.0425),
 ]
 """Of the first updates; a change of code must keep them, or say why it does not."""
-PICTURES, UPDATES = 24, 40
+PICTURES, UPDATES = 24, 120
 """Of him, and as many of the others; and updates, by which it has learnt him."""
 
 
@@ -122,7 +122,7 @@ def test_it_learns_the_character_and_leaves_the_others_alone(compared: Compariso
     assert compared.reason.startswith(f"checkpoint-{UPDATES} reaches every bar")
     found = re.search(r"the bare base: ([\d.]+)", compared.reason)
     assert found, compared.reason
-    assert row.image_similarity > float(found[1]) + 0.1
+    assert row.image_similarity > float(found[1]) + 0.2
     assert row.drift == pytest.approx(0, abs=MOST_DRIFT)
 
 

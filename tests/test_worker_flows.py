@@ -72,6 +72,13 @@ def test_a_board_is_exported_from_the_command_to_its_files(service: Service, boa
     assert service.flow_run(run_id(exported.stdout))["work_queue_name"] == "interactive"
 
 
+def test_a_frame_that_is_not_there_exits_with_1_and_the_flows_own_words(service: Service, boards: list[Path]) -> None:
+    refused = service.run("redo-frame/steppe", "--watch", board=str(boards[0]), frame=9)
+    assert refused.returncode == 1
+    assert "Flow run finished in state 'Failed'" in refused.stdout
+    assert "frame 9" in refused.stdout
+
+
 # --- people in the loop
 
 
@@ -88,17 +95,18 @@ def answer(service: Service, run: str, **values: Any) -> None:
 
 
 def test_a_reviewed_run_ends_its_process_at_each_question_and_pays_the_writer_once(
-    service: Service, writer: Script, boards: list[Path]
+    service: Service, writer: Script
 ) -> None:
     paid, folder = len(writer.requests), service.folder / "outputs" / "reviewed"
     options = {**FRAMES, "writer": "openai", "review": "all", "refresh": True, "output_dir": str(folder)}
     run = service.queue("storyboard/steppe", story=STORY, options=options)
     assert "changes" in suspended(service, run)["properties"]
-    other = service.until_ended(service.queue("redo-frame/steppe", board=str(boards[0]), frame=9))
-    assert other["state_type"] == "FAILED"  # the slot is free while a person thinks
-    assert "frame 9" in other["state"]["message"]
+    other = service.queue("redo-frame/steppe", board="no such board", frame=1)
+    assert service.until_ended(other)["state_type"] == "FAILED"  # the slot is free while a person thinks
     answer(service, run, changes="2 caption: He sleeps.")
     assert "redo" in suspended(service, run)["properties"]
+    answer(service, run, redo=[{"frame": 2, "seed": 888}])
+    suspended(service, run)
     answer(service, run)
     ended = service.until_ended(run)
     assert ended["state_name"] == "Completed", ended["state"]["message"]
@@ -106,6 +114,7 @@ def test_a_reviewed_run_ends_its_process_at_each_question_and_pays_the_writer_on
     [report_file] = folder.glob(f"terminal_*/{REPORT_FILE}")
     report = json.loads(report_file.read_bytes())
     assert [frame["scene"]["caption"] for frame in report["frames"]] == ["Moment 1.", "He sleeps."]
+    assert [frame["seed"] for frame in report["frames"]] == [42, 888]
 
 
 # --- what is paid for
