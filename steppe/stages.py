@@ -177,15 +177,13 @@ def run_vae_whole(setup: Setup) -> int:
     vae.to(setup.device, memory_format=torch.channels_last)
     batch = pictures_with_heads(setup, recipe.batch)
     steps = fit(SquaredLoss(vae), vae, batch, recipe, Keeping(name="vae_whole", folder=setup.work))
-    if setup.further:
-        save(vae, setup.out / "vae")
-        return steps
-    means, stds = encode_pictures(vae, setup.drawings("square").pictures[:2000])
-    spread = (means.float().pow(2) + stds.float().pow(2)).mean().sqrt().item()
-    vae.register_to_config(scaling_factor=round(1 / spread, 5))
+    if not setup.further:
+        means, stds = encode_pictures(vae, setup.drawings("square").pictures[:2000])
+        spread = (means.float().pow(2) + stds.float().pow(2)).mean().sqrt().item()
+        vae.register_to_config(scaling_factor=round(1 / spread, 5))
+        for shape in SHAPES:
+            (setup.folder(shape) / LATENTS).unlink(missing_ok=True)
     save(vae, setup.out / "vae")
-    for shape in SHAPES:
-        (setup.folder(shape) / LATENTS).unlink(missing_ok=True)
     return steps
 
 
