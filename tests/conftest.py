@@ -65,7 +65,8 @@ def _stay_offline_and_alone() -> None:
         "TOKENIZERS_PARALLELISM": "false",
         # Models this small lose more than they win by waiting for other threads, most of all beside a server at work.
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
-        "OMP_WAIT_POLICY": "PASSIVE",  # as models/__init__.py sets it, which tests may import after torch
+        "OMP_WAIT_POLICY": "PASSIVE",  # both as models/__init__.py sets them, which tests may import after torch
+        "GOMP_SPINCOUNT": "1000",
     }
     for name in [name for name in os.environ if name.startswith(("STORYBOARD_", "OPENAI_", "AWS_", "PREFECT_API_"))]:
         del os.environ[name]
