@@ -56,7 +56,8 @@ from models.review.answers import Changes, seeds_of, starting_from
 from models.settings import StoryboardOptions, read_story, with_environment
 from tasks.checks import check
 from tasks.export import export_files
-from tasks.frames import SPARE_RETRIES, generate_frame, show_times
+from tasks.frames import SPARE_RETRIES, generate_frame
+from tasks.painters import show_painters
 from tasks.report import find_near_copies, write_report
 from tasks.review import require_dashboard
 from tasks.story import refine_prompts, write_scenes
@@ -255,5 +256,5 @@ def paint_frames(
             if number in painted:
                 again = job(prompts[number - 1], first, render_config.for_one(), earlier=earlier, repaint=False)
                 results[number - 1] = frame(again, board)
-    show_times(render_config.run)
+    show_painters(render_config.run)
     return results

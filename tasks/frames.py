@@ -17,8 +17,7 @@ from models.origin.signing import load_signing
 from models.records import FrameResult
 from models.scores import Scores
 from models.secrets.keys import Keys
-from models.settings import EMBEDDED
-from tasks.artifacts import show_table
+from tasks.painters import note_turnaround
 from tasks.progress import Bar
 from tasks.retries import RETRYING
 
@@ -26,8 +25,6 @@ SPARE_RETRIES = 2
 """Retries besides the attempts, for errors other than a rejected frame: out of memory, a busy disk."""
 _SHOWN_STEP = 0.25
 _STOPPED: set[str] = set()
-_TIMES: dict[str, list[dict[str, float]]] = {}
-"""Run -> what its artifact says of each painted candidate."""
 
 
 def stop_painting(run: str) -> None:
@@ -38,23 +35,6 @@ def stop_painting(run: str) -> None:
 def _go_on(job: FrameJob) -> None:
     if job.render_config.run in _STOPPED:
         raise RunStopped(f"frame {job.number}: the run was stopped; run it again to go on")
-
-
-def _note_times(job: FrameJob, waiting: float, painting: float) -> None:
-    """Keep how long a frame waited for warm painters, and how long they painted it, for the run's artifact."""
-    if job.render_config.painters == EMBEDDED:
-        return
-    get_run_logger().info("waited %.1f s for a painter, painted and scored in %.1f s", waiting, painting)
-    row = {"frame": job.number, "seconds waiting": round(waiting, 1), "seconds painting": round(painting, 1)}
-    _TIMES.setdefault(job.render_config.run, []).append(row)
-
-
-def show_times(run: str) -> None:
-    """Show how long each painted candidate waited for warm painters and was painted, if they painted any."""
-    rows = sorted(_TIMES.pop(run, []), key=lambda row: row["frame"])
-    if rows:
-        waiting, painting = (sum(row[name] for row in rows) for name in ("seconds waiting", "seconds painting"))
-        show_table("painters", rows, f"Frames waited {waiting:.1f} s for painters, which painted {painting:.1f} s.")
 
 
 def _first_try_of_the_run() -> bool:
@@ -77,7 +57,7 @@ def generate_frame(job: FrameJob, board: Path) -> FrameResult:
     _go_on(job)
     if job.repaint and _first_try_of_the_run():
         forget(job)
-    result = generate(job, _Progress(job), load_signing(Keys()), lambda: _go_on(job), partial(_note_times, job))
+    result = generate(job, _Progress(job), load_signing(Keys()), lambda: _go_on(job), partial(note_turnaround, job))
     place_frame(board, result)
     scores = result.scores
     get_run_logger().info(

@@ -21,6 +21,7 @@ from models.secrets.keys import Keys
 from models.settings import StoryboardOptions
 from models.storage.adapters import is_s3
 from models.turbo import is_in_hub
+from tasks.painters import count_painters
 from tasks.progress import InQuarters
 from tasks.retries import RETRYING
 
@@ -85,6 +86,7 @@ def load_models(settings: RunSettings, adapters: list[Adapter]) -> RenderConfig:
     """
     setup = settings.setup.with_adapters(adapters)
     loaded = painter(settings.painters).load(setup)
+    count_painters(settings)
     bounds, calibration = calibrated(settings.bounds or setup.profile.hero_bounds, setup.adapter)
     if calibration is not None:
         get_run_logger().info("the hero is judged by %s: likeness %.2f at least", calibration, bounds.least)

@@ -156,8 +156,7 @@ def test_what_somebody_waits_for_is_painted_before_what_has_time(studio: Studio,
         futures.append(pool.submit(paint_together, setup(), request(number), None, None, Turn(urgent)))
         wait_for_waiting(number + 1)
     studio.may_paint.set()
-    for future in (first, *futures):
-        future.result(TIMEOUT)
+    assert [future.result(TIMEOUT).ahead for future in (first, *futures)] == [0, 0, 0, 2, 1]
     assert studio.batches == [[99], [1], [3], [0], [2]]
 
 

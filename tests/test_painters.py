@@ -210,6 +210,7 @@ def test_a_deployment_that_is_as_wanted_is_left_alone(address: str, painter: Ray
     before = painters_cluster.pid_of(painter)
     assert deploy(Painters(address=address)) == "1 painter(s) are ready, on the CPU"
     assert painters_cluster.pid_of(painter) == before
+    assert painter.count() == 1
 
 
 def test_more_painters_than_cores_are_refused(address: str) -> None:

@@ -52,7 +52,7 @@ def test_a_cancelled_frame_ends_within_two_steps(painter: RayPainter, tiny_world
     with pytest.raises(Cancelled):
         painter.paint(order(painter, steps=ENDLESS), Watch(cancel))
     assert len(heard) == 1
-    assert painter.paint(order(painter, 2), UNWATCHED).waiting < 10
+    assert painter.paint(order(painter, 2), UNWATCHED).took.waiting < 10
 
 
 def test_a_cancelled_frame_that_waits_leaves_the_queue(painter: RayPainter, tiny_world: Profile) -> None:
@@ -77,7 +77,7 @@ def test_a_cancelled_frame_that_waits_leaves_the_queue(painter: RayPainter, tiny
             assert isinstance(each.exception(60), Cancelled)
         done.set()
         assert isinstance(first.exception(60), Cancelled)
-    assert painter.paint(order(painter, 4), UNWATCHED).waiting < 10
+    assert painter.paint(order(painter, 4), UNWATCHED).took.waiting < 10
 
 
 def lost_while_painting(painter: RayPainter, lose: Callable[[int], None]) -> None:
@@ -137,4 +137,4 @@ def test_a_killed_runs_frame_is_not_painted_to_its_end(
         run = painters_cluster.painting(address, tmp_path, ends, steps=10 * ENDLESS)
         run.kill()
         run.wait()
-    assert painter.paint(order(painter, 6), UNWATCHED).waiting < 20
+    assert painter.paint(order(painter, 6), UNWATCHED).took.waiting < 20

@@ -12,13 +12,13 @@ from service import QUICK, STORY, Service
 from waiting import until
 
 
-def completed(service: Service, run: str) -> str:
+def completed(service: Service, run: str) -> tuple[str, str]:
     ended = service.until_ended(run)
     assert ended["state_type"] == "COMPLETED", ended["state"]
     page = service.ask(
         "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}, "key": {"any_": ["painters"]}}}
     )
-    return str(page[0]["data"])
+    return str(page[0]["data"]), str(page[0]["description"])
 
 
 def test_runs_share_a_warm_painter(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -27,7 +27,9 @@ def test_runs_share_a_warm_painter(tmp_path_factory: pytest.TempPathFactory) -> 
     with services.started(folder, world, "--painters", "1", "--workers", "2", **token) as service:
         runs = [service.queue("storyboard/steppe", story=f"{STORY} {number}", options=QUICK) for number in range(2)]
         for run in runs:
-            assert "seconds waiting" in completed(service, run)
+            data, description = completed(service, run)
+            assert all(name in data for name in ("frames before it", "seconds waiting", "seconds painting"))
+            assert description.startswith("1 warm painter. Frames waited ")
         log = service.log("worker-1") + service.log("worker-2")
         assert log.count("painted and scored in") == 2
         assert "painting 1 frame" not in log

@@ -96,7 +96,7 @@ class _Frame(Ticket):
             if on_progress is not None:
                 on_progress(told if isinstance(told, float) else 1.0)
             if isinstance(told, Painting):
-                return replace(told, waiting=self.begun - self.asked)
+                return told
 
 
 def paint_together(
@@ -123,8 +123,8 @@ def paint_together(
     """
     frame, thread = _Frame(setup, request, turn), thread_of(setup.device)
     try:
-        thread.ask(frame)
-        return frame.wait(on_progress, go_on)
+        ahead = thread.ask(frame)
+        return replace(frame.wait(on_progress, go_on), waiting=frame.begun - frame.asked, ahead=ahead)
     finally:
         frame.left = True
         thread.leave(frame)

@@ -97,13 +97,15 @@ class DeviceThread:
         self._turns.submit(self._turn)
         return call.future
 
-    def ask(self, ticket: Ticket) -> None:
-        """Put a ticket into the queue."""
+    def ask(self, ticket: Ticket) -> int:
+        """Put a ticket into the queue, and return how many are before it there."""
         with self.changed:
             self.waiting.append(ticket)
             self.waiting.sort(key=lambda other: not other.urgent)
+            before = self.waiting.index(ticket)
             self.changed.notify_all()
         self._turns.submit(self._turn)
+        return before
 
     def leave(self, ticket: Ticket) -> None:
         """Take a ticket out of the queue, if it waits there."""

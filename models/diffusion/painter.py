@@ -51,6 +51,8 @@ class Painting:
     """Where the request's trigger word acts in it; None if the request names none."""
     waiting: float = 0.0
     """Seconds that its request waited for the device."""
+    ahead: int = 0
+    """Requests that were before it in the device's queue when it came."""
 
 
 def paint(

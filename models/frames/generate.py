@@ -71,7 +71,7 @@ def generate(
         on_progress: called with the share of the painting done, 0..1.
         signing: what signs a painted picture; None: nothing does.
         go_on: called now and then while the frame waits to be painted; what it raises is raised here.
-        on_painted: called with the seconds of waiting and of painting, once a candidate is painted.
+        on_painted: called with what it took, once a candidate is painted.
 
     Raises:
         FrameRejected: retryable; the new candidate did not pass, and attempts are left. Call again.
@@ -144,7 +144,7 @@ def _paint_candidate(
     )
     picture = painter(config.painters).paint(order, watch)
     if on_painted is not None:
-        on_painted(picture.waiting, picture.painting)
+        on_painted(picture.took)
     painted = store_candidate(job, attempt, picture.image, picture.scores, signing)
     return _PaintedCandidate(_verdict(job, attempt, painted), painted.run)
 

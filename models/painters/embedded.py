@@ -11,7 +11,7 @@ from models.diffusion.machine import Machine, this_machine
 from models.diffusion.requests import PainterSetup
 from models.loras import fingerprint_of
 from models.painters.measuring import likeness_of, measure, while_nothing_is_painted
-from models.painters.painter import FrameOrder, Loaded, ScoredPicture, Shown, Watch
+from models.painters.painter import FrameOrder, Loaded, ScoredPicture, Shown, Turnaround, Watch
 from models.records import Weights
 from models.scores import Likeness
 
@@ -22,6 +22,10 @@ class EmbeddedPainter:
     def machine(self) -> Machine:
         """Return this machine's device."""
         return this_machine()
+
+    def count(self) -> int:
+        """Return 1: this one."""
+        return 1
 
     def load(self, setup: PainterSetup) -> Loaded:
         """Load base, LoRAs, ControlNet and what scores."""
@@ -54,7 +58,8 @@ class EmbeddedPainter:
         painting = paint_together(order.setup, order.request, *watch, Turn(order.urgent, order.lingers))
         scores = measure(order, painting)
         seconds = time.monotonic() - asked
-        return ScoredPicture(painting.image, scores, painting.waiting, seconds - painting.waiting)
+        took = Turnaround(painting.waiting, seconds - painting.waiting, painting.ahead)
+        return ScoredPicture(painting.image, scores, took)
 
     def similarity(self, setup: PainterSetup, one: Image.Image, other: Image.Image) -> float:
         """Return the CLIP cosine of two pictures."""

@@ -27,8 +27,19 @@ class Watch(NamedTuple):
     """Called now and then, also before the painting begins."""
 
 
-OnPainted = Callable[[float, float], None]
-"""Called with the seconds that a frame waited for a painter, and those of its painting and scoring."""
+class Turnaround(NamedTuple):
+    """What a frame's order took at a painter."""
+
+    waiting: float = 0.0
+    """Seconds in the queue."""
+    painting: float = 0.0
+    """Seconds of painting and scoring."""
+    ahead: int = 0
+    """Frames, of any run, that were before it in the painter's queue when it came."""
+
+
+OnPainted = Callable[[Turnaround], None]
+"""Called once a candidate is painted."""
 
 UNWATCHED = Watch()
 
@@ -78,10 +89,7 @@ class ScoredPicture:
     image: Image.Image
     """RGB, of the requested size."""
     scores: Scores
-    waiting: float = 0.0
-    """Seconds in the queue."""
-    painting: float = 0.0
-    """Seconds of painting and scoring."""
+    took: Turnaround
 
 
 class Painter(Protocol):
@@ -92,6 +100,13 @@ class Painter(Protocol):
 
         Raises:
             ImportError, OSError: torch can't be imported.
+            PaintersUnreachable: there is no painter.
+        """
+
+    def count(self) -> int | None:
+        """Return how many painters there are now; None if nobody can say.
+
+        Raises:
             PaintersUnreachable: there is no painter.
         """
 

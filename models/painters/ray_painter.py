@@ -20,7 +20,7 @@ from models.bases.fingerprints import component_fingerprint
 from models.diffusion.machine import Machine
 from models.diffusion.requests import PainterSetup
 from models.errors import PaintersUnreachable, StoryboardError, WeightsInvalid
-from models.painters.painter import UNWATCHED, FrameOrder, Loaded, ScoredPicture, Shown, Watch
+from models.painters.painter import UNWATCHED, FrameOrder, Loaded, ScoredPicture, Shown, Turnaround, Watch
 from models.painters.parcels import (
     code_version,
     files_of,
@@ -58,6 +58,11 @@ class RayPainter:
         """Return the machine of one painter; all are taken to be alike."""
         return Machine.model_validate(self._ask("about", {})[1])
 
+    def count(self) -> int | None:
+        """Return how many painters run there."""
+        count: int | None = self._ask("count", {})[1]
+        return count
+
     def load(self, setup: PainterSetup) -> Loaded:
         """Have the models loaded by one painter; the others load them with their first frame.
 
@@ -72,8 +77,8 @@ class RayPainter:
         """Have a frame painted and scored."""
         packed = order.model_dump(mode="json", exclude={"setup", "lingers"})
         asked = {"order": packed, **with_sums(files_of(order))}
-        _, size, data, scores, seconds = self._ask("paint", asked, order.setup, watch)
-        return ScoredPicture(Image.frombytes("RGB", size, data), Scores.model_validate(scores), **seconds)
+        _, size, data, scores, took = self._ask("paint", asked, order.setup, watch)
+        return ScoredPicture(Image.frombytes("RGB", size, data), Scores.model_validate(scores), Turnaround(*took))
 
     def similarity(self, setup: PainterSetup, one: Image.Image, other: Image.Image) -> float:
         """Have two pictures compared."""

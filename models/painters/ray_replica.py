@@ -12,8 +12,7 @@ import contextlib
 import logging
 import os
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -33,6 +32,7 @@ from models.painters.parcels import (
     unpack_shown,
     unpacked,
 )
+from models.painters.pulse import Pulse
 
 logger = logging.getLogger("models.painters")
 
@@ -43,6 +43,8 @@ MOST = 200
 """Requests that wait in one painter at most; each has a thread, which sleeps."""
 BEAT = 2.0
 """Seconds between two signs of life to a caller that waits."""
+TO_SAY = 10.0
+"""Seconds that Serve's controller has to say how many painters there are."""
 ALIVE: Reply = ("alive",)
 UNFINISHED = ("share", "alive")
 """Replies after which others follow."""
@@ -63,7 +65,7 @@ class Replica:
 
         self.painter, self.shelf, self.hangs = EmbeddedPainter(), LoraShelf(), hangs
         self.loaded: dict[PainterSetup, Loaded] = {}
-        self.lock, self.pulse = threading.Lock(), _Pulse()
+        self.lock, self.pulse = threading.Lock(), Pulse()
         self.threads = ThreadPoolExecutor(MOST, thread_name_prefix="request")
         keep_loaded(keep)
         if warm is not None:
@@ -80,6 +82,11 @@ class Replica:
         async for reply in self._serve(
             asked, lambda watch: ("machine", this_machine().model_dump(mode="json"), os.getpid())
         ):
+            yield reply
+
+    async def count(self, asked: Asked) -> AsyncIterator[Reply]:
+        """Reply with how many painters there are."""
+        async for reply in self._serve(asked, lambda watch: ("count", self._running())):
             yield reply
 
     async def load(self, asked: Asked) -> AsyncIterator[Reply]:
@@ -135,6 +142,18 @@ class Replica:
         finally:
             left.set()
 
+    def _running(self) -> int | None:
+        """Return how many painters of this deployment run; None if Serve's controller does not say."""
+        from ray import serve
+
+        here = serve.get_replica_context()
+        try:
+            status = self.threads.submit(serve.status).result(TO_SAY)
+            deployment = status.applications[here.app_name].deployments[here.deployment]
+        except Exception:  # it restarts; painting goes on
+            return None
+        return int(deployment.replica_states.get("RUNNING", 0))
+
     def _load_asked(self, asked: Asked) -> Reply:
         setup, lacks = self._here(asked)
         return ("lacks", lacks) if lacks else ("loaded", self._load(setup).model_dump(mode="json"))
@@ -182,8 +201,8 @@ class Replica:
                     picture = self.painter.paint(relocated(order, places), watched)
             except StoryboardError as error:
                 return ("error", pack_error(error, places))
-        seconds = {"waiting": picture.waiting, "painting": picture.painting}
-        return ("picture", picture.image.size, picture.image.tobytes(), picture.scores.model_dump(mode="json"), seconds)
+        image, scores = picture.image, picture.scores.model_dump(mode="json")
+        return ("picture", image.size, image.tobytes(), scores, tuple(picture.took))
 
     def _compare(self, asked: Asked) -> Reply:
         one, other = (Image.frombytes("RGB", size, data) for size, data in asked["images"])
@@ -242,48 +261,3 @@ def _in_larger_batches(setup: PainterSetup) -> PainterSetup:
     if setup.device == "cpu" or setup.low_memory:
         return setup
     return setup.model_copy(update={"batch_size": max(setup.batch_size, setup.profile.batch_size_on_gpu)})
-
-
-class _Pulse:
-    """When the device last made a step, while anybody waits for one."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.waiting = self.loads = 0
-        self.last = 0.0
-
-    def silence(self) -> float:
-        """Return the seconds since the last step; 0 while models are loaded, or nobody waits."""
-        with self.lock:
-            return time.monotonic() - self.last if self.waiting and not self.loads else 0.0
-
-    @contextlib.contextmanager
-    def loading(self) -> Iterator[None]:
-        """Mark that models are loaded during the block."""
-        with self.lock:
-            self.loads += 1
-        try:
-            yield
-        finally:
-            with self.lock:
-                self.loads -= 1
-                self.last = time.monotonic()
-
-    @contextlib.contextmanager
-    def watching(self, watch: Watch) -> Iterator[Watch]:
-        """Yield a watch that also marks each step."""
-
-        def progress(share: float) -> None:
-            self.last = time.monotonic()
-            if watch.on_progress is not None:
-                watch.on_progress(share)
-
-        with self.lock:
-            if not self.waiting:
-                self.last = time.monotonic()
-            self.waiting += 1
-        try:
-            yield Watch(progress, watch.go_on)
-        finally:
-            with self.lock:
-                self.waiting -= 1
