@@ -1,23 +1,25 @@
 """Boards asked of a service that is up: warm painters beside a process that loads its models for each run.
 
 python -m benchmarks.service [--boards 4] [--frames 6]
+python -m benchmarks.service --boards 40 --frames 1 --workers 4 --only painters
 
-It starts `make up` twice, asks for one board, and then for several at once. All boards have seeds of their own, so that
-nothing is found in the store.
+It starts `make up` twice, asks for one board, and then for several in the same moment. All boards have seeds of their
+own, so that nothing is found in the store. The database is SQLite, or that of PREFECT_SERVER_DATABASE_CONNECTION_URL.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +32,17 @@ from models.board.directory import REPORT_FILE
 from models.profiles import ROOT
 
 STORY = "Aldar Köse tricks a greedy merchant in the bazaar"
+COLUMNS = (
+    "",
+    "to Completed, s",
+    "to the first frame, s",
+    "boards an hour",
+    "painting, share",
+    "a run's process, MiB",
+    "all asked, s",
+    "503 until then",
+    "places out of order",
+)
 EVERY = 0.1
 """Seconds between two looks."""
 LONGEST = 1800.0
@@ -67,19 +80,38 @@ class Service:
     deployment: str
     frames: int
     process: psutil.Process
-    seed: int = 1000
     peak: float = 0.0
     """Largest resident memory of a run's process, in MiB."""
-    painted: list[float] = field(default_factory=list)
+    refused: int = 0
+    """Requests that the server answered with 503, which is asked again."""
+    seeds: Iterator[int] = field(default_factory=lambda: itertools.count(1000, 7))
 
     def ask(self) -> Board:
         """Ask for a board."""
-        self.seed += 7
-        options = {"frames": self.frames, "seed": self.seed, "attempts": 1}
+        options = {"frames": self.frames, "seed": next(self.seeds), "attempts": 1}
         body = {"parameters": {"story": STORY, "options": {"profile": "steppe", **options}}}
         asked = time.time()
         made = self._answer("POST", f"deployments/{self.deployment}/create_flow_run", body)
         return Board(str(made["id"]), asked)
+
+    def ask_for(self, count: int) -> list[Board]:
+        """Ask for so many boards in the same moment."""
+        with ThreadPoolExecutor(count) as people:
+            return list(people.map(lambda _: self.ask(), range(count)))
+
+    def out_of_order(self, boards: list[Board]) -> int:
+        """Return by how many places a board was begun at most before or after its turn.
+
+        Raises:
+            SystemExit: a board was begun more than once.
+        """
+        runs = [self._answer("GET", f"flow_runs/{board.run}") for board in boards]
+        twice = [run["id"] for run in runs if run["run_count"] != 1]
+        if twice or len({board.directory for board in boards}) != len(boards):
+            raise SystemExit(f"boards were made twice: {twice}")
+        turns = {run["id"]: turn for turn, run in enumerate(sorted(runs, key=lambda run: run["expected_start_time"]))}
+        begun = sorted(runs, key=lambda run: run["start_time"])
+        return max(abs(turns[run["id"]] - place) for place, run in enumerate(begun))
 
     def wait(self, boards: list[Board]) -> None:
         """Wait until all are Completed."""
@@ -103,10 +135,12 @@ class Service:
         return sum(float(row["seconds painting"]) for row in rows) if rows else None
 
     def _answer(self, method: str, path: str, body: Any = None) -> Any:
-        for _ in range(100):
+        end = time.monotonic() + LONGEST
+        while time.monotonic() < end:
             answer = self.api.request(method, path, json=body)
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                 return answer.raise_for_status().json()
+            self.refused += 1
             time.sleep(EVERY)
         raise SystemExit("the server's database is locked")
 
@@ -129,14 +163,15 @@ def main() -> None:
     parser.add_argument("--boards", type=int, default=4)
     parser.add_argument("--frames", type=int, default=6)
     parser.add_argument("--painters", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2, help="beside painters (default: %(default)s)")
+    parser.add_argument("--only", choices=("processes", "painters"), help="only this way")
     given = parser.parse_args()
-    print("| | to Completed, s | to the first frame, s | boards an hour | painting, share | a run's process, MiB |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| " + " | ".join(COLUMNS) + " |\n|" + " --- |" * len(COLUMNS))
     ways = {
-        "a process that loads for each run": [],
-        "warm painters": ["--painters", str(given.painters), "--workers", "2"],
+        "processes": ("a process that loads for each run", []),
+        "painters": ("warm painters", ["--painters", str(given.painters), "--workers", str(given.workers)]),
     }
-    for name, arguments in ways.items():
+    for name, arguments in [ways[given.only]] if given.only else ways.values():
         with tempfile.TemporaryDirectory() as folder, up(Path(folder), arguments, given.frames) as service:
             print(f"| {name} | {measured(service, given.boards)} |", flush=True)
 
@@ -147,13 +182,22 @@ def measured(service: Service, count: int) -> str:
     one = service.ask()
     service.wait([one])
     begun = time.time()
-    many = [service.ask() for _ in range(count)]
+    before = service.refused
+    many = service.ask_for(count)
+    asked, refused = time.time() - begun, service.refused - before
     service.wait(many)
     seconds = max(board.ended for board in many) - begun
     painting = service.seconds_painting(many)
     busy = (painting if painting is not None else sum(board.painting() for board in many)) / seconds
     cells = [f"{one.seconds():.1f}", f"{one.first_frame():.1f}", f"{3600 * count / seconds:.0f}"]
-    return " | ".join([*cells, f"{100 * busy:.0f} %", f"{service.peak:.0f}"])
+    cells += [
+        f"{100 * busy:.0f} %",
+        f"{service.peak:.0f}",
+        f"{asked:.1f}",
+        f"{refused}",
+        f"{service.out_of_order(many)}",
+    ]
+    return " | ".join(cells)
 
 
 @contextmanager
@@ -175,7 +219,7 @@ def up(folder: Path, arguments: list[str], frames: int) -> Iterator[Service]:
             deployment = api.get("deployments/name/storyboard/steppe").raise_for_status().json()["id"]
             yield Service(api, deployment, frames, psutil.Process(process.pid))
     finally:
-        process.send_signal(signal.SIGINT)
+        process.terminate()
         process.wait()
         os.chdir(ROOT)
 

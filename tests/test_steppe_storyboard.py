@@ -14,7 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from models.profiles import ROOT
+from models.profiles import ROOT, STEPPE
+from models.vision.likeness import read_calibration
 from steppe.classifier import load_classifier, verdicts
 
 STORY = "Aldar Köse tricks a greedy merchant in the bazaar"
@@ -60,6 +61,12 @@ def test_only_what_was_edited_is_painted(board: Path) -> None:
     assert [frame["painted"] > 0 for frame in frames] == [False, True]
     assert np.array_equal(pictures_of(acted)[0], pictures_of(board)[0])
     assert "is sleeping" in frames[1]["prompt"]
+
+
+def test_aldars_calibration_is_of_the_clip_that_ships() -> None:
+    assert STEPPE.adapter is not None
+    found = read_calibration(Path(STEPPE.adapter) / "hero.json", STEPPE)
+    assert (found.trigger, found.bounds.calibrated) == (STEPPE.trigger, True)
 
 
 def run(*arguments: str) -> Path:

@@ -8,6 +8,7 @@ sphere, because there are often fewer pictures than features. Thresholds are mad
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +28,7 @@ SHRINKAGE = 0.03
 """Share of the features' mean variance that is added to each. On the steppe world 0.01 to 0.05 are equally good."""
 FALSE_ALARMS = 0.05
 """Share of his own pictures that the lower bound may refuse if they are left out; with them, it refuses fewer."""
-NORMAL = 1.645
+NORMAL = NormalDist().inv_cdf(1 - FALSE_ALARMS)
 """So many standard deviations under the mean lies the lowest FALSE_ALARMS of a normal distribution."""
 COPIES_CAUGHT = 0.97
 """Share of copies that the upper bounds are to catch; the pixels' difference catches others."""
