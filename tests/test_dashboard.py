@@ -22,7 +22,7 @@ import tiny_models
 from playwright.sync_api import Browser, Locator, Page, Request, expect
 from tiny_evaluation import CHARACTER, UNRELATED
 from training_runs import draw_pictures
-from waiting import DEADLINE
+from waiting import DEADLINE, until
 
 from models.board.directory import REPORT_FILE
 from models.board.pages import report_markdown, score_rows
@@ -150,8 +150,7 @@ def size_shown(picture: Locator) -> tuple[int, int]:
     picture.wait_for()
     picture.page.wait_for_function("() => [...document.images].every(image => image.complete)")
     assert picture.evaluate("image => image.naturalWidth") > 0, "the browser could not read the picture"
-    box = picture.bounding_box()
-    assert box is not None
+    box = until(picture.bounding_box)  # None while the page is drawn anew
     return int(box["width"]), int(box["height"])
 
 
