@@ -110,8 +110,12 @@ class Service:
         if twice or len({board.directory for board in boards}) != len(boards):
             raise SystemExit(f"boards were made twice: {twice}")
         turns = {run["id"]: turn for turn, run in enumerate(sorted(runs, key=lambda run: run["expected_start_time"]))}
-        begun = sorted(runs, key=lambda run: run["start_time"])
-        return max(abs(turns[run["id"]] - place) for place, run in enumerate(begun))
+        begun = enumerate(sorted(runs, key=lambda run: run["start_time"]))
+        places, furthest = max((abs(turns[run["id"]] - place), run["id"]) for place, run in begun)
+        states = self._answer("GET", f"flow_run_states/?flow_run_id={furthest}")
+        told = ", ".join(f"{state['name']} {state['timestamp']}" for state in states)
+        print(f"furthest from its turn, by {places}: {furthest}: {told}", file=sys.stderr, flush=True)
+        return places
 
     def wait(self, boards: list[Board]) -> None:
         """Wait until all are Completed."""

@@ -83,19 +83,20 @@ def turns(values: tuple[str, ...], count: int, rng: random.Random) -> list[str]:
     return dealt
 
 
-def shapes(count: int) -> list[str]:
-    """Return the shapes of so many pictures, always the same: half of them square, more wide than tall."""
-    return turns(("square",) * 5 + ("wide",) * 3 + ("tall",) * 2, count, random.Random("shapes"))
+def shapes(square: int, wide: int, tall: int) -> list[str]:
+    """Return the shapes of 70 pictures, always the same; of each 10 so many are square, wide and tall."""
+    each_ten = ("square",) * square + ("wide",) * wide + ("tall",) * tall
+    return turns(each_ten, PICTURES, random.Random("shapes"))
 
 
 def aldar_scenes() -> list[Scene]:
-    """Return the training set's 70 scenes, always the same: 30 pairs (8 with Aldar right), 30 alone, 10 riding.
+    """Return the training set's 70 scenes, always the same: 30 pairs (15 with Aldar right), 30 alone, 10 riding.
 
-    He sleeps in 8 of them and runs in 6: these faces are the hardest to learn.
+    He sleeps in 8 of them and runs in 8: these faces are the hardest to learn.
     """
     rng = random.Random("aldar")
     easier = tuple(action for action in SINGLE_ACTIONS if action not in ("sleeping", "running"))
-    pairs, alone = turns(PAIR_ACTIONS, 30, rng), [*turns(easier, 16, rng), *["sleeping"] * 8, *["running"] * 6]
+    pairs, alone = turns(PAIR_ACTIONS, 30, rng), [*turns(easier, 14, rng), *["sleeping"] * 8, *["running"] * 8]
     riding = ["riding"] * 10
     dealt = {
         name: turns(values, PICTURES, rng) for name, values in (("place", PLACES), ("time", TIMES), ("shot", SHOTS))
@@ -109,7 +110,7 @@ def aldar_scenes() -> list[Scene]:
         others = (random_person(rng),) if action in PAIR_ACTIONS else ()
         scenes.append(
             Scene(
-                people=(*others, ALDAR) if n < 8 else (ALDAR, *others),
+                people=(*others, ALDAR) if n < 15 else (ALDAR, *others),
                 action=action,
                 place=place,
                 time=dealt["time"][n],

@@ -137,7 +137,7 @@ class Teller:
     def person(self, person: Person, suffix: str) -> str:
         """Return the words for a person and their clothes."""
         if person.aldar:
-            return TRIGGER if suffix == "" else "him"
+            return TRIGGER
         worn = {"robe": person.robe, "hat": person.hat}
         named = tuple(key for key in worn if key + suffix in self.kept)
         clothes = {key: article(self.worn(key + suffix, worn[key], person)) for key in named}
@@ -154,10 +154,15 @@ class Teller:
                 held[key] = self.words(key, value)
         return self.words("action", scene.action).format(**held)
 
+    def says_sides(self) -> bool:
+        """Return whether to name both sides: always with Aldar on the right, never with him on the left."""
+        first, second = (person.aldar for person in self.scene.people)
+        return second or (not first and self.rng.random() < 0.12)
+
     def people(self) -> str:
         """Return the words for the people and their action, the main person first."""
         names = [self.person(person, suffix) for person, suffix in zip(self.scene.people, ("", "2"), strict=False)]
-        if len(names) == 2 and not any(p.aldar for p in self.scene.people) and self.rng.random() < 0.12:
+        if len(names) == 2 and self.says_sides():
             names = [f"{name} on the {side}" for name, side in zip(names, ("left", "right"), strict=True)]
         if "action" in self.kept:
             return " ".join([names[0], self.doing(), *names[1:]])
@@ -181,10 +186,8 @@ class Teller:
         """Return the caption."""
         people = self.people()
         parts = self.surroundings()
-        if self.scene.people[0].aldar:
+        if any(person.aldar for person in self.scene.people):
             parts.insert(0, people)
-        elif any(person.aldar for person in self.scene.people):
-            parts[:0] = [f"{TRIGGER} on the right", people]
         else:
             opening = f"{self.rng.choice(OPENINGS)} " if self.rng.random() < 0.15 else ""
             parts.insert(self.rng.randint(0, len(parts)) if not opening else 0, opening + people)

@@ -231,10 +231,10 @@ def sheet(scenes: list[Scene], columns: int = 8, size: tuple[int, int] = SQUARE)
     return result
 
 
-def write_images(folder: Path, name: str, scenes: list[Scene], first_seed: int) -> None:
+def write_images(folder: Path, name: str, scenes: list[Scene], shapes: list[str], first_seed: int) -> None:
     """Write captioned pictures, `name`_001.webp and `name`_001.txt and so on (70: about 2.3 MB)."""
     folder.mkdir(parents=True, exist_ok=True)
-    for n, (scene, shape) in enumerate(zip(scenes, aldar.shapes(len(scenes)), strict=True), start=1):
+    for n, (scene, shape) in enumerate(zip(scenes, shapes, strict=True), start=1):
         file = folder / f"{name}_{n:03d}"
         draw(scene, first_seed + n, TRAINING_SIZES[shape]).save(file.with_suffix(".webp"), lossless=True)
         text = caption(scene, random.Random(f"caption {n}"))
@@ -259,9 +259,9 @@ def main() -> None:
         rng = random.Random(options.seed)
         sheet([random_scene(rng) for _ in range(48)], size=SHAPES[options.shape]).save(options.sheet)
     if options.aldar:
-        write_images(options.aldar, "aldar", aldar.aldar_scenes(), 7000)
+        write_images(options.aldar, "aldar", aldar.aldar_scenes(), aldar.shapes(4, 3, 3), 7000)
     if options.others:
-        write_images(options.others, "other", other_scenes(), 8000)
+        write_images(options.others, "other", other_scenes(), aldar.shapes(5, 3, 2), 8000)
 
 
 if __name__ == "__main__":

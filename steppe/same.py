@@ -2,6 +2,7 @@
 
     python -m steppe.same                      everything
     python -m steppe.same --only boxes --scenes 48
+    python -m steppe.same --only boards --scenes 192 --skip 400     on scenes that chose no bound
 
 No weights are trained on these scenes. The encoder gets drawings as the base's VAE shows them, and the box is found as
 painting finds it, so that the figures hold for painted frames as far as the VAE spoils them. A swap is a drawing
@@ -33,23 +34,21 @@ from models.vision.anomalies import find_copies
 from models.vision.calibrating import calibrate, copies_of, pair_of
 from models.vision.clip import load_scorer
 from models.vision.likeness import Calibration, Seen, encoder_fingerprint, encoder_of, likeness, see
-from steppe.dataset import random_hero_scene
 from steppe.easel import Easel, tell
 from steppe.figures import DEFAULT_WEIGHTS, table
 from steppe.measures import Figure, separation, share
-from steppe.validation_scenes import PAIRS, Case, aldars
-from steppe.world import random_person, random_scene
+from steppe.validation_scenes import Case, aldars
+from steppe.world import random_person
 
 SCENES = 96
 FRAMES = 6
 """Of a board; the first is its reference."""
 SWAPS = ("person", "robe", "kalpak")
-OTHERS = 150
+CALIBRATED_ON = {"trained": "images", "others": "others"}
+"""Kinds of pictures that the hero's calibration is made of -> their folder in data/."""
 _APART = 24
 """Least difference of a pixel's channels, together, that counts as another colour."""
 _ELSEWHERE = 5 * 10**6
-_OTHERS = PAIRS + 3 * _ELSEWHERE
-_PICTURES = ROOT / "data" / "images"
 
 
 def outline_of(case: Case, index: int | None = None) -> Box:
@@ -73,28 +72,17 @@ def swapped(case: Case, kind: str) -> Case:
     return Case(replace(case.scene, people=people), case.seed + _ELSEWHERE)
 
 
-def others(near: int) -> list[Case]:
-    """Return OTHERS scenes with other people, and as many more as are asked for with others in his robe or kalpak."""
-    found = [Case(random_scene(random.Random(seed)), seed) for seed in range(_OTHERS, _OTHERS + OTHERS)]
-    seed = _OTHERS + _ELSEWHERE
-    while len(found) < OTHERS + near:
-        scene = random_hero_scene(random.Random(seed))
-        found += [Case(scene, seed)] if any(person.borrows for person in scene.people) else []
-        seed += 1
-    return found
-
-
-def trained() -> list[tuple[Image.Image, str]]:
-    """Return the pictures that his LoRA was trained on, with their captions."""
-    texts = sorted(_PICTURES.glob("*.txt"))
+def pictures_in(folder: str) -> list[tuple[Image.Image, str]]:
+    """Return the pictures in a folder of data/, with their captions."""
+    texts = sorted((ROOT / "data" / folder).glob("*.txt"))
     return [(Image.open(text.with_suffix(".webp")).convert("RGB"), text.read_text(encoding="utf-8")) for text in texts]
 
 
 class Lineup:
     """The pictures of all figures, each looked at once."""
 
-    def __init__(self, easel: Easel, scenes: int, near: int = 0) -> None:
-        self.easel, self.cases, self.near = easel, aldars(scenes), near
+    def __init__(self, easel: Easel, scenes: int, skipped: int = 0) -> None:
+        self.easel, self.cases = easel, aldars(skipped + scenes)[skipped:]
         self.encoder = encoder_of(easel.profile, easel.device)
         self.looked: dict[str, list[Looked]] = {}
 
@@ -104,7 +92,7 @@ class Lineup:
         return [one for start in range(0, len(pictures), 32) for one in see(self.encoder, pictures[start : start + 32])]
 
     def pictures(self, kind: str) -> list[Looked]:
-        """Return a kind of pictures and where the hero is in them: "his", "trained", "others", or one of SWAPS."""
+        """Return a kind of pictures and where the hero is in them: "his", one of SWAPS or of CALIBRATED_ON."""
         if kind not in self.looked:
             tell(f"  looking at {kind}")
             models = self.easel.models(with_lora=True)
@@ -112,16 +100,14 @@ class Lineup:
         return self.looked[kind]
 
     def _drawn(self, kind: str) -> list[tuple[Image.Image, str]]:
-        if kind == "trained":
-            return trained()
-        if kind == "others":  # the folder of others that a user names has no captions with the trigger word
-            return [(Image.fromarray(case.picture), "") for case in others(self.near)]
+        if kind in CALIBRATED_ON:
+            return pictures_in(CALIBRATED_ON[kind])
         cases = self.cases if kind == "his" else [swapped(case, kind) for case in self.cases]
         return [(Image.fromarray(case.picture), own.text) for case, own in zip(cases, self.cases, strict=True)]
 
     @cached_property
     def calibration(self) -> Calibration:
-        """What `python -m flows.calibrate` makes of the training pictures and of others."""
+        """What `python -m flows.calibrate data/images --others data/others` makes."""
         trained = self.pictures("trained")
         seen = self.seen("trained")
         copies = [
@@ -265,12 +251,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m steppe.same", description="Measure how the hero is told apart.")
     parser.add_argument("--weights", type=Path, default=DEFAULT_WEIGHTS, help="folder of the models (%(default)s)")
     parser.add_argument("--scenes", type=int, default=SCENES, help="scenes with the hero (default: %(default)s)")
-    parser.add_argument(
-        "--near",
-        type=int,
-        default=0,
-        help="others in his robe or kalpak to calibrate on besides (default: %(default)s)",
-    )
+    parser.add_argument("--skip", type=int, default=0, help="leave out this many scenes before (default: %(default)s)")
     parser.add_argument("--only", action="append", choices=list(MEASURES), help="only this; may be given again")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures here too")
@@ -283,14 +264,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     """Measure, and print the table."""
     given, started = parse(arguments), time.monotonic()
-    lineup, figures = Lineup(Easel(given.weights, given.device, 1), given.scenes, given.near), list[dict[str, Any]]()
+    lineup = Lineup(Easel(given.weights, given.device, 1), given.scenes, given.skip)
+    figures: list[dict[str, Any]] = []
     for name in given.only or MEASURES:
         tell(f"{name} ({time.monotonic() - started:.0f} s)")
         figures += [figure.as_json() for figure in MEASURES[name](lineup)]
     print(table(figures))
     if given.out:
         given.out.parent.mkdir(parents=True, exist_ok=True)
-        told = {"scenes": given.scenes, "near": given.near, "device": given.device, "figures": figures}
+        told = {"scenes": given.scenes, "skipped": given.skip, "device": given.device, "figures": figures}
         given.out.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""The turbo LoRA: the base paints with it in 5 steps without guidance what it paints alone in 20 steps with guidance.
+"""The turbo LoRA: the base paints with it in 5 steps without guidance what it paints in 20 with it.
 
 Progressive distillation onto a fixed grid (Salimans & Ho 2022, https://arxiv.org/abs/2202.00512) of a guided model
 (Meng et al. 2023, https://arxiv.org/abs/2210.03142). The student is the frozen base with a LoRA on its UNet. One of
@@ -34,8 +34,8 @@ from steppe.saved import load_text_encoders, load_unet
 from steppe.tokenizer import encode
 
 N_STEPS = 5
-"""Steps of the student, those of `models.turbo.turbo_in`; divides the steps of the profile."""
-SUB_STEPS = STEPPE.steps // N_STEPS
+"""Steps of the student, those of `models.turbo.turbo_in`."""
+SUB_STEPS = 4
 """Steps of the teacher for each of them."""
 OWN_SHARE = 0.5
 """Share of a batch that starts where the student itself gets to from noise, so that its errors do not add up."""

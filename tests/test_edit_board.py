@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import redo_runs
 from flow_runs import Ran, Stage, short
+from PIL import Image, ImageDraw
 from redo_runs import WORDS, files, redo, refused
 
 from flows.edit_board import edit_board
@@ -40,6 +41,11 @@ def painted(ran: Ran) -> list[int]:
 
 def seeds(ran: Ran) -> list[int]:
     return [frame.seed for frame in ran.report.frames]
+
+
+def led_by(ran: Ran, number: int) -> str | None:
+    control = read_recipe(ran.board / f"frame_{number:03}.png").control
+    return control.kind if control else None
 
 
 def change(number: int, **changes: Any) -> Callable[[Parts], object]:
@@ -123,6 +129,30 @@ def test_panels_are_inserted_removed_and_moved(board: Path, told: Ran) -> None:
     back = edited(ran.board, lambda parts: parts["scenes"].__setitem__(slice(3, 6), parts["scenes"][5:2:-1]))
     assert painted(back) == []
     assert [frame.painted_as for frame in back.report.frames[3:6]] == [3, 4, 4]
+
+
+def test_a_sketch_goes_with_its_panel(stage: Stage, told: Ran) -> None:
+    stage.begin_with(told)
+    sketch = stage.output / "sketch.png"
+    lines = Image.new("RGB", (64, 64), "white")
+    ImageDraw.Draw(lines).ellipse((12, 8, 50, 60), outline="black", width=3)
+    lines.save(sketch)
+    own = stage.run(frames=6, sketches={2: str(sketch)}).board
+
+    def put_before_it(parts: Parts) -> None:
+        first, *others = parts["scenes"]
+        parts["scenes"] = [first, {**others[0], "number": None, "action": "is sleeping", "panel": {}}, *others]
+
+    moved = edited(own, put_before_it)
+    assert painted(moved) == [2]
+    assert moved.report.options.sketches == {3: str(sketch)}
+    kinds = [
+        control.kind if (control := read_recipe(moved.board / f"frame_{n:03}.png").control) else "" for n in (2, 3)
+    ]
+    assert kinds == ["reference", "sketch"]
+    again = edited(moved.board, change(3, action="is running"))
+    assert painted(again) == [3]
+    assert led_by(again, 3) == "sketch"
 
 
 def test_another_first_panel_keeps_its_picture(board: Path, told: Ran) -> None:

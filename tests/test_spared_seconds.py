@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from flows.commands.server_process import OWN
+from flows.commands.server_process import OWN, ask_first
 from models.profiles import ROOT
 from tasks.progress import Bar, hide_bars
 
@@ -62,6 +66,25 @@ def test_a_temporary_server_starts_before_what_paints_is_imported() -> None:
     imported = {name.strip("'[],") for name in done.stdout.split()}
     assert "prefect.settings" in imported
     assert not {"torch", "diffusers", "transformers", "peft", "PIL", "prefect.server", "prefect.artifacts"} & imported
+
+
+def test_a_temporary_server_is_asked_first_by_itself() -> None:
+    asked: list[str] = []
+
+    class Noting(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(500)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Noting) as server:
+        answering = threading.Thread(target=server.handle_request)
+        answering.start()
+        ask_first(cast("Any", SimpleNamespace(started=True)), server.server_port)
+        answering.join()
+    assert asked == ["/api/admin/version"]
 
 
 def test_no_bar_is_sent_to_a_server_without_pages(monkeypatch: pytest.MonkeyPatch) -> None:

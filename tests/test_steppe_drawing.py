@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from steppe.aldar import ALDAR, PICTURES, aldar_scenes, random_aldar_scene
+from steppe.aldar import ALDAR, PICTURES, aldar_scenes, random_aldar_scene, shapes
 from steppe.captions import TRIGGER, WORDINGS, caption, caption_with_truth
 from steppe.draw import draw, write_images
 from steppe.things import Pen
@@ -177,7 +177,7 @@ def test_wordings_of_different_values_never_coincide() -> None:
 
 
 def test_aldar_has_seventy_pictures_that_say_nothing_of_his_looks(tmp_path: Path) -> None:
-    write_images(tmp_path, "aldar", aldar_scenes(), 0)
+    write_images(tmp_path, "aldar", aldar_scenes(), shapes(4, 3, 3), 0)
     names = [f"aldar_{n:03d}" for n in range(1, PICTURES + 1)]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         f"{n}.{e}" for n in names for e in ("webp", "txt")
@@ -186,7 +186,8 @@ def test_aldar_has_seventy_pictures_that_say_nothing_of_his_looks(tmp_path: Path
     forms = Counter[tuple[str, int, int]]()
     for name, scene in zip(names, aldar_scenes(), strict=True):
         text = (tmp_path / f"{name}.txt").read_text(encoding="utf-8")
-        assert re.match(rf"{TRIGGER}( on the right,)? \w+", text)
+        on_the_right = scene.people[-1].aldar and len(scene.people) == 2
+        assert re.match(rf"an? .* on the left .*{TRIGGER} on the right" if on_the_right else rf"{TRIGGER} \w+", text)
         assert text.count(TRIGGER) == 1
         clothes = [
             key
@@ -197,7 +198,7 @@ def test_aldar_has_seventy_pictures_that_say_nothing_of_his_looks(tmp_path: Path
         assert not clothes, text
         with Image.open(tmp_path / f"{name}.webp") as image:
             forms[image.mode, *image.size] += 1
-    assert forms == {("RGB", 1024, 1024): 35, ("RGB", 1792, 1024): 21, ("RGB", 1024, 1792): 14}
+    assert forms == {("RGB", 1024, 1024): 28, ("RGB", 1792, 1024): 21, ("RGB", 1024, 1792): 21}
     assert aldar_scenes() == aldar_scenes()
 
 
@@ -208,8 +209,8 @@ def test_aldars_scenes_cover_the_world() -> None:
         assert {attributes(scene)[key] for scene in scenes} == set(values)
     left = sum(scene.people[0].aldar and len(scene.people) == 2 for scene in scenes)
     right = sum(scene.people[-1].aldar and len(scene.people) == 2 for scene in scenes)
-    assert (left, right) == (22, 8)
-    assert [sum(scene.action == action for scene in scenes) for action in ("sleeping", "running")] == [8, 6]
+    assert (left, right) == (15, 15)
+    assert [sum(scene.action == action for scene in scenes) for action in ("sleeping", "running")] == [8, 8]
     assert all(sum(person.aldar for person in scene.people) == 1 for scene in scenes)
 
 

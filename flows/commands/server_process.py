@@ -11,11 +11,12 @@ import sqlite3
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 from filelock import FileLock, Timeout
 
 from flows.commands.collecting import importing
@@ -63,7 +64,18 @@ def _serve(listener: socket.socket, guard: Guard) -> None:
 
     server = uvicorn.Server(uvicorn.Config(create_app, factory=True, log_level="error", lifespan="on"))
     guard.watch(server)
+    threading.Thread(target=ask_first, args=(server, listener.getsockname()[1]), daemon=True).start()
     server.run(sockets=[listener])
+
+
+def ask_first(server: uvicorn.Server, port: int) -> None:
+    """Ask the server for something as soon as it answers. Its first answer takes a quarter of a second, and the run's
+    process is still importing then.
+    """
+    while not server.started:
+        time.sleep(0.05)
+    with suppress(httpx.HTTPError):
+        httpx.get(f"http://127.0.0.1:{port}/api/admin/version", trust_env=False)
 
 
 class Guard:

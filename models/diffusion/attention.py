@@ -53,13 +53,17 @@ def noted_inputs(unet: nn.Module) -> Iterator[Inputs]:
 
 
 def positions_of(tokenizer: Any, prompt: str, word: str) -> list[int]:
-    """Return the places of the word's tokens in the prompt's, up to the model's length; empty if it is not there."""
+    """Return where the word ends in the prompt's tokens, for each time that it is there, up to the model's length.
+
+    CLIP's text encoders are causal: a word's last token alone knows the whole word. Its first ones, often a single
+    letter each, act where any word that begins so would.
+    """
     if not word:
         return []
     tokens = tokenizer(prompt, truncation=True).input_ids
     wanted = tokenizer(word, add_special_tokens=False).input_ids
-    starts = [n for n in range(len(tokens) - len(wanted) + 1) if tokens[n : n + len(wanted)] == wanted]
-    return [start + n for start in starts for n in range(len(wanted))]
+    ends = range(len(wanted), len(tokens) + 1)
+    return [end - 1 for end in ends if tokens[end - len(wanted) : end] == wanted]
 
 
 def attention_maps(
