@@ -30,6 +30,7 @@ from models.forms.redo import RedoForm
 from models.records import MAX_FRAMES, FrameResult
 from tasks.checks import check
 from tasks.frames import SPARE_RETRIES, generate_frame
+from tasks.painters import show_painters
 from tasks.redo import find_frame, prepare, put_on_board, put_words_on_board
 from tasks.weights import fetch_weights, load_models
 
@@ -67,5 +68,6 @@ def redo_frame(
     paint = generate_frame.with_options(retries=render_config.attempts - 1 + SPARE_RETRIES)
     with tempfile.TemporaryDirectory() as scratch:  # the board itself is changed last
         result: FrameResult = paint(job, Path(scratch))
+    show_painters(render_config.run)
     report = put_on_board(redo, job, result)
     return completed(redo.board.folder, f"frame {frame} redone; {outcome(report)}")

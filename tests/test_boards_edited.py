@@ -160,7 +160,7 @@ def test_pictures_that_changed_places_in_the_report_too_are_known_by_their_recip
 
 def test_settings_that_are_not_those_of_the_pictures_are_refused(board: Path) -> None:
     edit(board / "report.json", lambda report: report["render_config"].update(steps=3, guidance=1.0))
-    with pytest.raises(InputError, match=r"frame_001\.png: its steps is 20, the report says 3"):
+    with pytest.raises(InputError, match=r"frame_001\.png: its steps is 15, the report says 3"):
         plan_redo(board, 1, RedoOptions())
 
 

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from answers import Question
 from flow_runs import Stage, scenes_of
 from pages_server import Browse, runs_on
 from playwright.sync_api import Locator, Page, expect
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from test_review import Question, talk
+from test_review import talk
 from waiting import DEADLINE, until
 
 FIRST, SECOND = "", "/v2"

@@ -6,13 +6,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from answers import Question
 from flow_runs import STORY, Ran, Stage, scenes_of
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State
 from prefect.exceptions import Pause
 from prefect.flow_engine import run_flow
 from prefect.states import Failed, Scheduled
-from test_review import Question, client, with_second_scene, written
+from test_review import client, with_second_scene, written
 
 from flows.storyboard import storyboard
 from models.board.markdown import escape

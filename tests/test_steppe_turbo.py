@@ -74,7 +74,7 @@ def test_the_teacher_paints_as_the_product_does(steppe: Models, loss: TurboLoss)
     with torch.no_grad():
         for step in range(N_STEPS):
             latents = loss.taught(latents, index + step * SUB_STEPS, said, unsaid)
-    expected = by_the_pipeline(steppe, STEPPE.steps, STEPPE.guidance)
+    expected = by_the_pipeline(steppe, N_STEPS * SUB_STEPS, STEPPE.guidance)
     torch.testing.assert_close(latents, expected, atol=2e-3, rtol=1e-3)
 
 

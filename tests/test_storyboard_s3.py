@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,17 @@ import pytest
 import s3_server
 import tiny_loras
 import torch
+from answers import converse
 from flow_runs import Stage
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
 from test_storyboard_failures import error_of, whole
 
 import flows.storyboard
+import tasks.review
+from flows.edit_board import edit_board
 from models.errors import AdapterMismatch, ConnectionFailed
+from models.settings import StoryboardOptions
 from tasks import weights
 
 
@@ -59,6 +66,31 @@ def test_a_lora_comes_from_s3_once_and_changes_the_pictures(
     again = stage.run(frames=1, lora_path=f"s3://{name}/aldar", refresh=True)
     assert bucket.gets() == []
     assert again.pictures == ran.pictures
+
+
+def test_an_edited_board_of_a_lora_in_s3_is_reviewed(
+    stage: Stage, bucket: s3_server.S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks.review, "POLL_SECONDS", 0.05)
+    name = bucket.make_bucket()
+    file = tiny_loras.save_kohya(tmp_path / "lora.safetensors", whole())
+    bucket.put(name, "aldar", {"aldar.safetensors": file.read_bytes()})
+    before = stage.run(lora_path=f"s3://{name}/aldar")
+    scenes = before.board / "scene_breakdown.json"
+    parts = json.loads(scenes.read_text("utf-8"))
+    parts["scenes"][1]["action"] = "is sleeping"
+    scenes.write_text(json.dumps(parts), "utf-8")
+
+    def edit() -> State[Any]:
+        return edit_board(str(before.board), StoryboardOptions(review="frames"), return_state=True)
+
+    with get_client(sync_client=True) as client:
+        after = converse(edit, stage.output, client, lambda _: {"redo": [{"frame": 2, "seed": 777}]}, lambda _: {})
+    assert after.painted == [0, 1, 0]
+    assert [frame.seed for frame in after.report.frames] == [42, 777, 3042]
+    assert after.report.weights == before.report.weights
+    assert after.report.weights.adapter is not None
+    assert [after.pictures[n] == before.pictures[n] for n in range(3)] == [True, False, True]
 
 
 def test_an_endpoint_out_of_reach_is_tried_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

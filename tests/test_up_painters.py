@@ -30,8 +30,10 @@ def test_runs_share_a_warm_painter(tmp_path_factory: pytest.TempPathFactory) -> 
             data, description = completed(service, run)
             assert all(name in data for name in ("frames before it", "seconds waiting", "seconds painting"))
             assert description.startswith("1 warm painter. Frames waited ")
+        again = service.queue("redo-frame/steppe", board=runs[0], frame=1)
+        assert "seconds painting" in completed(service, again)[0]
         log = service.log("worker-1") + service.log("worker-2")
-        assert log.count("painted and scored in") == 2
+        assert log.count("painted and scored in") == 3
         assert "painting 1 frame" not in log
         assert service.end(signal.SIGINT) == 0
         until(lambda: not service.processes())
