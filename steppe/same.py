@@ -2,7 +2,7 @@
 
     python -m steppe.same                      everything
     python -m steppe.same --only boxes --scenes 48
-    python -m steppe.same --only boards --scenes 192 --skip 400     on scenes that chose no bound
+    python -m steppe.same --only boards --scenes 192 --skip 700     on scenes that chose nothing
 
 No weights are trained on these scenes. The encoder gets drawings as the base's VAE shows them, and the box is found as
 painting finds it, so that the figures hold for painted frames as far as the VAE spoils them. A swap is a drawing

@@ -66,7 +66,8 @@ class Discriminant(Record):
 class Calibration(Record):
     """What `python -m flows.calibrate` measured on a character's pictures; kept beside his LoRA."""
 
-    format: int = Field(2, ge=2, le=2)
+    format: int = Field(3, ge=3, le=3)
+    """3: of boxes from the trigger word's last token."""
     trigger: str
     encoder: str
     """Fingerprint of the encoder; with another one the numbers mean nothing."""
