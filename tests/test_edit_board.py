@@ -146,10 +146,7 @@ def test_a_sketch_goes_with_its_panel(stage: Stage, told: Ran) -> None:
     moved = edited(own, put_before_it)
     assert painted(moved) == [2]
     assert moved.report.options.sketches == {3: str(sketch)}
-    kinds = [
-        control.kind if (control := read_recipe(moved.board / f"frame_{n:03}.png").control) else "" for n in (2, 3)
-    ]
-    assert kinds == ["reference", "sketch"]
+    assert [led_by(moved, number) for number in (2, 3)] == ["reference", "sketch"]
     again = edited(moved.board, change(3, action="is running"))
     assert painted(again) == [3]
     assert led_by(again, 3) == "sketch"

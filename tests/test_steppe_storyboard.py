@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from models.errors import WeightsInvalid
 from models.profiles import ROOT, STEPPE
 from models.vision.likeness import read_calibration
 from steppe.classifier import load_classifier, verdicts
@@ -91,3 +92,12 @@ def psnr(one: np.ndarray, other: np.ndarray) -> float:
     """Peak signal-to-noise ratio in dB; infinite where they are equal."""
     error = float(np.mean((one.astype(float) - other.astype(float)) ** 2))
     return 10 * math.log10(255**2 / error) if error else math.inf
+
+
+def test_a_calibration_of_earlier_boxes_is_refused(tmp_path: Path) -> None:
+    shipped = read_calibration(Path(str(STEPPE.adapter)) / "hero.json", STEPPE)
+    file = tmp_path / "hero.json"
+    file.write_text(shipped.model_copy(update={"format": shipped.format - 1}).model_dump_json())
+    again = r"hero\.json: no calibration of this version; make it again: python -m flows\.calibrate"
+    with pytest.raises(WeightsInvalid, match=again):
+        read_calibration(file, STEPPE)
