@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import io
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from listening import listening
 from pages_server import Browse, runs_on
 from PIL import Image
 from playwright.sync_api import Page
@@ -32,30 +30,6 @@ from tasks.progress import Bar
 
 WAITS, WAIT_MS = 300, 100
 """How often a page that has not shown something is looked at again, and after how long."""
-
-
-@contextmanager
-def listening() -> Iterator[tuple[str, list[str]]]:
-    """The address of a server, and what it was asked for."""
-    asked: list[str] = []
-
-    class Canary(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_error(404)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = HTTPServer(("127.0.0.1", 0), Canary)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def traps(canary: str) -> str:

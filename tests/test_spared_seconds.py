@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from listening import listening
 
 from flows.commands.server_process import OWN, ask_first
 from models.profiles import ROOT
@@ -69,21 +68,8 @@ def test_a_temporary_server_starts_before_what_paints_is_imported() -> None:
 
 
 def test_a_temporary_server_is_asked_first_by_itself() -> None:
-    asked: list[str] = []
-
-    class Noting(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_error(500)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Noting) as server:
-        answering = threading.Thread(target=server.handle_request)
-        answering.start()
-        ask_first(cast("Any", SimpleNamespace(started=True)), server.server_port)
-        answering.join()
+    with listening() as (address, asked):
+        ask_first(cast("Any", SimpleNamespace(started=True)), int(address.rpartition(":")[2]))
     assert asked == ["/api/admin/version"]
 
 
