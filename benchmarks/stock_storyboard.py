@@ -34,7 +34,7 @@ class Told:
     negative_prompt: str
     seeds: Sequence[int]
     steps: int
-    size: int
+    size: Size
 
 
 class StockStoryboard:
@@ -95,11 +95,11 @@ class StockStoryboard:
         image: Image.Image = pipeline(
             prompt,
             negative_prompt=told.negative_prompt,
-            height=told.size,
-            width=told.size,
+            height=told.size.height,
+            width=told.size.width,
             num_inference_steps=told.steps,
             guidance_scale=self.profile.guidance,
-            latents=starting_noise(seed, Size.square(told.size)).to(self.device, pipeline.unet.dtype),
+            latents=starting_noise(seed, told.size).to(self.device, pipeline.unet.dtype),
             **({} if lines is None else guided),
         ).images[0]
         return image

@@ -3,6 +3,7 @@
     python -m benchmarks.storyboard --device cpu --repeats 3           # the offline profile, on its own weights
     python -m benchmarks.full_size /tmp/full-size
     python -m benchmarks.storyboard --models /tmp/full-size --out figures.jsonl --profile kernels.txt
+    python -m benchmarks.storyboard --models /tmp/full-size --only ours --size 1344x768
 
 Six frames with guidance, LoRA, a ControlNet on frames 2 to 6, CLIP scores and PNGs on disk; models loaded and warm.
 Both begin with the same noise, so that the pictures can be compared. Figures of fewer steps are marked, and not scaled.
@@ -48,6 +49,7 @@ from models.records import Adapter, FramePrompt, FrameResult, Scene, Weights
 from models.s3.adapters import fetch_adapter
 from models.secrets.keys import Keys
 from models.settings import StoryboardOptions
+from models.sizes import Size
 from models.storage.adapters import SINGLE_FILE
 from models.vision.clip import load_scorer, unload_scorer
 from models.vision.likeness import encoder_fingerprint
@@ -55,6 +57,7 @@ from models.vision.likeness import encoder_fingerprint
 SEED = 42
 WARM_UP, PROFILED = 2, 4
 """Steps."""
+RANDOM = Weights(base="random", controlnet="random", clip="random", adapter="random")
 ACTIONS = (
     "is riding on a horse, in the steppe, on a sunny day",
     "is talking to a fat merchant, in the bazaar, at sunset",
@@ -69,8 +72,10 @@ class Ours:
     """This project's code from the prompts to the pictures on disk, without Prefect's tasks."""
 
     def __init__(self, profile: Profile, adapter: Adapter, device: str, given: argparse.Namespace) -> None:
-        self.profile, self.steps = profile, int(given.steps or profile.steps)
-        named = {name: getattr(given, name) for name in ("precision", "batch_size", "speed")}
+        self.profile, self.size = profile, given.size or Size.square(profile.native_size)
+        named = {name: getattr(given, name) for name in ("precision", "batch_size", "speed", "steps")}
+        if given.speed == "turbo":  # the character's LoRA stands in for the distillation's: its values cost no time
+            named |= {"turbo_lora": adapter.path, "turbo_method": "lightning", "steps": given.steps or 8}
         self.options = StoryboardOptions(
             profile=profile.name,
             seed=SEED,
@@ -79,10 +84,14 @@ class Ours:
             prompt_threshold=-1.0,
             device=device,
             low_memory=given.low_memory or None,
+            width=self.size.width,
+            height=self.size.height,
             **named,
         )
         self.adapter = adapter
-        self.setup = resolve(self.options, profile, "").setup.with_adapters([adapter])
+        self.settings = resolve(self.options, profile, "benchmark")
+        self.steps = int(self.options.steps or profile.steps)
+        self.setup = self.settings.setup.with_adapters([adapter] * (2 if given.speed == "turbo" else 1))
 
     def told(self, steps: int | None = None) -> Told:
         """Return the inputs for the stock storyboard."""
@@ -92,7 +101,7 @@ class Ours:
             negative_prompt=profile.negative_prompt,
             seeds=[seed_of(SEED, number, 0) for number in numbers],
             steps=steps or self.steps,
-            size=profile.native_size,
+            size=self.size,
         )
 
     def load(self) -> None:
@@ -146,7 +155,7 @@ class Ours:
             seed=told.seeds[number - 1],
             size=told.size,
             steps=told.steps,
-            guidance=self.profile.guidance,
+            guidance=self.settings.guidance,
             control=control,
         )
 
@@ -158,9 +167,8 @@ class Ours:
 
     def _render_config(self, store: Path, steps: int) -> RenderConfig:
         settings = resolve(self.options.model_copy(update={"steps": steps}), self.profile, "benchmark")
-        weights = Weights(base="random", controlnet="random", clip="random", adapter="random")
         own = {**dict(settings), "setup": self.setup, "store": str(store)}
-        return RenderConfig(**own, weights=weights, encoder=encoder_fingerprint(self.profile))
+        return RenderConfig(**own, weights=RANDOM, encoder=encoder_fingerprint(self.profile))
 
 
 def measure_ours(ours: Ours, figures: Figures, folder: Path, given: argparse.Namespace) -> float:
@@ -216,12 +224,15 @@ def conclude(figures: Figures, ours: Ours, seconds: dict[str, float]) -> None:
     """Note the ratio, and the shares of the device's maximum."""
     device, profile = ours.setup.device, ours.profile
     peak_rate, sustained = ceiling(device), sustained_ceiling(device)
-    needed = work.count(profile)
-    total = needed.storyboard(profile, len(ACTIONS), ours.steps)
+    needed = work.count(profile, ours.size)
+    totals = {
+        "ours": needed.storyboard(profile, len(ACTIONS), ours.settings.steps, guidance=ours.settings.guidance > 1.0),
+        "stock": needed.storyboard(profile, len(ACTIONS), ours.steps),
+    }
     scaled = {} if ours.steps == profile.steps else {"note": f"{ours.steps} of {profile.steps} steps, not scaled"}
-    figures.note("work in TFLOP", **vars(needed), storyboard=total)
-    figures.note("ceiling", bf16_tflops=peak_rate, least_s=total / peak_rate, sustained_bf16_tflops=sustained)
-    shares = {f"{who}_share_of_ceiling": total / peak_rate / value for who, value in seconds.items()}
+    figures.note("work in TFLOP", **vars(needed), **{f"storyboard_{who}": totals[who] for who in seconds})
+    figures.note("ceiling", bf16_tflops=peak_rate, sustained_bf16_tflops=sustained)
+    shares = {f"{who}_share_of_sustained": totals[who] / sustained / value for who, value in seconds.items()}
     ratio = {"times_stock": seconds["stock"] / seconds["ours"]} if len(seconds) == 2 else {}
     figures.note("storyboard", **{f"{who}_s": value for who, value in seconds.items()}, **ratio, **shares, **scaled)
 
@@ -229,6 +240,12 @@ def conclude(figures: Figures, ours: Ours, seconds: dict[str, float]) -> None:
 def own_adapter(profile: Profile) -> Adapter:
     """Return the LoRA that the profile ships."""
     return fetch_adapter(str(profile.adapter), cache_dir=Path("outputs"), keys=Keys())
+
+
+def size(written: str) -> Size:
+    """Return the size that --size names: 1344x768."""
+    width, height = map(int, written.split("x"))
+    return Size(width, height)
 
 
 def arguments() -> argparse.Namespace:
@@ -239,8 +256,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--precision", choices=("fp32", "fp16", "bf16"), help="of both (default: the profile's)")
     parser.add_argument(
-        "--speed", choices=("plain", "exact", "fast"), default="exact", help="of ours (default: %(default)s)"
+        "--speed", choices=("plain", "exact", "fast", "turbo"), default="exact", help="of ours (default: %(default)s)"
     )
+    parser.add_argument("--size", type=size, help="of the pictures, as in 1344x768 (default: the profile's square)")
     parser.add_argument("--batch-size", type=int, help="frames painted at once by ours (default: the profile's)")
     parser.add_argument("--low-memory", action="store_true", help="ours keeps text encoders and CLIP in main memory")
     parser.add_argument("--card", type=float, metavar="GIB", help="limit ours to the memory of such a card")

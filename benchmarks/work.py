@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.diffusion.loading import quieten
 from models.profiles import Profile
+from models.sizes import GRAIN, Size
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,15 @@ class Work:
     decode: float
     encode: float
 
-    def storyboard(self, profile: Profile, frames: int, steps: int) -> float:
-        """Return the TFLOP of a storyboard with guidance; the ControlNet counts only in the steps in which it acts.
+    def storyboard(self, profile: Profile, frames: int, steps: int, *, guidance: bool = True) -> float:
+        """Return the TFLOP of a storyboard; the ControlNet counts only in the steps in which it acts.
 
         Text encoders and CLIP are omitted: together they are under a thousandth.
         """
-        guided_steps = sum((step + 1) / steps <= profile.control_end for step in range(steps))
-        unet = 2 * frames * steps * self.unet
-        return unet + 2 * (frames - 1) * guided_steps * self.controlnet + frames * self.decode
+        controlled = sum((step + 1) / steps <= profile.control_end for step in range(steps))
+        evaluations = 2 if guidance else 1
+        steps_of_both = frames * steps * self.unet + (frames - 1) * controlled * self.controlnet
+        return evaluations * steps_of_both + frames * self.decode
 
     def training_sample(self) -> float:
         """Return the TFLOP of one picture's update, with stored latents: forward, and gradients of the inputs only.
@@ -41,15 +43,15 @@ class Work:
         return 2 * self.unet
 
 
-def count(profile: Profile) -> Work:
-    """Return the work of a profile's models at its native size. It takes seconds and no memory."""
+def count(profile: Profile, size: Size | None = None) -> Work:
+    """Return the work of a profile's models for pictures of a size, by default its square; takes seconds, no memory."""
     quieten()
-    base, side = Path(profile.base.source), profile.native_size
+    base, (width, height) = Path(profile.base.source), size or Size.square(profile.native_size)
     with torch.device("meta"), torch.no_grad():
         unet: Any = _empty(UNet2DConditionModel, base / "unet")
         controlnet: Any = _empty(ControlNetModel, Path(profile.controlnet.source))
         vae: Any = _empty(AutoencoderKL, base / "vae")
-        latents, pixels = torch.empty(1, 4, side // 8, side // 8), torch.empty(1, 3, side, side)
+        latents, pixels = torch.empty(1, 4, height // GRAIN, width // GRAIN), torch.empty(1, 3, height, width)
         time, words = torch.empty(1, dtype=torch.int64), torch.empty(1, 77, unet.config.cross_attention_dim)
         ids = 6 * unet.config.addition_time_embed_dim
         pooled = torch.empty(1, unet.config.projection_class_embeddings_input_dim - ids)
