@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from tiny_models import SIZE, control, request, setup
 
 from models import profiles
-from models.diffusion import painter
+from models.diffusion import painter, vae
 from models.diffusion.loading import Models, load, unload
 from models.diffusion.painter import paint, starting_noise
 from models.diffusion.requests import PaintRequest
@@ -237,7 +237,7 @@ def test_pixels_are_rounded_as_diffusers_rounds_them(tiny_world: profiles.Profil
     processor = load(setup()).plain.image_processor
     for dtype in (torch.float32, torch.bfloat16):
         theirs = processor.postprocess(pixels.to(dtype).float())[0]
-        assert painter.to_image(pixels.to(dtype)).tobytes() == theirs.tobytes()
+        assert vae.to_image(pixels.to(dtype)).tobytes() == theirs.tobytes()
 
 
 def test_lines_of_another_picture_are_read_anew(

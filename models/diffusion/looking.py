@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from PIL import Image
@@ -12,8 +12,9 @@ from models.diffusion.attention import Inputs
 from models.diffusion.compute import compute
 from models.diffusion.hero import find_heroes
 from models.diffusion.loading import Models
-from models.diffusion.painter import decode_one, starting_noise, to_image
+from models.diffusion.painter import starting_noise
 from models.diffusion.requests import PaintRequest
+from models.diffusion.vae import decode_one, encode_one, to_image
 from models.profiles import Profile
 from models.scores import Hero
 from models.sizes import GRAIN, Size
@@ -61,7 +62,7 @@ def _look(models: Models, profile: Profile, image: Image.Image, caption: str) ->
 
     def found() -> Looked:
         with models.lock, torch.inference_mode():
-            latents = _encoded(models.plain.vae, image.resize(size, Image.Resampling.BICUBIC), models.device)
+            latents = encode_one(models.plain.vae, image.resize(size, Image.Resampling.BICUBIC), models.device)
             noise = starting_noise(SEED, size, latents.shape[1])
             (hero,) = find_heroes(models.plain, [request], latents, noise, _inputs(models, request))
             pixels = decode_one(models.plain.vae, latents)
@@ -76,20 +77,6 @@ def _size(image: Image.Image, native: int) -> Size:
     stretch = (image.width / image.height) ** 0.5
     width, height = (max(8, round(side / GRAIN)) * GRAIN for side in (native * stretch, native / stretch))
     return Size(width, height)
-
-
-def _encoded(vae: Any, image: Image.Image, device: str) -> torch.Tensor:
-    """Return a picture's latents, [1, channels, height / 8, width / 8]."""
-    import numpy as np
-
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].to(device, vae.dtype) / 127.5 - 1
-    latents: torch.Tensor = vae.encode(pixels).latent_dist.mean.float()
-    mean, deviation = vae.config.latents_mean, vae.config.latents_std
-    if mean is not None and deviation is not None:
-        shape = (1, -1, 1, 1)
-        latents = (latents - latents.new_tensor(mean).view(shape)) / latents.new_tensor(deviation).view(shape)
-    scaled: torch.Tensor = latents * vae.config.scaling_factor
-    return scaled
 
 
 def _inputs(models: Models, request: PaintRequest) -> Inputs:

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -28,6 +29,7 @@ from models.diffusion.hero import find_heroes
 from models.diffusion.loading import Models
 from models.diffusion.pace import Pace
 from models.diffusion.requests import ControlPicture, PaintRequest
+from models.diffusion.vae import decode_one, to_image
 from models.diffusion.weights import first_line, is_out_of_memory
 from models.errors import OutOfMemory, PaintError
 from models.progress import Progress
@@ -178,8 +180,8 @@ def _lines(models: Models, requests: Sequence[PaintRequest]) -> list[Image.Image
 class _Denoised(NamedTuple):
     latents: torch.Tensor
     """[batch, 4, height / 8, width / 8]."""
-    heroes: list[Hero | None]
-    """Where each request's hero is."""
+    find_heroes: Callable[[], list[Hero | None]]
+    """Returns where each request's hero is."""
 
 
 def _denoise(
@@ -210,7 +212,7 @@ def _denoise(
     used = [pipeline.unet] if lines is None else [pipeline.unet, pipeline.controlnet]
     recorded = used if models.speed != "plain" and not models.failures and first.steps > FEW_STEPS else []
     # With lines, `lines_read_once` computes in the first step; so each painting's first step must run without a graph.
-    warm = models.warm if lines is None else set()
+    warm = models.warm if lines is None else {}
     alike = lines is not None and len(lines) == 1
     with ExitStack() as stack:
         inputs = stack.enter_context(noted_inputs(pipeline.unet))
@@ -234,7 +236,7 @@ def _denoise(
             **STEP_SETTINGS.get(first.sampler, {}),
             **_control_arguments(first.control, lines),
         ).images
-    return _Denoised(latents, find_heroes(pipeline, requests, latents, noise, inputs))
+    return _Denoised(latents, partial(find_heroes, pipeline, requests, latents, noise, inputs))
 
 
 def _control_arguments(control: ControlPicture | None, lines: list[Image.Image] | None) -> dict[str, Any]:
@@ -247,34 +249,17 @@ def _decode(
     models: Models, denoised: _Denoised, steps: int, report: Progress, finished: Finished
 ) -> Iterator[Painting]:
     """Decode one picture at a time: SDXL's VAE needs more memory per picture than its UNet."""
-    for index, (latent, hero) in enumerate(zip(*denoised, strict=True)):
+    heroes: list[Hero | None] = []
+    for index, latent in enumerate(denoised.latents):
         pixels = decode_one(models.plain.vae, latent[None])
+        # Python takes 70 ms to start the search for the heroes, while a GPU decodes the first picture.
+        heroes = heroes or denoised.find_heroes()
         finite = bool(latent.isfinite().all()) and bool(pixels.isfinite().all())
         # Values that are not finite become black or white (they have no byte value); the painting is marked.
-        painting = Painting(to_image(pixels.nan_to_num(-1.0, 1.0, -1.0)), finite, hero)
+        painting = Painting(to_image(pixels.nan_to_num(-1.0, 1.0, -1.0)), finite, heroes[index])
         finished(index, painting)
-        report((steps + index + 1) / (steps + len(denoised.heroes)))
+        report((steps + index + 1) / (steps + len(heroes)))
         yield painting
-
-
-def decode_one(vae: Any, latent: torch.Tensor) -> torch.Tensor:
-    """Return the pixels of one latent, -1..1, [1, 3, height, width]."""
-    scaled = latent.to(vae.dtype) / vae.config.scaling_factor
-    mean, deviation = vae.config.latents_mean, vae.config.latents_std
-    if mean is not None and deviation is not None:
-        shape = (1, -1, 1, 1)
-        scaled = scaled * scaled.new_tensor(deviation).view(shape) + scaled.new_tensor(mean).view(shape)
-    pixels: torch.Tensor = vae.decode(scaled, return_dict=False)[0]
-    return pixels
-
-
-def to_image(pixels: torch.Tensor) -> Image.Image:
-    """Return pixels -1..1, [1, 3, height, width], as a picture; rounds like diffusers' `VaeImageProcessor.postprocess`.
-
-    Rounding on a GPU takes 1 ms for a picture of 1024 pixels; diffusers rounds on the CPU in 55 ms.
-    """
-    levels = (pixels[0].float() * 0.5 + 0.5).clamp(0.0, 1.0).mul(255.0).round().to(torch.uint8)
-    return Image.fromarray(levels.permute(1, 2, 0).contiguous().cpu().numpy())
 
 
 @contextmanager
