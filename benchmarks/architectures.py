@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 Config = dict[str, Any]
+NAME, PROFILES_FILE = "full-size", "profiles.json"
+"""The profile of the models of `benchmarks.full_size`, and the file that has it."""
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from benchmarks.architectures import PROFILES_FILE
 from benchmarks.figures import Figures, choose, parser_for
-from benchmarks.full_size import PROFILES_FILE, known, lora_of
+from benchmarks.full_size import known, lora_of
 from benchmarks.offline_storyboard import STORY
 from benchmarks.storyboard import own_adapter
 from models.board.directory import frame_name

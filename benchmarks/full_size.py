@@ -40,7 +40,7 @@ from transformers import (
     CLIPTextModelWithProjection,
 )
 
-from benchmarks.architectures import FULL, SCHEDULER, SMALL, Architecture, Config
+from benchmarks.architectures import FULL, NAME, PROFILES_FILE, SCHEDULER, SMALL, Architecture, Config
 from benchmarks.figures import Figures, choose, seconds_of
 from models.diffusion.adapter_files import LAYOUT
 from models.diffusion.loading import quieten, read_tokenizer
@@ -50,8 +50,6 @@ from models.profiles import PROFILES, ROOT, Profile, read_own
 from models.records import Adapter
 from models.storage.adapters import SINGLE_FILE
 
-NAME = "full-size"
-PROFILES_FILE = "profiles.json"
 RANK, ALPHA = 64, 32
 TARGETS = {"unet": ("to_q", "to_v"), "text_encoder": ("q_proj", "v_proj"), "text_encoder_2": ("q_proj", "v_proj")}
 _STD = 0.02

@@ -27,8 +27,9 @@ import torch
 from PIL import Image
 
 from benchmarks import work
+from benchmarks.architectures import PROFILES_FILE
 from benchmarks.figures import Figures, Kernels, card_of, ceiling, choose, parser_for, peak, seconds_of, start_of_peak
-from benchmarks.full_size import PROFILES_FILE, known
+from benchmarks.full_size import known
 from benchmarks.stock_training import Sample, StockTraining
 from benchmarks.training_settings import Setting, settings_for
 from models.lora.configuration.accelerate_settings import AccelerateSettings

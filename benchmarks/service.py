@@ -1,10 +1,12 @@
 """Boards asked of a service that is up: warm painters beside a process that loads its models for each run.
 
-python -m benchmarks.service [--boards 4] [--frames 6]
-python -m benchmarks.service --boards 40 --frames 1 --workers 4 --only painters
+    python -m benchmarks.service [--boards 4] [--frames 6]
+    python -m benchmarks.service --boards 40 --frames 1 --workers 4 --only painters
+    python -m benchmarks.service --models FOLDER --boards 8 --painters 1 2 --workers 6    # of benchmarks.full_size
 
-It starts `make up` twice, asks for one board, and then for several in the same moment. All boards have seeds of their
-own, so that nothing is found in the store. The database is SQLite, or that of PREFECT_SERVER_DATABASE_CONNECTION_URL.
+It starts `make up` for each row, asks for one board, and then for several in the same moment. All boards have seeds of
+their own, so that nothing is found in the store. The database is SQLite, or that of
+PREFECT_SERVER_DATABASE_CONNECTION_URL.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import itertools
 import json
 import os
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,8 +31,11 @@ from typing import Any
 import httpx
 import psutil
 
+from benchmarks.architectures import NAME, PROFILES_FILE
+from deployments.gpus import visible_gpus
 from models.board.directory import REPORT_FILE
 from models.profiles import ROOT
+from models.sources import OWN_PROFILES
 
 STORY = "Aldar Köse tricks a greedy merchant in the bazaar"
 COLUMNS = (
@@ -37,7 +43,9 @@ COLUMNS = (
     "to Completed, s",
     "to the first frame, s",
     "boards an hour",
+    "GPUs at work, share",
     "painting, share",
+    "a frame waited, s",
     "a run's process, MiB",
     "all asked, s",
     "503 until then",
@@ -78,7 +86,8 @@ class Service:
 
     api: httpx.Client
     deployment: str
-    frames: int
+    options: dict[str, Any]
+    """Of all its boards."""
     process: psutil.Process
     peak: float = 0.0
     """Largest resident memory of a run's process, in MiB."""
@@ -88,8 +97,8 @@ class Service:
 
     def ask(self) -> Board:
         """Ask for a board."""
-        options = {"frames": self.frames, "seed": next(self.seeds), "attempts": 1}
-        body = {"parameters": {"story": STORY, "options": {"profile": "steppe", **options}}}
+        options = {**self.options, "seed": next(self.seeds), "attempts": 1}
+        body = {"parameters": {"story": STORY, "options": options}}
         asked = time.time()
         made = self._answer("POST", f"deployments/{self.deployment}/create_flow_run", body)
         return Board(str(made["id"]), asked)
@@ -131,12 +140,11 @@ class Service:
             self._look_at_memory()
             time.sleep(EVERY)
 
-    def seconds_painting(self, boards: list[Board]) -> float | None:
-        """Seconds in which the painters painted these boards; None without painters."""
+    def turnarounds(self, boards: list[Board]) -> list[dict[str, Any]]:
+        """Return what each frame of these boards took at the painters; nothing without painters."""
         wanted = {"flow_run_id": {"any_": [board.run for board in boards]}, "key": {"any_": ["painters"]}}
         pages = self._answer("POST", "artifacts/filter", {"artifacts": wanted})
-        rows = [row for page in pages for row in json.loads(page["data"])]
-        return sum(float(row["seconds painting"]) for row in rows) if rows else None
+        return [row for page in pages for row in json.loads(page["data"])]
 
     def _answer(self, method: str, path: str, body: Any = None) -> Any:
         end = time.monotonic() + LONGEST
@@ -163,49 +171,77 @@ class Service:
 
 def main() -> None:
     """Measure both ways, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--boards", type=int, default=4)
-    parser.add_argument("--frames", type=int, default=6)
-    parser.add_argument("--painters", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=2, help="beside painters (default: %(default)s)")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, help="folder of benchmarks.full_size (default: the offline profile)")
+    parser.add_argument(
+        "--boards", type=int, default=4, help="for each painter, asked in the same moment (default: %(default)s)"
+    )
+    parser.add_argument("--frames", type=int, default=6, help="of each board (default: %(default)s)")
+    parser.add_argument("--painters", type=int, nargs="*", default=[1], help="a row for each number (default: 1)")
+    parser.add_argument("--workers", type=int, default=2, help="beside each painter (default: %(default)s)")
     parser.add_argument("--only", choices=("processes", "painters"), help="only this way")
     given = parser.parse_args()
-    print("| " + " | ".join(COLUMNS) + " |\n|" + " --- |" * len(COLUMNS))
-    ways = {
-        "processes": ("a process that loads for each run", []),
-        "painters": ("warm painters", ["--painters", str(given.painters), "--workers", str(given.workers)]),
-    }
-    for name, arguments in [ways[given.only]] if given.only else ways.values():
-        with tempfile.TemporaryDirectory() as folder, up(Path(folder), arguments, given.frames) as service:
-            print(f"| {name} | {measured(service, given.boards)} |", flush=True)
+    profile, options = own_models(given.models)
+    options["frames"] = given.frames
+    print("| " + " | ".join(COLUMNS) + " |\n|" + " --- |" * len(COLUMNS), flush=True)
+    for painters in [
+        *([] if given.only == "painters" else [0]),
+        *([] if given.only == "processes" else given.painters),
+    ]:
+        name = f"{painters} warm painter(s)" if painters else "a process that loads for each run"
+        warm = ["--painters", str(painters), "--profile", profile, "--workers", str(painters * given.workers)]
+        with tempfile.TemporaryDirectory() as folder, up(Path(folder), warm if painters else [], options) as service:
+            print(f"| {name} | {measured(service, given.boards * max(1, painters))} |", flush=True)
+
+
+def own_models(folder: Path | None) -> tuple[str, dict[str, Any]]:
+    """Return the profile's name, and the options of a board that is painted with these models."""
+    if folder is None:
+        return "steppe", {"profile": "steppe"}
+    os.environ[OWN_PROFILES] = str(folder.absolute() / PROFILES_FILE)
+    return NAME, {"profile": NAME, "lora_path": str(folder.absolute() / "lora")}
 
 
 def measured(service: Service, count: int) -> str:
     """Return the cells of one way."""
-    service.wait([service.ask()])  # the first of all compiles bytecode, and fills the disk's cache
+    service.wait([service.ask()])  # the first of all compiles bytecode and kernels, and fills the disk's cache
     one = service.ask()
     service.wait([one])
     begun = time.time()
     before = service.refused
-    many = service.ask_for(count)
-    asked, refused = time.time() - begun, service.refused - before
-    service.wait(many)
-    seconds = max(board.ended for board in many) - begun
-    painting = service.seconds_painting(many)
-    busy = (painting if painting is not None else sum(board.painting() for board in many)) / seconds
+    with gpus_at_work() as work:
+        many = service.ask_for(count)
+        asked, refused = time.time() - begun, service.refused - before
+        service.wait(many)
+    seconds, rows = max(board.ended for board in many) - begun, service.turnarounds(many)
     cells = [f"{one.seconds():.1f}", f"{one.first_frame():.1f}", f"{3600 * count / seconds:.0f}"]
-    cells += [
-        f"{100 * busy:.0f} %",
-        f"{service.peak:.0f}",
-        f"{asked:.1f}",
-        f"{refused}",
-        f"{service.out_of_order(many)}",
-    ]
+    if work:  # frames of a batch are painted in the same seconds, so that those can't be added up
+        cells += [f"{statistics.mean(work):.0f} %", "–"]
+    else:
+        painting = [row["seconds painting"] for row in rows] or [board.painting() for board in many]
+        cells += ["–", f"{100 * sum(painting) / seconds:.0f} %"]
+    cells += [f"{statistics.mean(row['seconds waiting'] for row in rows):.1f}" if rows else "–"]
+    cells += [f"{service.peak:.0f}", f"{asked:.1f}", f"{refused}", f"{service.out_of_order(many)}"]
     return " | ".join(cells)
 
 
 @contextmanager
-def up(folder: Path, arguments: list[str], frames: int) -> Iterator[Service]:
+def gpus_at_work() -> Iterator[list[float]]:
+    """Yield a list that afterwards holds how many percent of the time each GPU ran a kernel, five times a second."""
+    gpus, shares = visible_gpus(), list[float]()
+    if not gpus:
+        yield shares
+        return
+    query = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-lms", "200"]
+    with subprocess.Popen([*query, "-i", ",".join(gpus)], stdout=subprocess.PIPE, text=True) as watch:
+        yield shares
+        watch.terminate()
+        said, _ = watch.communicate()
+    shares += [float(line) for line in said.splitlines() if line.strip().isdigit()]
+
+
+@contextmanager
+def up(folder: Path, arguments: list[str], options: dict[str, Any]) -> Iterator[Service]:
     """Start the service in a folder of its own; it is ended afterwards."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -221,7 +257,7 @@ def up(folder: Path, arguments: list[str], frames: int) -> Iterator[Service]:
         assert process.poll() is None, (folder / "said.txt").read_text("utf-8")
         with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/", timeout=60, trust_env=False) as api:
             deployment = api.get("deployments/name/storyboard/steppe").raise_for_status().json()["id"]
-            yield Service(api, deployment, frames, psutil.Process(process.pid))
+            yield Service(api, deployment, options, psutil.Process(process.pid))
     finally:
         process.terminate()
         process.wait()

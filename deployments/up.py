@@ -27,6 +27,8 @@ from flows.proxies import leave_out_loopback
 from flows.terminal import FAILURE, last_words, say, stop
 from models.errors import InputError, StoryboardError
 from models.forms.form import Form, Group
+from models.option_types import ProfileName
+from models.profiles import STEPPE
 
 HOST, PORT = "127.0.0.1", 4200
 LOGS = Path("outputs/service")
@@ -58,7 +60,7 @@ def environment(port: int) -> dict[str, str]:
     return own
 
 
-def up(port: int, workers: int, painters: int = 0) -> None:
+def up(port: int, workers: int, painters: int = 0, profile: str = STEPPE.name) -> None:
     """Start everything, print the addresses, and wait until something ends.
 
     Raises:
@@ -78,7 +80,7 @@ def up(port: int, workers: int, painters: int = 0) -> None:
         family.start("server", [*prefect, "server", "start", "--host", HOST, "--port", str(port)], own, _log("server"))
         _wait_until_it_answers(family, port)
         if painters:
-            own |= _painters(family, painters, own)
+            own |= _painters(family, painters, profile, own)
         say("deploying")
         bootstrap = [sys.executable, "-m", "deployments.bootstrap", *(["--slots", str(workers)] if workers > 1 else [])]
         family.start("bootstrap", bootstrap, own, _log("bootstrap"))
@@ -106,7 +108,7 @@ def views_of(workers: int, own: dict[str, str]) -> list[dict[str, str]]:
     return [own | {"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus[:workers]]
 
 
-def _painters(family: Family, number: int, own: dict[str, str]) -> dict[str, str]:
+def _painters(family: Family, number: int, profile: str, own: dict[str, str]) -> dict[str, str]:
     """Start warm painters, and return the environment of workers whose runs they paint for: the GPUs are theirs.
 
     Raises:
@@ -115,7 +117,8 @@ def _painters(family: Family, number: int, own: dict[str, str]) -> dict[str, str
     say("starting Ray and the painters")
     file = (LOGS / "painters.address").absolute()
     file.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "deployments.local_ray", "--painters", str(number), "--address-file", str(file)]
+    wanted = ["--painters", str(number), "--profile", profile, "--address-file", str(file)]
+    command = [sys.executable, "-m", "deployments.local_ray", *wanted]
     family.start("painters", command, own, _log("painters"), alone=True)
     while not file.exists():
         if ended := family.ended():
@@ -189,13 +192,15 @@ class Service(BaseModel):
     """Number of simultaneous runs, each on its own GPU; a single worker sees all GPUs."""
     painters: int = Field(0, ge=0, le=64)
     """Warm painters for all runs, each with a GPU, or the CPU where there is none; workers then need no GPUs."""
+    profile: ProfileName = STEPPE.name
+    """Profile whose models the painters load at once; others are loaded when they are asked for."""
 
 
 COMMAND = Command(
     module="deployments.up",
-    usage="[--port N] [--workers N] [--painters N]",
+    usage="[--port N] [--workers N] [--painters N] [--profile NAME]",
     description=__doc__.partition("\n")[0],
-    forms=(Form(Service, (Group("options", ("port", "workers", "painters")),)),),
+    forms=(Form(Service, (Group("options", ("port", "workers", "painters", "profile")),)),),
 )
 
 
@@ -209,7 +214,7 @@ def main(arguments: list[str] | None = None) -> None:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
             signal.signal(number, signal.default_int_handler)
     try:
-        up(given.port, given.workers, given.painters)
+        up(given.port, given.workers, given.painters, given.profile)
     except KeyboardInterrupt:
         say("ended")
     except InputError as error:
