@@ -77,7 +77,7 @@ def fit(
 
     step_loss: Callable[..., Tensor] = both_passes
     if on_gpu:
-        step_loss = Recorder(both_passes, torch.cuda.graph_pool_handle(), {}, "pretraining")
+        step_loss = Recorder(both_passes, torch.cuda.graph_pool_handle(), set(), "pretraining")
     weights = [weight for weight in learners.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=recipe.rate, weight_decay=recipe.weight_decay, fused=on_gpu)
     course = _Course(recipe)

@@ -2,17 +2,14 @@
 
 SDXL's UNet starts 1,800 kernels a step. For one picture they are so short that the GPU waits for Python: a step takes
 70 ms on an H100, and 43 as a graph, with bit-identical results. A graph is dropped at the end of its painting, so that
-it holds no memory afterwards and never outlives the weights it was recorded with. Recording takes one step's Python, so
-nothing is recorded where the GPU does not wait for Python: with ten pictures, a step takes 155 ms either way.
+it holds no memory afterwards and never outlives the weights it was recorded with. Recording takes one step's Python.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -22,15 +19,12 @@ from models.diffusion.weights import first_line
 
 logger = logging.getLogger("models.diffusion")
 
-SLACK = 1.3
-"""A GPU that takes this much longer for a call than Python does for starting it does not wait for Python."""
-
 Forward = Callable[..., Any]
 _Shape = tuple[object, ...]
 
 
 @contextmanager
-def as_graphs(device: str, warm: Warm, *models: nn.Module) -> Iterator[None]:
+def as_graphs(device: str, warm: set[Any], *models: nn.Module) -> Iterator[None]:
     """Inside, these models run as CUDA graphs once they are warm; without a GPU, they run unchanged.
 
     Args:
@@ -66,39 +60,11 @@ class _Recording(NamedTuple):
     output: Any
 
 
-class _FirstCall:
-    """What a call without a graph took."""
-
-    def __init__(self) -> None:
-        self.start, self.end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-        self.python = 0.0
-
-    def run(self, work: Callable[[], Any]) -> Any:
-        """Return what `work` returns."""
-        self.start.record()
-        began = time.perf_counter()
-        out = work()
-        self.python = time.perf_counter() - began
-        self.end.record()
-        return out
-
-    @cached_property
-    def waited(self) -> bool:
-        """Whether the GPU waited for Python."""
-        self.end.synchronize()
-        return bool(self.start.elapsed_time(self.end) / 1000 < SLACK * self.python)
-
-
-Warm = dict[_Shape, _FirstCall]
-"""The kinds of calls that have already run without a graph."""
-
-
 class Recorder:
     """A forward with one recorded graph per kind of arguments: their structure, shapes and plain values.
 
-    The first call of a kind runs without a graph, because it may compile kernels and set up libraries. So do the others
-    if it did not wait for Python. The output of a replayed call is valid until the next call. If recording fails, one
-    warning is logged and no graphs are used.
+    The first call of a kind runs without a graph, because it may compile kernels and set up libraries. The output of a
+    replayed call is valid until the next call. If recording fails, one warning is logged and no graphs are used.
 
     Args:
         forward: what is recorded.
@@ -109,7 +75,7 @@ class Recorder:
     """
 
     def __init__(
-        self, forward: Forward, pool: Any, warm: Warm, doing: str = "painting", *, spare: bool = False
+        self, forward: Forward, pool: Any, warm: set[Any], doing: str = "painting", *, spare: bool = False
     ) -> None:
         self.forward, self.pool, self.warm, self.doing, self.spare = forward, pool, warm, doing, spare
         self.recordings: dict[_Shape, _Recording] = {}
@@ -122,10 +88,8 @@ class Recorder:
         if self.spare and self.recordings and shape not in self.warm:
             self.forget()
             self.pool = torch.cuda.graph_pool_handle()
-        if shape not in self.warm:
-            self.warm[shape] = _FirstCall()
-            return self.warm[shape].run(lambda: self.forward(*args, **kwargs))
-        if self.failed or not self.warm[shape].waited:
+        if self.failed or shape not in self.warm:
+            self.warm.add(shape)
             return self.forward(*args, **kwargs)
         if shape not in self.recordings:
             recording = self._record((args, kwargs), tensors)

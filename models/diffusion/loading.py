@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from models.bases.compatibility import Config, Configs
 from models.bases.hub import name_of
@@ -29,9 +29,6 @@ from models.errors import OutOfMemory, WeightsInvalid
 from models.profiles import Speed
 from models.progress import StageProgress
 from models.records import LoraUse
-
-if TYPE_CHECKING:
-    from models.diffusion.graphs import Warm
 
 logger = logging.getLogger("models.diffusion")
 
@@ -52,7 +49,7 @@ class Models:
     speed: Speed
     loras: tuple[LoraUse, ...]
     """What each of the setup's LoRAs changed in the base."""
-    warm: Warm = field(default_factory=dict)
+    warm: set[Any] = field(default_factory=set)
     """Kinds of calls that have run once since loading: see `models.diffusion.graphs`."""
     failures: list[str] = field(default_factory=list)
     """The errors after which kernels and graphs were switched off. See `models.diffusion.fallback`."""

@@ -212,7 +212,7 @@ def _denoise(
     used = [pipeline.unet] if lines is None else [pipeline.unet, pipeline.controlnet]
     recorded = used if models.speed != "plain" and not models.failures and first.steps > FEW_STEPS else []
     # With lines, `lines_read_once` computes in the first step; so each painting's first step must run without a graph.
-    warm = models.warm if lines is None else {}
+    warm = models.warm if lines is None else set()
     alike = lines is not None and len(lines) == 1
     with ExitStack() as stack:
         inputs = stack.enter_context(noted_inputs(pipeline.unet))

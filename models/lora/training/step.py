@@ -31,7 +31,7 @@ class Step:
         self.accelerator, self.objective, self.masters = accelerator, objective, masters
         self.recorder: Recorder | None = None
         if recorded:
-            self.recorder = Recorder(self._run, torch.cuda.graph_pool_handle(), {}, "training", spare=True)
+            self.recorder = Recorder(self._run, torch.cuda.graph_pool_handle(), set(), "training", spare=True)
 
     def __call__(self, batch: Batch) -> Tensor:
         """The batch's loss, a scalar on the device. Reading it waits for the device."""
