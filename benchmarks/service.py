@@ -1,8 +1,8 @@
 """Boards asked of a service that is up: warm painters beside a process that loads its models for each run.
 
     python -m benchmarks.service [--boards 4] [--frames 6]
-    python -m benchmarks.service --boards 40 --frames 1 --workers 4 --only painters
-    python -m benchmarks.service --models FOLDER --boards 8 --painters 1 2 --workers 6    # of benchmarks.full_size
+    python -m benchmarks.service --boards 40 --frames 1 --runs 4 --only painters
+    python -m benchmarks.service --models FOLDER --boards 8 --painters 1 2    # of benchmarks.full_size
 
 It starts `make up` for each row, asks for one board, and then for several in the same moment. All boards have seeds of
 their own, so that nothing is found in the store. The database is SQLite, or that of
@@ -21,9 +21,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ class Service:
     def ask(self) -> Board:
         """Ask for a board."""
         options = {**self.options, "seed": next(self.seeds), "attempts": 1}
-        body = {"parameters": {"story": STORY, "options": options}}
+        body = {"parameters": {"story": STORY, "options": options}, "idempotency_key": uuid.uuid4().hex}
         asked = time.time()
         made = self._answer("POST", f"deployments/{self.deployment}/create_flow_run", body)
         return Board(str(made["id"]), asked)
@@ -149,10 +150,11 @@ class Service:
     def _answer(self, method: str, path: str, body: Any = None) -> Any:
         end = time.monotonic() + LONGEST
         while time.monotonic() < end:
-            answer = self.api.request(method, path, json=body)
-            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-                return answer.raise_for_status().json()
-            self.refused += 1
+            with suppress(httpx.ReadError):  # it closed a connection that it had kept for too long
+                answer = self.api.request(method, path, json=body)
+                if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                    return answer.raise_for_status().json()
+                self.refused += 1
             time.sleep(EVERY)
         raise SystemExit("the server's database is locked")
 
@@ -163,7 +165,7 @@ class Service:
     def _look_at_memory(self) -> None:
         for child in self.process.children(recursive=True):
             try:
-                if "prefect.engine" in " ".join(child.cmdline()):
+                if "deployments.prefork" in (told := " ".join(child.cmdline())) or "prefect.engine" in told:
                     self.peak = max(self.peak, child.memory_info().rss / 2**20)
             except psutil.Error:
                 continue
@@ -178,7 +180,7 @@ def main() -> None:
     )
     parser.add_argument("--frames", type=int, default=6, help="of each board (default: %(default)s)")
     parser.add_argument("--painters", type=int, nargs="*", default=[1], help="a row for each number (default: 1)")
-    parser.add_argument("--workers", type=int, default=2, help="beside each painter (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=3, help="at once, for each painter (default: %(default)s)")
     parser.add_argument("--only", choices=("processes", "painters"), help="only this way")
     given = parser.parse_args()
     profile, options = own_models(given.models)
@@ -189,7 +191,7 @@ def main() -> None:
         *([] if given.only == "processes" else given.painters),
     ]:
         name = f"{painters} warm painter(s)" if painters else "a process that loads for each run"
-        warm = ["--painters", str(painters), "--profile", profile, "--workers", str(painters * given.workers)]
+        warm = ["--painters", str(painters), "--profile", profile, "--workers", str(painters * given.runs)]
         with tempfile.TemporaryDirectory() as folder, up(Path(folder), warm if painters else [], options) as service:
             print(f"| {name} | {measured(service, given.boards * max(1, painters))} |", flush=True)
 
@@ -246,7 +248,8 @@ def up(folder: Path, arguments: list[str], options: dict[str, Any]) -> Iterator[
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    own = {**os.environ, "PREFECT_HOME": str(folder / "prefect"), "PYTHONPATH": str(ROOT)}
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    own = {**os.environ, "PREFECT_HOME": str(folder / "prefect"), "PYTHONPATH": path}
     os.chdir(folder)
     (folder / "configs").symlink_to(ROOT / "configs")
     command = [sys.executable, "-m", "deployments.up", "--port", str(port), *arguments]

@@ -31,18 +31,19 @@ from models.forms.form import Form, Group
 from models.profiles import ROOT
 
 OF_EACH_SCHEDULE = {"id", "created", "updated"}
-MOST_SLOTS = 64
+MOST_SLOTS = 256
 CREATED, CHANGED, UNCHANGED = "created", "changed", "unchanged"
 OF_EACH_DEPLOY = {"created", "updated", "created_by", "updated_by", "version", "version_id", "version_info"}
 SEEN_BY_WORKERS = {"status", "last_polled"}
 """OF_EACH_DEPLOY and SEEN_BY_WORKERS: fields that change with every deploy and every poll of a worker."""
 
 
-def bootstrap(slots: int | None = None) -> Iterator[str]:
+def bootstrap(slots: int | None = None, command: str | None = None) -> Iterator[str]:
     """Set up the server of PREFECT_API_URL, and yield a line about each thing: created, changed or unchanged.
 
     Args:
         slots: largest number of simultaneous runs of the pool. None: as before; a new pool gets a slot per GPU here.
+        command: what starts a run's process on a worker; see `deployments.pool.job_template`.
 
     Raises:
         InputError: no Prefect server answers, or it refuses the password.
@@ -56,13 +57,13 @@ def bootstrap(slots: int | None = None) -> Iterator[str]:
         )
     require_answer(settings, "or name another")
     with explaining(), get_client(sync_client=True) as client:
-        yield f"work pool {POOL}: {_put_pool(client, slots)}"
+        yield f"work pool {POOL}: {_put_pool(client, slots, command)}"
         yield from (f"queue {name}: {done}" for name, done in _put_queues(client))
         yield f"automation {watchdog().name!r}: {_put_automation(client, watchdog())}"
         yield from (f"deployment {name}: {done}" for name, done in _deploy(client))
 
 
-def _put_pool(client: SyncPrefectClient, slots: int | None) -> str:
+def _put_pool(client: SyncPrefectClient, slots: int | None, command: str | None) -> str:
     try:
         pool = client.read_work_pool(POOL)
     except ObjectNotFound:
@@ -71,7 +72,7 @@ def _put_pool(client: SyncPrefectClient, slots: int | None) -> str:
                 name=POOL,
                 type=POOL_TYPE,
                 description=POOL_DESCRIPTION,
-                base_job_template=job_template(),
+                base_job_template=job_template(command),
                 concurrency_limit=slots or len(visible_gpus()) or 1,
             )
         )
@@ -81,7 +82,7 @@ def _put_pool(client: SyncPrefectClient, slots: int | None) -> str:
         "concurrency_limit": slots or pool.concurrency_limit or 1,
     }
     if pool.type == POOL_TYPE:  # a pool of another type keeps its own template
-        wanted["base_job_template"] = job_template()
+        wanted["base_job_template"] = job_template(command)
     if all(getattr(pool, name) == value for name, value in wanted.items()):
         return UNCHANGED
     client.update_work_pool(POOL, WorkPoolUpdate(**wanted))
@@ -158,22 +159,24 @@ class Slots(BaseModel):
     slots: int | None = Field(None, ge=1, le=MOST_SLOTS)
     """Simultaneous runs of the pool: the number of GPUs of all its workers. Unset: as before; for a new pool the number
     of GPUs here."""
+    command: str | None = Field(None, min_length=1)
+    """What starts a run's process on every worker. Unset: Prefect's own."""
 
 
 COMMAND = Command(
     module="deployments.bootstrap",
-    usage="[--slots N]",
+    usage="[--slots N] [--command TEXT]",
     description=__doc__.partition("\n")[0],
-    forms=(Form(Slots, (Group("options", ("slots",)),)),),
+    forms=(Form(Slots, (Group("options", ("slots", "command")),)),),
 )
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Bootstrap, and print what was done; exit with 1 and one line after an error."""
-    slots = COMMAND.parse(arguments, Slots.model_validate).slots
+    given = COMMAND.parse(arguments, Slots.model_validate)
     changed = False
     try:
-        for line in bootstrap(slots):
+        for line in bootstrap(given.slots, given.command):
             say(line)
             changed = changed or not line.endswith(UNCHANGED)
     except StoryboardError as error:

@@ -46,11 +46,16 @@ CONTAINER_STARTS = "InfrastructurePending"
 """State while a container's image is pulled, which may take longer than SILENCE."""
 
 
-def job_template() -> dict[str, Any]:
-    """Return the process worker's template; runs start in the folder in which the worker was started."""
+def job_template(command: str | None = None) -> dict[str, Any]:
+    """Return the process worker's template; runs start in the folder in which the worker was started.
+
+    Args:
+        command: what starts a run's process. None: Prefect's own, which starts Python twice.
+    """
     template = ProcessWorker.get_default_base_job_template()
     template["job_configuration"]["env"] = dict(RUN_ENVIRONMENT)  # a deployment's `env` is added to it
     template["variables"]["properties"]["working_dir"]["default"] = "."
+    template["variables"]["properties"]["command"]["default"] = command
     return template
 
 

@@ -8,9 +8,11 @@ Ctrl-C ends all of it.
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +21,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field
 
+from deployments import engine
 from deployments.gpus import visible_gpus
+from deployments.pool import RUN_ENVIRONMENT
 from deployments.processes import Family
 from flows.commands.command import Command
 from flows.commands.server_answers import TO_START, answers
@@ -34,6 +38,11 @@ HOST, PORT = "127.0.0.1", 4200
 LOGS = Path("outputs/service")
 STORY = "Aldar Köse outwits the khan"
 QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+RUNS_A_PAINTER = {True: 3, False: 2}
+"""Runs at once for each warm painter with a GPU or without: while one is painted, others start and write their boards;
+on a CPU they take time from it."""
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+"""Where runs are forked, since a fork has none of the threads that NumPy's library would start."""
 LIVE_LOGS = {"PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true", "PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED": "true"}
 """Settings with which `prefect deployment run --watch` shows a failed task's message, not only its failure."""
 
@@ -60,8 +69,11 @@ def environment(port: int) -> dict[str, str]:
     return own
 
 
-def up(port: int, workers: int, painters: int = 0, profile: str = STEPPE.name) -> None:
+def up(port: int, runs: int | None = None, painters: int = 0, profile: str = STEPPE.name) -> None:
     """Start everything, print the addresses, and wait until something ends.
+
+    Args:
+        runs: how many at once. None: 1, or, with painters, some for each of them.
 
     Raises:
         InputError: the port is taken, or there are fewer GPUs than workers.
@@ -73,25 +85,26 @@ def up(port: int, workers: int, painters: int = 0, profile: str = STEPPE.name) -
             f"port {port} is taken, perhaps by a running service: end it, or choose another port with --port"
         )
     own, prefect = environment(port), [sys.executable, "-m", "prefect"]
+    runs = runs or RUNS_A_PAINTER[bool(visible_gpus())] * painters or 1
     if not painters:
-        views_of(workers, own)  # refuses too many workers before anything is started
-    with _alone_here(), Family() as family:
+        views_of(runs, own)  # refuses too many workers before anything is started
+    with _alone_here(), tempfile.TemporaryDirectory() as folder, Family() as family:
         say("starting the server")
         family.start("server", [*prefect, "server", "start", "--host", HOST, "--port", str(port)], own, _log("server"))
         _wait_until_it_answers(family, port)
+        bootstrap = [sys.executable, "-m", "deployments.bootstrap", *(["--slots", str(runs)] if runs > 1 else [])]
         if painters:
             own |= _painters(family, painters, profile, own)
+            own |= _forks(family, own, Path(folder) / "runs")
+            bootstrap += ["--command", shlex.join([sys.executable, "-m", engine.__name__])]
         say("deploying")
-        bootstrap = [sys.executable, "-m", "deployments.bootstrap", *(["--slots", str(workers)] if workers > 1 else [])]
         family.start("bootstrap", bootstrap, own, _log("bootstrap"))
         if family.wait_for("bootstrap"):
             raise StoryboardError(f"the server could not be made ready: {last_words_of('bootstrap')}")
-        views = [own] * workers if painters else views_of(workers, own)
-        for number, view in enumerate(views, start=1):
+        for number, view in enumerate([own] if painters else views_of(runs, own), start=1):
             name = f"worker-{number}"
-            called = f"{socket.gethostname()}-{number}"
-            command = [*prefect, "worker", "start", "--pool", "gpu", "--limit", "1", "--name", called]
-            family.start(name, command, view, _log(name))
+            limit = ["--limit", str(runs if painters else 1), "--name", f"{socket.gethostname()}-{number}"]
+            family.start(name, [*prefect, "worker", "start", "--pool", "gpu", *limit], view, _log(name))
         _greet(port)
         while not (ended := family.ended()):
             time.sleep(0.5)
@@ -125,6 +138,13 @@ def _painters(family: Family, number: int, profile: str, own: dict[str, str]) ->
             raise StoryboardError(f"the {ended} ended: {last_words_of(ended)}")
         time.sleep(0.2)
     return {"STORYBOARD_PAINTERS": file.read_text(encoding="utf-8"), "CUDA_VISIBLE_DEVICES": ""}
+
+
+def _forks(family: Family, own: dict[str, str], place: Path) -> dict[str, str]:
+    """Start the process from which runs are forked, and return the environment of the worker whose runs these are."""
+    command = [sys.executable, "-m", "deployments.prefork", "--socket", str(place)]
+    family.start("runs", command, own | RUN_ENVIRONMENT | ONE_THREAD, _log("runs"), alone=True)
+    return {engine.ADDRESS: str(place)}
 
 
 @contextmanager
@@ -188,8 +208,9 @@ class Service(BaseModel):
 
     port: int = Field(PORT, ge=1, le=65535)
     """Port of the dashboard."""
-    workers: int = Field(1, ge=1, le=64)
-    """Number of simultaneous runs, each on its own GPU; a single worker sees all GPUs."""
+    workers: int | None = Field(None, ge=1, le=256)
+    """Number of simultaneous runs, each on its own GPU. Unset: 1, which sees all GPUs; with painters 3 for each GPU of
+    theirs, on a CPU 2."""
     painters: int = Field(0, ge=0, le=64)
     """Warm painters for all runs, each with a GPU, or the CPU where there is none; workers then need no GPUs."""
     profile: ProfileName = STEPPE.name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +26,8 @@ from tasks.retries import RETRYING
 SPARE_RETRIES = 2
 """Retries besides the attempts, for errors other than a rejected frame: out of memory, a busy disk."""
 _SHOWN_STEP = 0.25
+_SENDER = ThreadPoolExecutor(1, thread_name_prefix="bars")
+"""The process ends when it has sent everything."""
 _STOPPED: set[str] = set()
 
 
@@ -87,19 +91,26 @@ def _hero_in_words(scores: Scores) -> str:
 
 
 class _Progress:
-    """Shows a frame's progress in the dashboard from the first step on, and raises RunStopped in a stopped run."""
+    """Shows a frame's progress in the dashboard from the first step on, and raises RunStopped in a stopped run.
+
+    Requests are sent by another thread, for which neither painting nor the frame's end waits. What is late is left out.
+    """
 
     def __init__(self, job: FrameJob) -> None:
         self.job = job
-        self.bar: Bar | None = None
-        self.shown = 0.0
+        self.bar = Bar(f"frame-{job.number}", f"Painting frame {job.number}")
+        self.context = copy_context()  # by which Prefect knows the run
+        self.reached: float | None = None
+        self.sent: float | None = None
 
     def __call__(self, share: float) -> None:
         """Show the share done, 0..1, in quarters, since each update costs a request."""
         _go_on(self.job)
-        if self.bar is None:
-            self.bar = Bar(f"frame-{self.job.number}", f"Painting frame {self.job.number}")
-            self.bar.move(0.0)
-        if share - self.shown >= _SHOWN_STEP or share >= 1.0:
-            self.shown = share
-            self.bar.move(100 * share)
+        if self.reached is None or share - self.reached >= _SHOWN_STEP or share >= 1.0:
+            self.reached = 0.0 if self.reached is None and share < 1.0 else share
+            _SENDER.submit(self.context.run, self._send)
+
+    def _send(self) -> None:
+        if self.reached is not None and self.sent != self.reached:
+            self.sent = self.reached
+            self.bar.move(100 * self.sent)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from models.bases.layouts import MODEL_INDEX
 from models.sources import Component
-from models.storage.files import check_file, fingerprint, sha256_of
+from models.storage.files import check_file, fingerprint, list_names, local_errors, sha256_of
 
 
 def with_vae(base: str, vae: str | None) -> str:
@@ -37,6 +37,21 @@ def component_fingerprint(component: Component, folder: Path) -> str:
     with ThreadPoolExecutor() as threads:  # parts are hashed in parallel; the largest one sets the time
         parts = list(threads.map(lambda name: fingerprint(folder / name), names))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def stamp_of(place: Path) -> str:
+    """Return a sha256 of the names, inodes, sizes and times of a component's files, without reading them.
+
+    Two machines with equal stamps have the same files, as on a shared disk; those of copies differ.
+
+    Raises:
+        StorageError: the files cannot be listed.
+    """
+    with local_errors(place):
+        files = [place / name for name in list_names(place)] if place.is_dir() else [place]
+        told = [(str(file.relative_to(place)), file.stat()) for file in files]
+    listing = [(name, at.st_ino, at.st_size, at.st_mtime_ns, at.st_ctime_ns) for name, at in told]
+    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
 
 
 def parts_of_pipeline(index: Path) -> list[str]:

@@ -27,6 +27,7 @@ from models.painters.painter import FrameOrder, Shown
 from models.profiles import ROOT
 from models.records import Adapter
 from models.scores import Hero
+from models.sources import Component
 from models.storage.files import CALIBRATION_FILES, fingerprint, list_names, local_errors, write_atomically
 
 PROJECT = "project:"
@@ -68,6 +69,21 @@ def _texts_changed(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, Mapping):
         return {name: _texts_changed(part, change) for name, part in value.items()}
     return [_texts_changed(part, change) for part in value] if isinstance(value, list) else value
+
+
+def local_components(setup: PainterSetup) -> dict[str, Component]:
+    """Return the setup's parts that are folders or files of a machine, whose own a run and its painters compare.
+
+    A base with another VAE is left out, because its fingerprint is that of both.
+    """
+    profile = setup.profile
+    parts = {
+        "base": profile.base if profile.vae is None else None,
+        "controlnet": profile.controlnet if setup.with_controlnet else None,
+        "clip": profile.clip,
+        "dino": profile.dino,
+    }
+    return {name: part for name, part in parts.items() if part is not None and part.is_local}
 
 
 def files_of(order: FrameOrder) -> Files:

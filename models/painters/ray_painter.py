@@ -16,7 +16,7 @@ from typing import Any
 
 from PIL import Image
 
-from models.bases.fingerprints import component_fingerprint
+from models.bases.fingerprints import component_fingerprint, stamp_of
 from models.diffusion.machine import Machine
 from models.diffusion.requests import PainterSetup
 from models.errors import PaintersUnreachable, StoryboardError, WeightsInvalid
@@ -24,6 +24,7 @@ from models.painters.painter import UNWATCHED, FrameOrder, Loaded, ScoredPicture
 from models.painters.parcels import (
     code_version,
     files_of,
+    local_components,
     lora_files,
     pack_setup,
     pack_shown,
@@ -69,8 +70,9 @@ class RayPainter:
         Raises:
             WeightsInvalid: a folder that the setup names holds other files here than there.
         """
-        loaded = Loaded.model_validate(self._ask("load", {}, setup)[1])
-        _refuse_other_files(setup, loaded)
+        _, told, stamps = self._ask("load", {}, setup)
+        loaded = Loaded.model_validate(told)
+        _refuse_other_files(setup, loaded, stamps)
         return loaded
 
     def paint(self, order: FrameOrder, watch: Watch) -> ScoredPicture:
@@ -192,19 +194,19 @@ def _last_of(news: SimpleQueue[Reply | BaseException], watch: Watch) -> Reply:
             raise PaintersUnreachable(f"no answer for {SILENCE:.0f} s")
 
 
-def _refuse_other_files(setup: PainterSetup, there: Loaded) -> None:
-    """Compare the setup's folders that are on this machine too with what the painter has loaded."""
-    profile, weights = setup.profile, there.weights
-    parts = {
-        "base": (profile.base if profile.vae is None else None, weights.base),
-        "controlnet": (profile.controlnet if setup.with_controlnet else None, weights.controlnet),
-        "clip": (profile.clip, weights.clip),
-        "dino": (profile.dino, there.encoder),
-    }
-    for name, (component, fingerprint) in parts.items():
-        if component is None or not component.is_local or not (place := Path(component.source)).exists():
+def _refuse_other_files(setup: PainterSetup, there: Loaded, stamps: Mapping[str, str]) -> None:
+    """Compare the setup's folders that are on this machine too with what the painter has loaded.
+
+    Args:
+        stamps: of the painter's files. Only files with another stamp are read here, because that takes seconds.
+    """
+    weights = there.weights
+    fingerprints = {"base": weights.base, "controlnet": weights.controlnet, "clip": weights.clip, "dino": there.encoder}
+    for name, component in local_components(setup).items():
+        place = Path(component.source)
+        if not place.exists() or stamp_of(place) == stamps[name]:
             continue
-        if component_fingerprint(component, place) != fingerprint:
+        if component_fingerprint(component, place) != fingerprints[name]:
             raise WeightsInvalid(
                 f"{place}: the painters' {name} holds other files than this machine's; give both the same"
             )

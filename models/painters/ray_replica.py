@@ -18,6 +18,8 @@ from typing import Any
 
 from PIL import Image
 
+from models.bases.fingerprints import stamp_of
+from models.bases.hub import fetch
 from models.diffusion.machine import this_machine
 from models.diffusion.requests import PainterSetup
 from models.errors import InputError, RunStopped, StoryboardError, WeightsInvalid
@@ -26,6 +28,7 @@ from models.painters.painter import FrameOrder, Loaded, Watch
 from models.painters.parcels import (
     LoraShelf,
     code_version,
+    local_components,
     pack_error,
     relocated,
     unpack_setup,
@@ -156,7 +159,10 @@ class Replica:
 
     def _load_asked(self, asked: Asked) -> Reply:
         setup, lacks = self._here(asked)
-        return ("lacks", lacks) if lacks else ("loaded", self._load(setup).model_dump(mode="json"))
+        if lacks:
+            return ("lacks", lacks)
+        loaded = self._load(setup).model_dump(mode="json")
+        return ("loaded", loaded, {name: stamp_of(fetch(part)) for name, part in local_components(setup).items()})
 
     def _here(self, asked: Asked) -> tuple[PainterSetup, list[str]]:
         """Return the setup with its LoRAs where they lie here, and the fingerprints of those that are not here."""
