@@ -40,14 +40,18 @@ test-all: test test-service  ## Both, and the benchmarks at a small size
 test-foreign: $(INSTALLED_DEV)  ## What strangers bring: LoRAs, bases, hubs, buckets, pictures, settings, writers
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/test_foreign_*.py
 
-bench-gpu: $(INSTALLED)  ## Storyboard, start and training beside stock diffusers at SDXL's full size; needs an 80 GB GPU
+bench-gpu: $(INSTALLED_DEV)  ## Storyboard, start, training and service beside stock diffusers at SDXL's full size; needs an 80 GB GPU
 	$(BIN)/python -m benchmarks.gpu_checks
 	$(BIN)/python -m benchmarks.full_size outputs/full-size
 	$(BIN)/python -m benchmarks.storyboard --models outputs/full-size --out outputs/bench-gpu.jsonl
 	$(BIN)/python -m benchmarks.storyboard --models outputs/full-size --only ours --speed fast --out outputs/bench-gpu.jsonl
+	$(BIN)/python -m benchmarks.storyboard --models outputs/full-size --only ours --speed turbo --out outputs/bench-gpu.jsonl
+	$(BIN)/python -m benchmarks.storyboard --models outputs/full-size --only ours --size 1344x768 --out outputs/bench-gpu.jsonl
+	$(BIN)/python -m benchmarks.storyboard --models outputs/full-size --only ours --size 832x1216 --out outputs/bench-gpu.jsonl
 	$(BIN)/python -m benchmarks.storyboard --models outputs/full-size --only ours --low-memory --card 12 --out outputs/bench-gpu.jsonl
 	$(BIN)/python -m benchmarks.cold_start --models outputs/full-size --out outputs/bench-gpu.jsonl
 	$(BIN)/python -m benchmarks.gpu_training --models outputs/full-size --out outputs/bench-gpu.jsonl
+	$(BIN)/python -m benchmarks.service --models outputs/full-size --boards 8
 
 check: $(INSTALLED_DEV)  ## Lint, format, import rules and types, as CI runs them
 	$(BIN)/ruff check .

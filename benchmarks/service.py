@@ -91,7 +91,7 @@ class Service:
     """Of all its boards."""
     process: psutil.Process
     peak: float = 0.0
-    """Largest resident memory of a run's process, in MiB."""
+    """Largest memory of a run's process, in MiB; pages that processes share are divided among them."""
     refused: int = 0
     """Requests that the server answered with 503, which is asked again."""
     seeds: Iterator[int] = field(default_factory=lambda: itertools.count(1000, 7))
@@ -166,7 +166,7 @@ class Service:
         for child in self.process.children(recursive=True):
             try:
                 if "deployments.prefork" in (told := " ".join(child.cmdline())) or "prefect.engine" in told:
-                    self.peak = max(self.peak, child.memory_info().rss / 2**20)
+                    self.peak = max(self.peak, child.memory_full_info().pss / 2**20)
             except psutil.Error:
                 continue
 

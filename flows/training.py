@@ -27,6 +27,8 @@ from models.forms.training import TrainingForm
 from models.lora.configuration.accelerate_settings import read_accelerate_config
 from models.lora.configuration.config_files import training_options
 from models.lora.training.belonging import held
+from models.painters.ray_gpus import held_gpus
+from models.settings import painters_here
 from tasks.training import (
     check_training,
     compare_checkpoints,
@@ -60,7 +62,8 @@ def train_lora(config: OptionalText = "", options: TrainingForm = UNSET) -> str:
     chosen = training_options(options.model_dump(exclude_unset=True), Path(config) if config else None)
     settings = read_accelerate_config(Path(chosen.accelerate_config) if chosen.accelerate_config else None)
     run = str(flow_run.id)
-    with held(Path(chosen.output_dir).absolute()):
+    gpus = held_gpus(painters_here()["painters"], settings.num_processes if settings else 1)
+    with held(Path(chosen.output_dir).absolute()), gpus:
         check_training(chosen, settings, run)
         pictures = read_pictures(chosen, settings)
         encode_latents(chosen, settings, pictures)
