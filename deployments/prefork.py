@@ -1,4 +1,4 @@
-"""Forks the processes of runs from one that has imported everything, because imports take longer than a run's own work.
+"""Forks the processes of runs from one that has imported everything, because imports take most of a start.
 
 python -m deployments.prefork [--socket FILE]
 
@@ -11,7 +11,6 @@ tells it how the run ended, and ends the run if it is gone. Runs go on if this p
 
 from __future__ import annotations
 
-import gc
 import importlib
 import json
 import os
@@ -27,14 +26,16 @@ from prefect.context import refresh_global_settings_context
 from prefect.logging.configuration import setup_logging
 from pydantic import BaseModel, ConfigDict, Field
 
-from deployments.engine import LENGTH, TERM
+from deployments.engine import ADDRESS, LENGTH, OWN, TERM, TO_FORK
+from flows.commands.collecting import importing, run_program
 from flows.commands.command import Command
+from flows.commands.starting import import_what_paints
 from flows.logs import prepare_logs
-from flows.terminal import stop
+from flows.terminal import say, stop
 from models.forms.form import Form, Group
 from models.painters.parcels import code_version
 from models.painters.ray_cluster import import_ray
-from models.settings import EMBEDDED, StoryboardOptions, with_environment
+from models.settings import EMBEDDED, painters_here
 
 MODULES = (
     "flows.calibrate",
@@ -49,6 +50,8 @@ MODULES = (
     "prefect.flow_engine",
 )
 """What every run imports."""
+READ_WHEN_USED = ("STORYBOARD_", "PREFECT_", "OPENAI_", "AWS_", "CUDA_VISIBLE_DEVICES", ADDRESS, *TO_FORK)
+"""Beginnings of variables in which a run may differ. Others may be read by libraries when they are imported."""
 WAITING = 64
 """Runs that may wait at the socket."""
 
@@ -81,23 +84,27 @@ def asked_for_run(place: Path) -> dict[str, Any]:
     listening.bind(str(place))
     place.chmod(0o600)
     listening.listen(WAITING)  # before the imports: the first runs wait for them here
-    for module in MODULES:
-        importlib.import_module(module)
-    painters = with_environment(StoryboardOptions()).painters
-    if painters != EMBEDDED:
-        import_ray(painters)
+    with importing():
+        for module in MODULES:
+            importlib.import_module(module)
+        if (painters := painters_here()["painters"]) == EMBEDDED:
+            import_what_paints()
+        else:
+            import_ray(painters)
     code_version()  # of the code that was imported now, not of files that change later
     if threading.active_count() > 1:
         stop(f"an import has started threads, which no fork would have: {threading.enumerate()}")
-    gc.collect()
-    gc.freeze()  # so that collections in runs do not copy these pages
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers are not waited for
     while True:
-        connection, _ = listening.accept()
-        if os.fork() == 0:
-            listening.close()
-            return _kept(connection)
-        connection.close()
+        with listening.accept()[0] as connection:
+            try:
+                keeper = os.fork()
+            except OSError as error:  # no memory, or too many processes; the other side ends
+                say(f"a run can't be forked: {error.strerror}")
+                continue
+            if keeper == 0:
+                listening.close()
+                return _kept(connection)
 
 
 def _kept(connection: socket.socket) -> dict[str, Any]:
@@ -106,6 +113,9 @@ def _kept(connection: socket.socket) -> dict[str, Any]:
     length, streams, *_ = socket.recv_fds(connection, LENGTH.size, 3)
     with connection.makefile("rb") as reader:
         asked: dict[str, Any] = json.loads(reader.read(*LENGTH.unpack(length)))
+    if unlike := _differing(asked["environment"]):
+        connection.sendall(OWN + ", ".join(unlike).encode())
+        os._exit(0)
     run = os.fork()
     if run == 0:
         os.setsid()
@@ -121,6 +131,18 @@ def _kept(connection: socket.socket) -> dict[str, Any]:
     os._exit(0)
 
 
+def _first_environment() -> dict[str, str]:
+    """Return the environment with which this process was started, before imports changed it."""
+    lines = os.fsdecode(Path("/proc/self/environ").read_bytes()).split("\0")
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def _differing(environment: dict[str, str]) -> list[str]:
+    first = _first_environment()
+    different = sorted(name for name in {*first, *environment} if environment.get(name) != first.get(name))
+    return [name for name in different if not name.startswith(READ_WHEN_USED)]
+
+
 def _pass_signals(connection: socket.socket, run: int) -> None:
     """Send the run's group SIGTERM when the other side asks, and SIGKILL when it is gone."""
     while True:
@@ -131,9 +153,14 @@ def _pass_signals(connection: socket.socket, run: int) -> None:
 
 
 def become_run(environment: dict[str, str], folder: str) -> None:
-    """Take the environment and folder of a run, with all that was read from them during the imports."""
+    """Take the environment and folder of a run, with all that was read from them during the imports.
+
+    What imports have set stays, unless the run sets it.
+    """
+    first, imported = _first_environment(), dict(os.environ)
+    kept = {name: imported[name] for name in imported if environment.get(name) == first.get(name) != imported[name]}
     os.environ.clear()
-    os.environ.update(environment)
+    os.environ.update({**environment, **kept})
     os.chdir(folder)
     refresh_global_settings_context()
     setup_logging()
@@ -150,4 +177,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

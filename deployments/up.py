@@ -41,8 +41,8 @@ QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 RUNS_A_PAINTER = {True: 3, False: 2}
 """Runs at once for each warm painter with a GPU or without: while one is painted, others start and write their boards;
 on a CPU they take time from it."""
-ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
-"""Where runs are forked, since a fork has none of the threads that NumPy's library would start."""
+FORKS = sys.platform == "linux"
+"""Whether runs are forked. On macOS a fork of a process that has used its libraries is not safe."""
 LIVE_LOGS = {"PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true", "PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED": "true"}
 """Settings with which `prefect deployment run --watch` shows a failed task's message, not only its failure."""
 
@@ -95,6 +95,7 @@ def up(port: int, runs: int | None = None, painters: int = 0, profile: str = STE
         bootstrap = [sys.executable, "-m", "deployments.bootstrap", *(["--slots", str(runs)] if runs > 1 else [])]
         if painters:
             own |= _painters(family, painters, profile, own)
+        if FORKS:
             own |= _forks(family, own, Path(folder) / "runs")
             bootstrap += ["--command", shlex.join([sys.executable, "-m", engine.__name__])]
         say("deploying")
@@ -143,7 +144,7 @@ def _painters(family: Family, number: int, profile: str, own: dict[str, str]) ->
 def _forks(family: Family, own: dict[str, str], place: Path) -> dict[str, str]:
     """Start the process from which runs are forked, and return the environment of the worker whose runs these are."""
     command = [sys.executable, "-m", "deployments.prefork", "--socket", str(place)]
-    family.start("runs", command, own | RUN_ENVIRONMENT | ONE_THREAD, _log("runs"), alone=True)
+    family.start("runs", command, own | RUN_ENVIRONMENT | engine.TO_FORK, _log("runs"), alone=True)
     return {engine.ADDRESS: str(place)}
 
 

@@ -140,8 +140,9 @@ class Client:
         return found
 
     def engines(self, run: str) -> list[int]:
-        """The processes that do the work of this run."""
-        numbers = [int(line.partition(" ")[0]) for line in self.processes() if "prefect.engine" in line]
+        """The processes that do the work of this run, or, if it was forked, stand for the one that does."""
+        engines = [line for line in self.processes() if "prefect.engine" in line or "deployments.engine" in line]
+        numbers = [int(line.partition(" ")[0]) for line in engines]
         return [number for number in numbers if _works_for(number, run)]
 
     def kill_engine(self, run: str) -> None:

@@ -60,7 +60,7 @@ def start(check: Callable[[], None], *, paints: bool = True) -> dict[str, Any]:
     with TemporaryServer.starting(settings) as server:
         check()
         if paints:
-            _import_what_paints()
+            import_what_paints()
         server.use()
     from tasks.progress import hide_bars  # noqa: PLC0415
 
@@ -123,8 +123,8 @@ def _require_writable(home: Path) -> None:
         ) from None
 
 
-def _import_what_paints() -> None:
-    """Import the painting libraries while the server starts, since that takes 4 s on two cores."""
+def import_what_paints() -> None:
+    """Import the painting libraries, which takes 4 s on two cores; nothing of a GPU is used."""
     from models.diffusion.loading import import_libraries  # noqa: PLC0415
 
     with suppress(Exception):  # an import that fails is reported where it is needed
