@@ -101,7 +101,7 @@ class Service:
         options = {**self.options, "seed": next(self.seeds), "attempts": 1}
         body = {"parameters": {"story": STORY, "options": options}, "idempotency_key": uuid.uuid4().hex}
         asked = time.time()
-        made = self._answer("POST", f"deployments/{self.deployment}/create_flow_run", body)
+        made = self.answer("POST", f"deployments/{self.deployment}/create_flow_run", body)
         return Board(str(made["id"]), asked)
 
     def ask_for(self, count: int) -> list[Board]:
@@ -115,14 +115,14 @@ class Service:
         Raises:
             SystemExit: a board was begun more than once.
         """
-        runs = [self._answer("GET", f"flow_runs/{board.run}") for board in boards]
+        runs = [self.answer("GET", f"flow_runs/{board.run}") for board in boards]
         twice = [run["id"] for run in runs if run["run_count"] != 1]
         if twice or len({board.directory for board in boards}) != len(boards):
             raise SystemExit(f"boards were made twice: {twice}")
         turns = {run["id"]: turn for turn, run in enumerate(sorted(runs, key=lambda run: run["expected_start_time"]))}
         begun = enumerate(sorted(runs, key=lambda run: run["start_time"]))
         places, furthest = max((abs(turns[run["id"]] - place), run["id"]) for place, run in begun)
-        states = self._answer("GET", f"flow_run_states/?flow_run_id={furthest}")
+        states = self.answer("GET", f"flow_run_states/?flow_run_id={furthest}")
         told = ", ".join(f"{state['name']} {state['timestamp']}" for state in states)
         print(f"furthest from its turn, by {places}: {furthest}: {told}", file=sys.stderr, flush=True)
         return places
@@ -133,7 +133,7 @@ class Service:
         while open_boards := [board for board in boards if not board.ended]:
             assert time.monotonic() < end, "the boards did not end"
             for board in open_boards:
-                run = self._answer("GET", f"flow_runs/{board.run}")
+                run = self.answer("GET", f"flow_runs/{board.run}")
                 if run["state_type"] in ("FAILED", "CRASHED", "CANCELLED"):
                     raise SystemExit(f"a run ended: {run['state']['message']}")
                 if run["state_type"] == "COMPLETED":
@@ -144,10 +144,11 @@ class Service:
     def turnarounds(self, boards: list[Board]) -> list[dict[str, Any]]:
         """Return what each frame of these boards took at the painters; nothing without painters."""
         wanted = {"flow_run_id": {"any_": [board.run for board in boards]}, "key": {"any_": ["painters"]}}
-        pages = self._answer("POST", "artifacts/filter", {"artifacts": wanted})
+        pages = self.answer("POST", "artifacts/filter", {"artifacts": wanted})
         return [row for page in pages for row in json.loads(page["data"])]
 
-    def _answer(self, method: str, path: str, body: Any = None) -> Any:
+    def answer(self, method: str, path: str, body: Any = None) -> Any:
+        """Return the server's answer; 503 is asked again."""
         end = time.monotonic() + LONGEST
         while time.monotonic() < end:
             with suppress(httpx.ReadError):  # it closed a connection that it had kept for too long

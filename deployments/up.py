@@ -33,6 +33,7 @@ from models.errors import InputError, StoryboardError
 from models.forms.form import Form, Group
 from models.option_types import ProfileName
 from models.profiles import STEPPE
+from models.settings import EMBEDDED, painters_here
 
 HOST, PORT = "127.0.0.1", 4200
 LOGS = Path("outputs/service")
@@ -76,7 +77,7 @@ def up(port: int, runs: int | None = None, painters: int = 0, profile: str = STE
         runs: how many at once. None: 1, or, with painters, some for each of them.
 
     Raises:
-        InputError: the port is taken, or there are fewer GPUs than workers.
+        InputError: the port is taken, there are fewer GPUs than workers, or the environment has a wrong option.
         StoryboardError: a process did not start, or has ended.
         KeyboardInterrupt: Ctrl-C or a signal.
     """
@@ -86,7 +87,8 @@ def up(port: int, runs: int | None = None, painters: int = 0, profile: str = STE
         )
     own, prefect = environment(port), [sys.executable, "-m", "prefect"]
     runs = runs or RUNS_A_PAINTER[bool(visible_gpus())] * painters or 1
-    if not painters:
+    far = painters > 0 or painters_here()["painters"] != EMBEDDED
+    if not far:
         views_of(runs, own)  # refuses too many workers before anything is started
     with _alone_here(), tempfile.TemporaryDirectory() as folder, Family() as family:
         say("starting the server")
@@ -102,9 +104,9 @@ def up(port: int, runs: int | None = None, painters: int = 0, profile: str = STE
         family.start("bootstrap", bootstrap, own, _log("bootstrap"))
         if family.wait_for("bootstrap"):
             raise StoryboardError(f"the server could not be made ready: {last_words_of('bootstrap')}")
-        for number, view in enumerate([own] if painters else views_of(runs, own), start=1):
+        for number, view in enumerate([own] if far else views_of(runs, own), start=1):
             name = f"worker-{number}"
-            limit = ["--limit", str(runs if painters else 1), "--name", f"{socket.gethostname()}-{number}"]
+            limit = ["--limit", str(runs if far else 1), "--name", f"{socket.gethostname()}-{number}"]
             family.start(name, [*prefect, "worker", "start", "--pool", "gpu", *limit], view, _log(name))
         _greet(port)
         while not (ended := family.ended()):

@@ -20,7 +20,6 @@ from PIL import Image
 
 from models.bases.fingerprints import stamp_of
 from models.bases.hub import fetch
-from models.diffusion.machine import this_machine
 from models.diffusion.requests import PainterSetup
 from models.errors import InputError, RunStopped, StoryboardError, WeightsInvalid
 from models.painters.embedded import EmbeddedPainter
@@ -83,7 +82,7 @@ class Replica:
     async def about(self, asked: Asked) -> AsyncIterator[Reply]:
         """Reply with this painter's machine and process."""
         async for reply in self._serve(
-            asked, lambda watch: ("machine", this_machine().model_dump(mode="json"), os.getpid())
+            asked, lambda watch: ("machine", self.painter.machine().model_dump(mode="json"), os.getpid())
         ):
             yield reply
 
