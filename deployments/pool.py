@@ -27,6 +27,7 @@ QUEUES = {
 RUN_ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
     "PREFECT_CLIENT_MAX_RETRIES": "7",  # bridges a server's absence of four minutes: 2 + 4 + … + 128 seconds
+    "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",  # besides 429, 502 and 503: of a server with too much to do
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "models,diffusers",
     "PREFECT_LOGGING_ROOT_LEVEL": "INFO",

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -242,3 +246,33 @@ def test_without_a_server_it_says_so(url: str | None, message: str, capsys: pyte
         bootstrap.main([])
     assert ended.value.code == 1
     assert capsys.readouterr().err.startswith(f"error: {message}")
+
+
+class Busy(BaseHTTPRequestHandler):
+    """A server that has too much to do for the first request."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        """500 to the first question, and then an answer."""
+        self.asked.append(self.path)
+        self.send_response(500 if len(self.asked) == 1 else 200)
+        self.end_headers()
+        self.wfile.write(b"1")
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+def test_a_run_asks_again_when_the_server_answers_500(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_CLIENT_RETRY_JITTER_FACTOR", "0")
+    with HTTPServer(("127.0.0.1", 0), Busy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        own = {**pool.RUN_ENVIRONMENT, "PREFECT_API_URL": f"http://127.0.0.1:{server.server_port}/api"}
+        for name, value in own.items():
+            monkeypatch.setenv(name, value)
+        ask = "from prefect.client.orchestration import get_client; print(get_client(sync_client=True).hello().text)"
+        said = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout
+        server.shutdown()
+    assert said == "1\n"
+    assert Busy.asked == ["/api/hello", "/api/hello"]
