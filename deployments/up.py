@@ -39,6 +39,8 @@ HOST, PORT = "127.0.0.1", 4200
 LOGS = Path("outputs/service")
 STORY = "Aldar Köse outwits the khan"
 QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+CONNECTIONS = ("PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE", "20")
+"""Of the server to PostgreSQL, and 10 more; with Prefect's 5 requests of 32 runs waited for one until they failed."""
 RUNS_A_PAINTER = {True: 3, False: 2}
 """Runs at once for each warm painter with a GPU or without: while one is painted, others start and write their boards;
 on a CPU they take time from it."""
@@ -65,6 +67,7 @@ def environment(port: int) -> dict[str, str]:
     own |= {**QUIET, **LIVE_LOGS}
     own |= {"PREFECT_API_URL": f"{url}/api", "PREFECT_SERVER_UI_API_URL": f"{url}/api", "PREFECT_UI_URL": url}
     own["PREFECT_WORKER_QUERY_SECONDS"] = "1"
+    own.setdefault(*CONNECTIONS)
     if "PREFECT_SERVER_API_AUTH_STRING" in own:
         own["PREFECT_API_AUTH_STRING"] = own["PREFECT_SERVER_API_AUTH_STRING"]
     return own
