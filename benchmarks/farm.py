@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 from PIL import Image
 
-from benchmarks.service import Service, up
+from benchmarks.service import Service, furthest_from_its_turn, path_with_project, up
 from models.board.directory import REPORT_FILE
 from models.diffusion.machine import Machine
 from models.diffusion.requests import PainterSetup
@@ -32,7 +32,6 @@ from models.painters.parcels import LoraShelf
 from models.painters.pulse import Pulse
 from models.painters.ray_cluster import APP, import_ray
 from models.painters.ray_replica import MOST, Replica
-from models.profiles import ROOT
 from models.records import Weights
 from models.scores import Scores
 
@@ -106,7 +105,7 @@ def main() -> None:
 
 def asleep(replicas: int, seconds: float) -> str:
     """Start a cluster of such painters in this process, and return its address."""
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    os.environ["PYTHONPATH"] = path_with_project()
     ray = import_ray("127.0.0.1:0")
     ray.init(num_cpus=replicas, include_dashboard=False, object_store_memory=512 * 2**20, log_to_driver=False)
     ray.serve.start(proxy_location="Disabled")
@@ -127,20 +126,14 @@ def told(service: Service, count: int) -> str:
     seconds = time.time() - begun
     spent = processor_seconds() - work
     runs = [run for run in _all_runs(service) if run["id"] in {board.run for board in boards}]
-    turns = {run["id"]: turn for turn, run in enumerate(sorted(runs, key=lambda run: str(run["expected_start_time"])))}
-    places = [
-        abs(turns[run["id"]] - place) for place, run in enumerate(sorted(runs, key=lambda run: str(run["start_time"])))
-    ]
-    folders = Counter(
-        run for path in Path("outputs").glob(f"*/{REPORT_FILE}") for run in turns if run in path.read_text("utf-8")
-    )
+    reports = " ".join(path.read_text("utf-8") for path in Path("outputs").glob(f"*/{REPORT_FILE}"))
     rows = {
         "boards": count,
         "asked, a second": f"{count / asked:.1f}",
         "made, a second": f"{count / seconds:.2f}",
-        "lost": count - len(folders),
+        "lost": count - sum(run["id"] in reports for run in runs),
         "made twice": sum(run["run_count"] != 1 for run in runs),
-        "places out of order, at most": max(places),
+        "places out of order, at most": furthest_from_its_turn(runs)[0],
         "answers of 503": service.refused,
         **{f"processor seconds a board, {name}": f"{spent[name] / count:.2f}" for name in LOOK},
         "processor at work": f"{100 * sum(spent.values()) / seconds / (os.cpu_count() or 1):.0f} %",

@@ -119,9 +119,7 @@ class Service:
         twice = [run["id"] for run in runs if run["run_count"] != 1]
         if twice or len({board.directory for board in boards}) != len(boards):
             raise SystemExit(f"boards were made twice: {twice}")
-        turns = {run["id"]: turn for turn, run in enumerate(sorted(runs, key=lambda run: run["expected_start_time"]))}
-        begun = enumerate(sorted(runs, key=lambda run: run["start_time"]))
-        places, furthest = max((abs(turns[run["id"]] - place), run["id"]) for place, run in begun)
+        places, furthest = furthest_from_its_turn(runs)
         states = self.answer("GET", f"flow_run_states/?flow_run_id={furthest}")
         told = ", ".join(f"{state['name']} {state['timestamp']}" for state in states)
         print(f"furthest from its turn, by {places}: {furthest}: {told}", file=sys.stderr, flush=True)
@@ -243,14 +241,25 @@ def gpus_at_work() -> Iterator[list[float]]:
     shares += [float(line) for line in said.splitlines() if line.strip().isdigit()]
 
 
+def furthest_from_its_turn(runs: list[dict[str, Any]]) -> tuple[int, str]:
+    """Return by how many places a run was begun at most before or after its turn, and its id."""
+    turns = {run["id"]: turn for turn, run in enumerate(sorted(runs, key=lambda run: run["expected_start_time"]))}
+    begun = enumerate(sorted(runs, key=lambda run: run["start_time"]))
+    return max((abs(turns[run["id"]] - place), run["id"]) for place, run in begun)
+
+
+def path_with_project() -> str:
+    """Return PYTHONPATH with the project before what it names."""
+    return os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 @contextmanager
 def up(folder: Path, arguments: list[str], options: dict[str, Any]) -> Iterator[Service]:
     """Start the service in a folder of its own; it is ended afterwards."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    own = {**os.environ, "PREFECT_HOME": str(folder / "prefect"), "PYTHONPATH": path}
+    own = {**os.environ, "PREFECT_HOME": str(folder / "prefect"), "PYTHONPATH": path_with_project()}
     os.chdir(folder)
     (folder / "configs").symlink_to(ROOT / "configs")
     command = [sys.executable, "-m", "deployments.up", "--port", str(port), *arguments]
