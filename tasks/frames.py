@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
@@ -20,14 +19,12 @@ from models.records import FrameResult
 from models.scores import Scores
 from models.secrets.keys import Keys
 from tasks.painters import note_turnaround
-from tasks.progress import Bar
+from tasks.progress import Bar, send_later
 from tasks.retries import RETRYING
 
 SPARE_RETRIES = 2
 """Retries besides the attempts, for errors other than a rejected frame: out of memory, a busy disk."""
 _SHOWN_STEP = 0.25
-_SENDER = ThreadPoolExecutor(1, thread_name_prefix="bars")
-"""The process ends when it has sent everything."""
 _STOPPED: set[str] = set()
 
 
@@ -108,7 +105,7 @@ class _Progress:
         _go_on(self.job)
         if self.reached is None or share - self.reached >= _SHOWN_STEP or share >= 1.0:
             self.reached = 0.0 if self.reached is None and share < 1.0 else share
-            _SENDER.submit(self.context.run, self._send)
+            send_later(self.context, self._send)
 
     def _send(self) -> None:
         if self.reached is not None and self.sent != self.reached:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from contextvars import Context
 from typing import cast
 from uuid import UUID
 
@@ -24,6 +26,18 @@ TRIES_TO_REMOVE = 2
 """Retries for removing a full bar, since no later update could do it."""
 _SHOWN_STEP = 2.0
 """Least per cent between two updates of a bar, since each costs a request."""
+_SENDER = ThreadPoolExecutor(1, thread_name_prefix="bars")
+"""The process ends when it has sent everything."""
+
+
+def send_later(run: Context, move: Callable[[], None]) -> None:
+    """Move a bar in the sender's thread, within this run's context, without waiting for the server."""
+    _SENDER.submit(run.run, move)
+
+
+def wait_for_bars() -> None:
+    """Wait until each bar has moved, so that a run that has ended shows none that was still to be removed."""
+    _SENDER.submit(int).result()
 
 
 def hide_bars() -> None:
@@ -35,7 +49,7 @@ class Bar:
     """A progress bar in the dashboard, created by the first `move`.
 
     If the server does not answer, the bar is left unchanged, so that work neither waits nor fails for it. Call it only
-    from the task's own thread, because Prefect knows no run in others.
+    from the task's own thread or by `send_later`, because Prefect knows no run in others.
     """
 
     hidden = False

@@ -15,6 +15,7 @@ from models.board.summary import summary_lines
 from models.frames.generate import near_copies
 from models.records import FrameResult
 from tasks.artifacts import show_page, show_table
+from tasks.progress import wait_for_bars
 from tasks.retries import RETRYING
 
 
@@ -28,7 +29,8 @@ def find_near_copies(results: list[FrameResult]) -> dict[int, tuple[str, ...]]:
 
 
 def show_board(report: Report, sheet: Image.Image) -> str:
-    """Show scores and contact sheet in the dashboard, and return the sheet as markdown."""
+    """Show scores and contact sheet in the dashboard instead of the bars, and return the sheet as markdown."""
+    wait_for_bars()
     markdown = sheet_markdown(sheet)
     show_table("scores", score_rows(report), "Every attempt: seed, scores and verdict")
     show_page("contact-sheet", markdown, "All frames side by side")

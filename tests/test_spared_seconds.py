@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextvars import copy_context
+from threading import Event
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from listening import listening
+from PIL import Image
 
 from flows.commands.server_process import OWN, ask_first
 from models.profiles import ROOT
-from tasks.progress import Bar, hide_bars
+from tasks import report
+from tasks.progress import Bar, hide_bars, send_later
 
 PROGRAM = """
 import atexit, gc, sys
@@ -82,3 +86,17 @@ def test_no_bar_is_sent_to_a_server_without_pages(monkeypatch: pytest.MonkeyPatc
     hide_bars()
     bar.move(50.0)
     assert sent == [25.0]
+
+
+def test_a_board_is_shown_when_the_bars_of_its_frames_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+
+    def remove_slowly() -> None:
+        Event().wait(0.5)  # for the server
+        shown.append("bar removed")
+
+    for show in ("show_table", "show_page"):
+        monkeypatch.setattr(report, show, lambda key, *_: shown.append(key))
+    send_later(copy_context(), remove_slowly)
+    report.show_board(cast("Any", SimpleNamespace(frames=[])), Image.new("RGB", (8, 8)))
+    assert shown == ["bar removed", "scores", "contact-sheet"]
