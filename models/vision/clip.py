@@ -7,7 +7,6 @@ fp32 on every device. A threshold is valid only for the CLIP with which it was c
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,9 +15,10 @@ from models.bases.hub import fetch
 from models.bases.layouts import read_json
 from models.diffusion.compute import compute
 from models.diffusion.loading import quieten, read_tokenizer
-from models.diffusion.weights import check_device, is_out_of_memory, read_model
-from models.errors import OutOfMemory, ScoreUnavailable
+from models.diffusion.weights import read_model
+from models.errors import ScoreUnavailable
 from models.profiles import Profile
+from models.vision.shelf import Shelf, unit_vectors
 from models.vision.squares import in_square
 
 if TYPE_CHECKING:
@@ -87,64 +87,27 @@ class ClipScorer:
 
     def _features(self, encode: Callable[..., Any], **inputs: torch.Tensor) -> torch.Tensor:
         """Return projected features, normalized to length 1."""
-        import torch
 
-        try:
-            with torch.inference_mode():
-                output = encode(**{name: value.to(self.model.device) for name, value in inputs.items()})
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise OutOfMemory("no memory left on the device to score a picture; try --batch-size 1") from error
-            raise
-        # transformers 4 returns the projected tensor itself, 5 an output with it as pooler_output.
-        features: torch.Tensor = getattr(output, "pooler_output", output).float().cpu()
-        if features.shape[-1] != self.model.config.projection_dim:
-            raise ScoreUnavailable(
-                f"CLIP returned {features.shape[-1]} features, its projection has {self.model.config.projection_dim}"
-            )
-        length = features.norm(dim=-1, keepdim=True)
-        if not bool(features.isfinite().all()) or not bool((length > 0).all()):
-            raise ScoreUnavailable("CLIP returned features that are not finite, so there is no score")
-        unit: torch.Tensor = features / length
+        def encode_all() -> torch.Tensor:
+            output = encode(**{name: value.to(self.model.device) for name, value in inputs.items()})
+            # transformers 4 returns the projected tensor itself, 5 an output with it as pooler_output.
+            features: torch.Tensor = getattr(output, "pooler_output", output)
+            return features
+
+        unit, wanted = unit_vectors("CLIP", encode_all), self.model.config.projection_dim
+        if unit.shape[-1] != wanted:
+            raise ScoreUnavailable(f"CLIP returned {unit.shape[-1]} features, its projection has {wanted}")
         return unit
 
 
-class _ModelCache:
-    """Holds the one loaded CLIP."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.key: tuple[Profile, str] | None = None
-        self.scorer: ClipScorer | None = None
-
-
-_MODEL_CACHE = _ModelCache()
-
-
 def load_scorer(profile: Profile, device: str) -> ClipScorer:
-    """Return a profile's CLIP, loaded by the first caller and shared by later ones.
-
-    Raises:
-        InputError: unknown device.
-        WeightsInvalid, ConnectionFailed, OutOfMemory: see `models.errors`. Nothing is cached then.
-    """
-    return compute(device, lambda: _shelved(profile, device), beside=True)
-
-
-def _shelved(profile: Profile, device: str) -> ClipScorer:
-    key = (profile, device)
-    with _MODEL_CACHE.lock:
-        if _MODEL_CACHE.scorer is None or _MODEL_CACHE.key != key:
-            _MODEL_CACHE.scorer = _MODEL_CACHE.key = None
-            check_device(device)
-            _MODEL_CACHE.scorer, _MODEL_CACHE.key = _load(*key), key
-        return _MODEL_CACHE.scorer
+    """Return a profile's CLIP, loaded by the first caller and shared by later ones; raises as `Shelf.load`."""
+    return _SHELF.load(profile, device)
 
 
 def unload_scorer() -> None:
     """Drop the loaded CLIP."""
-    with _MODEL_CACHE.lock:
-        _MODEL_CACHE.scorer = _MODEL_CACHE.key = None
+    _SHELF.drop()
 
 
 def _load(profile: Profile, device: str) -> ClipScorer:
@@ -159,6 +122,9 @@ def _load(profile: Profile, device: str) -> ClipScorer:
     processor = CLIPImageProcessorPil(**{name: value for name, value in config.items() if name in _PROCESSOR_SETTINGS})
     longest = model.config.text_config.max_position_embeddings
     return ClipScorer(model, processor, read_tokenizer(folder, longest), profile.trigger)
+
+
+_SHELF = Shelf(_load)
 
 
 _PROCESSOR_SETTINGS = (

@@ -7,7 +7,6 @@ norm. DreamBooth's metric DINO-I (https://arxiv.org/abs/2208.12242) uses the sam
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,9 +15,9 @@ from models.bases.hub import fetch
 from models.bases.layouts import read_json
 from models.diffusion.compute import compute
 from models.diffusion.loading import quieten
-from models.diffusion.weights import check_device, is_out_of_memory, read_model
-from models.errors import OutOfMemory, ScoreUnavailable
+from models.diffusion.weights import read_model
 from models.sources import Component
+from models.vision.shelf import Shelf, unit_vectors
 from models.vision.squares import in_square
 
 if TYPE_CHECKING:
@@ -49,57 +48,18 @@ class DinoEncoder:
         return compute(str(self.model.device), lambda: self._features(pixels), beside=True)
 
     def _features(self, pixels: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        try:
-            with torch.inference_mode():
-                found = self.model(pixel_values=pixels.to(self.model.device)).last_hidden_state[:, 0].float().cpu()
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise OutOfMemory("no memory left on the device to compare pictures; try --batch-size 1") from error
-            raise
-        length = found.norm(dim=-1, keepdim=True)
-        if not bool(found.isfinite().all()) or not bool((length > 0).all()):
-            raise ScoreUnavailable("DINOv2 returned features that are not finite, so there is no score")
-        unit: torch.Tensor = found / length
-        return unit
-
-
-class _ModelCache:
-    """Holds the one loaded DINOv2."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.key: tuple[Component, str] | None = None
-        self.encoder: DinoEncoder | None = None
-
-
-_MODEL_CACHE = _ModelCache()
+        model = self.model
+        return unit_vectors("DINOv2", lambda: model(pixel_values=pixels.to(model.device)).last_hidden_state[:, 0])
 
 
 def load_dino(component: Component, device: str) -> DinoEncoder:
-    """Return a DINOv2, loaded by the first caller and shared by later ones.
-
-    Raises:
-        InputError: unknown device.
-        WeightsInvalid, ConnectionFailed, OutOfMemory: see `models.errors`. Nothing is cached then.
-    """
-    return compute(device, lambda: _shelved(component, device), beside=True)
-
-
-def _shelved(component: Component, device: str) -> DinoEncoder:
-    with _MODEL_CACHE.lock:
-        if _MODEL_CACHE.encoder is None or _MODEL_CACHE.key != (component, device):
-            _MODEL_CACHE.encoder = _MODEL_CACHE.key = None
-            check_device(device)
-            _MODEL_CACHE.encoder, _MODEL_CACHE.key = _load(component, device), (component, device)
-        return _MODEL_CACHE.encoder
+    """Return a DINOv2, loaded by the first caller and shared by later ones; raises as `Shelf.load`."""
+    return _SHELF.load(component, device)
 
 
 def unload_dino() -> None:
     """Drop the loaded DINOv2."""
-    with _MODEL_CACHE.lock:
-        _MODEL_CACHE.encoder = _MODEL_CACHE.key = None
+    _SHELF.drop()
 
 
 def _load(component: Component, device: str) -> DinoEncoder:
@@ -113,6 +73,9 @@ def _load(component: Component, device: str) -> DinoEncoder:
     known = read_json(folder / "preprocessor_config.json")
     settings = {name: known[name] for name in _PROCESSOR_SETTINGS if name in known}
     return DinoEncoder(model, BitImageProcessorPil(**settings))
+
+
+_SHELF = Shelf(_load)
 
 
 _PROCESSOR_SETTINGS = ("size", "resample", "crop_size", "rescale_factor", "image_mean", "image_std", "do_center_crop")
