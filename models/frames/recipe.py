@@ -95,7 +95,7 @@ def png_bytes(image: Image.Image, recipe: Recipe) -> bytes:
         chunks.add_text(name, text)  # as tEXt if Latin-1 suffices, else as iTXt in UTF-8
     chunks.add_itxt(XMP_KEYWORD, xmp_packet())
     buffer = io.BytesIO()
-    bare.save(buffer, "PNG", pnginfo=chunks, compress_level=6)
+    bare.save(buffer, "PNG", pnginfo=chunks, compress_level=4)  # half the time of level 6 or less, 3 % more bytes
     return buffer.getvalue()
 
 
