@@ -14,9 +14,10 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field
@@ -41,7 +42,7 @@ STORY = "Aldar Köse outwits the khan"
 QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 CONNECTIONS = ("PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE", "20")
 """Of the server to PostgreSQL, and 10 more; with Prefect's 5 requests of 32 runs waited for one until they failed."""
-RUNS_A_PAINTER = {True: 3, False: 2}
+RUNS_A_PAINTER = {True: 4, False: 2}
 """Runs at once for each warm painter with a GPU or without: while one is painted, others start and write their boards;
 on a CPU they take time from it."""
 FORKS = sys.platform == "linux"
@@ -90,9 +91,7 @@ def up(port: int, runs: int | None = None, painters: int = 0, profile: str = STE
         )
     own, prefect = environment(port), [sys.executable, "-m", "prefect"]
     runs = runs or RUNS_A_PAINTER[bool(visible_gpus())] * painters or 1
-    far = painters > 0 or painters_here()["painters"] != EMBEDDED
-    if not far:
-        views_of(runs, own)  # refuses too many workers before anything is started
+    workers = workers_of(runs, painters > 0 or painters_here()["painters"] != EMBEDDED)
     with _alone_here(), tempfile.TemporaryDirectory() as folder, Family() as family:
         say("starting the server")
         family.start("server", [*prefect, "server", "start", "--host", HOST, "--port", str(port)], own, _log("server"))
@@ -107,24 +106,38 @@ def up(port: int, runs: int | None = None, painters: int = 0, profile: str = STE
         family.start("bootstrap", bootstrap, own, _log("bootstrap"))
         if family.wait_for("bootstrap"):
             raise StoryboardError(f"the server could not be made ready: {last_words_of('bootstrap')}")
-        for number, view in enumerate([own] if far else views_of(runs, own), start=1):
+        for number, worker in enumerate(workers, start=1):
             name = f"worker-{number}"
-            limit = ["--limit", str(runs if far else 1), "--name", f"{socket.gethostname()}-{number}"]
-            family.start(name, [*prefect, "worker", "start", "--pool", "gpu", *limit], view, _log(name))
+            limit = ["--limit", str(worker.runs), "--name", f"{socket.gethostname()}-{number}"]
+            command = [*prefect, "worker", "start", "--pool", "gpu", *limit]
+            family.start(name, command, {**own, **worker.seen}, _log(name))
         _greet(port)
         while not (ended := family.ended()):
             time.sleep(0.5)
         raise StoryboardError(f"the {ended} ended: {last_words_of(ended)}")
 
 
-def views_of(workers: int, own: dict[str, str]) -> list[dict[str, str]]:
-    """Return each worker's environment. A single worker sees all GPUs; each of several sees one."""
-    if workers == 1:
-        return [own]
+class Worker(NamedTuple):
+    """One of the service's workers."""
+
+    runs: int
+    """At once."""
+    seen: Mapping[str, str]
+    """Its environment besides the service's."""
+
+
+def workers_of(runs: int, painted_elsewhere: bool) -> list[Worker]:
+    """Return the workers for so many runs at once: one that sees all GPUs, or one for each run, with a GPU of its own.
+
+    Raises:
+        InputError: there are fewer GPUs.
+    """
+    if runs == 1 or painted_elsewhere:
+        return [Worker(runs, {})]
     gpus = visible_gpus()
-    if workers > len(gpus):
-        raise InputError(f"--workers {workers}: each worker needs a GPU of its own, and there are {len(gpus)}")
-    return [own | {"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus[:workers]]
+    if runs > len(gpus):
+        raise InputError(f"--workers {runs}: each worker needs a GPU of its own, and there are {len(gpus)}")
+    return [Worker(1, {"CUDA_VISIBLE_DEVICES": gpu}) for gpu in gpus[:runs]]
 
 
 def _painters(family: Family, number: int, profile: str, own: dict[str, str]) -> dict[str, str]:
@@ -215,7 +228,7 @@ class Service(BaseModel):
     port: int = Field(PORT, ge=1, le=65535)
     """Port of the dashboard."""
     workers: int | None = Field(None, ge=1, le=256)
-    """Number of simultaneous runs, each on its own GPU. Unset: 1, which sees all GPUs; with painters 3 for each GPU of
+    """Number of simultaneous runs, each on its own GPU. Unset: 1, which sees all GPUs; with painters 4 for each GPU of
     theirs, on a CPU 2."""
     painters: int = Field(0, ge=0, le=64)
     """Warm painters for all runs, each with a GPU, or the CPU where there is none; workers then need no GPUs."""

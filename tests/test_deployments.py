@@ -11,6 +11,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -18,8 +19,10 @@ from prefect.cli.deploy._models import DeploymentConfig, PrefectYamlModel
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from service import free_port
 
 from deployments import bootstrap, gpus, pool, up
+from models.errors import InputError, StoryboardError
 from models.profiles import ROOT
 
 FILE = yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))
@@ -192,12 +195,25 @@ def test_no_password_is_written_down_and_only_the_worker_gets_keys() -> None:
 def test_a_worker_sees_the_gpus_that_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 5")
     assert gpus.visible_gpus() == ["2", "5"]
-    assert [view["CUDA_VISIBLE_DEVICES"] for view in up.views_of(2, {})] == ["2", "5"]
+    seen = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in ("2", "5")]
+    assert up.workers_of(2, painted_elsewhere=False) == [(1, seen[0]), (1, seen[1])]
+    assert up.workers_of(1, painted_elsewhere=False) == [(1, {})]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert gpus.visible_gpus() == []
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setenv("PATH", os.devnull)
     assert gpus.visible_gpus() == []
+
+
+def test_runs_that_painters_elsewhere_paint_for_need_no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert up.workers_of(8, painted_elsewhere=True) == [(8, {})]
+    with pytest.raises(InputError, match="--workers 8: each worker needs a GPU of its own, and there are 0"):
+        up.up(free_port(), 8)
+    monkeypatch.setenv("STORYBOARD_PAINTERS", "head:6379")
+    monkeypatch.setattr(up, "_alone_here", Mock(side_effect=StoryboardError("nothing was started")))
+    with pytest.raises(StoryboardError, match="nothing was started"):
+        up.up(free_port(), 8)
 
 
 def test_gpus_are_counted_by_their_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

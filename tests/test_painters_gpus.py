@@ -52,6 +52,8 @@ def test_each_training_sees_a_gpu_of_its_own_and_a_third_is_told_how_to_get_one(
     assert os.environ[VISIBLE] == ""
     with held_gpus(two_gpus, 2):
         assert os.environ[VISIBLE] in ("0,1", "1,0")
+    with pytest.raises(InputError, match=r"needs 3 GPUs, .* has 2: set num_processes to 2"), held_gpus(two_gpus, 3):
+        pass
 
 
 @pytest.mark.parametrize("address", [EMBEDDED, "ray://127.0.0.1:1"])

@@ -34,7 +34,7 @@ def held_gpus(address: str, count: int) -> Iterator[None]:
         address: as in `StoryboardOptions.painters`; "embedded" for no cluster.
 
     Raises:
-        InputError: the painters have them.
+        InputError: the painters have them, or this machine has fewer.
         PaintersUnreachable: no cluster answers.
     """
     if address == EMBEDDED or address.startswith(CLIENT):
@@ -46,6 +46,8 @@ def held_gpus(address: str, count: int) -> Iterator[None]:
     if not (there := _gpus_of(ray, here)):
         yield
         return
+    if count > there:
+        raise InputError(f"the training needs {count} GPUs, and this machine has {there}: set num_processes to {there}")
     before, holder = os.environ.get(VISIBLE), _holder(ray, here, count)
     try:
         os.environ[VISIBLE] = _given(ray, holder, address, count, there)
