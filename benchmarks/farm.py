@@ -15,15 +15,19 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 from PIL import Image
 
 from benchmarks.service import Service, furthest_from_its_turn, path_with_project, up
+from deployments.painters import as_deployment
 from models.board.directory import REPORT_FILE
+from models.diffusion.compute import DeviceThread, Ticket
 from models.diffusion.machine import Machine
 from models.diffusion.requests import PainterSetup
 from models.loras import fingerprint_of
@@ -32,6 +36,7 @@ from models.painters.parcels import LoraShelf
 from models.painters.pulse import Pulse
 from models.painters.ray_cluster import APP, import_ray
 from models.painters.ray_replica import MOST, Replica
+from models.profiles import get_profile
 from models.records import Weights
 from models.scores import Scores
 
@@ -44,11 +49,36 @@ WORDS = {"prefect server": "server", "uvicorn": "server", "postgres": "database"
 """Part of a process's command -> what it belongs to."""
 
 
-class Asleep:
-    """A painter that sleeps; one frame at a time, in order."""
+class _Nap(Ticket):
+    """A frame that waits in the painter's queue, which is a real one."""
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds, self.gpu = seconds, ThreadPoolExecutor(1)
+    batch_seconds, frame_seconds = 0.0, 0.0
+
+    def __init__(self, order: FrameOrder) -> None:
+        first_frame = order.reference is None  # which is asked alone
+        super().__init__(get_profile("sdxl").batch_size_on_gpu, order.urgent, lingers=not first_frame)
+        self.key = (order.setup, order.request.batch_key)
+        self.begun, self.over = 0.0, Future[None]()
+
+    def fits(self, other: Self) -> bool:
+        return self.key == other.key
+
+    @classmethod
+    def do(cls, batch: Sequence[Self]) -> None:
+        """Sleep as long as painting these takes."""
+        for nap in batch:
+            nap.begun = time.monotonic()
+        time.sleep(cls.batch_seconds + cls.frame_seconds * len(batch))
+        for nap in batch:
+            nap.over.set_result(None)
+
+
+class Asleep:
+    """A painter that sleeps."""
+
+    def __init__(self, frame_seconds: float, batch_seconds: float) -> None:
+        _Nap.frame_seconds, _Nap.batch_seconds = frame_seconds, batch_seconds
+        self.gpu = DeviceThread()
 
     def machine(self) -> Machine:
         """Return a device without torch."""
@@ -56,27 +86,22 @@ class Asleep:
 
     def paint(self, order: FrameOrder, watch: Watch) -> ScoredPicture:
         """Return a picture that is all of one colour, when its turn and its time are over."""
-        asked = time.monotonic()
-        begun: float = self.gpu.submit(self._sleep).result()
+        nap = _Nap(order)
+        ahead = self.gpu.ask(nap)
+        nap.over.result()
         if watch.on_progress is not None:
             watch.on_progress(1.0)
         image = Image.new("RGB", (order.request.size.width, order.request.size.height), (90, 140, 90))
-        waited = begun - asked
-        return ScoredPicture(
-            image, Scores(consistency=None, prompt=0.2), Turnaround(waited, time.monotonic() - asked - waited)
-        )
-
-    def _sleep(self) -> float:
-        begun = time.monotonic()
-        time.sleep(self.seconds)
-        return begun
+        took = Turnaround(nap.begun - nap.asked, time.monotonic() - nap.begun, ahead)
+        return ScoredPicture(image, Scores(consistency=None, prompt=0.2), took)
 
 
 class Sleeper(Replica):
     """A replica whose painter sleeps. It imports no torch, so that many fit on one machine."""
 
-    def __init__(self, seconds: float) -> None:
-        self.painter, self.shelf, self.hangs = Asleep(seconds), LoraShelf(), 300.0  # type: ignore[assignment]
+    def __init__(self, frame_seconds: float, batch_seconds: float) -> None:
+        painter = Asleep(frame_seconds, batch_seconds)
+        self.painter, self.shelf, self.hangs = painter, LoraShelf(), 300.0  # type: ignore[assignment]
         self.loaded, self.lock, self.pulse = {}, threading.Lock(), Pulse()
         self.threads = ThreadPoolExecutor(MOST)
 
@@ -92,8 +117,9 @@ def main() -> None:
     parser.add_argument("--boards", type=int, default=1000, help="asked at once (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=48, help="at once (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of a frame (default: %(default)s)")
+    parser.add_argument("--batch-seconds", type=float, default=0.7, help="of a batch, besides (default: %(default)s)")
     given = parser.parse_args()
-    os.environ["STORYBOARD_PAINTERS"] = asleep(given.replicas, given.seconds)
+    os.environ["STORYBOARD_PAINTERS"] = asleep(given.replicas, given.seconds, given.batch_seconds)
     options = {"profile": "steppe", "attempts": 1, "speed": "plain"}
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -103,14 +129,14 @@ def main() -> None:
         sys.stdout.write(told(service, given.boards))
 
 
-def asleep(replicas: int, seconds: float) -> str:
+def asleep(replicas: int, frame_seconds: float, batch_seconds: float) -> str:
     """Start a cluster of such painters in this process, and return its address."""
     os.environ["PYTHONPATH"] = path_with_project()
     ray = import_ray("127.0.0.1:0")
     ray.init(num_cpus=replicas, include_dashboard=False, object_store_memory=512 * 2**20, log_to_driver=False)
     ray.serve.start(proxy_location="Disabled")
-    ways = {"num_replicas": replicas, "max_ongoing_requests": MOST, "ray_actor_options": {"num_cpus": 1}}
-    ray.serve.run(ray.serve.deployment(Sleeper, name="painter", **ways).bind(seconds), name=APP, route_prefix=None)
+    sleepers = as_deployment(Sleeper, num_replicas=replicas, ray_actor_options={"num_cpus": 1})
+    ray.serve.run(sleepers.bind(frame_seconds, batch_seconds), name=APP, route_prefix=None)
     return str(ray.get_runtime_context().gcs_address)
 
 
@@ -123,20 +149,21 @@ def told(service: Service, count: int) -> str:
     while left := count - _completed(service) + 1:
         sys.stderr.write(f"{time.time() - begun:.0f} s: {left} left\n")
         time.sleep(EVERY)
-    seconds = time.time() - begun
-    spent = processor_seconds() - work
+    spent, looked = processor_seconds() - work, time.time() - begun
     runs = [run for run in _all_runs(service) if run["id"] in {board.run for board in boards}]
+    seconds = max(datetime.fromisoformat(run["end_time"]).timestamp() for run in runs) - begun
     reports = " ".join(path.read_text("utf-8") for path in Path("outputs").glob(f"*/{REPORT_FILE}"))
     rows = {
         "boards": count,
         "asked, a second": f"{count / asked:.1f}",
         "made, a second": f"{count / seconds:.2f}",
+        "made, an hour": f"{3600 * count / seconds:.0f}",
         "lost": count - sum(run["id"] in reports for run in runs),
         "made twice": sum(run["run_count"] != 1 for run in runs),
         "places out of order, at most": furthest_from_its_turn(runs)[0],
         "answers of 503": service.refused,
         **{f"processor seconds a board, {name}": f"{spent[name] / count:.2f}" for name in LOOK},
-        "processor at work": f"{100 * sum(spent.values()) / seconds / (os.cpu_count() or 1):.0f} %",
+        "processor at work": f"{100 * sum(spent.values()) / looked / (os.cpu_count() or 1):.0f} %",
     }
     return "\n".join(f"| {name} | {value} |" for name, value in rows.items()) + "\n"
 

@@ -179,7 +179,7 @@ def main() -> None:
     )
     parser.add_argument("--frames", type=int, default=6, help="of each board (default: %(default)s)")
     parser.add_argument("--painters", type=int, nargs="*", default=[1], help="a row for each number (default: 1)")
-    parser.add_argument("--runs", type=int, default=3, help="at once, for each painter (default: %(default)s)")
+    parser.add_argument("--runs", type=int, help="at once, for each painter (default: as many as make up chooses)")
     parser.add_argument("--only", choices=("processes", "painters"), help="only this way")
     given = parser.parse_args()
     profile, options = own_models(given.models)
@@ -190,7 +190,8 @@ def main() -> None:
         *([] if given.only == "processes" else given.painters),
     ]:
         name = f"{painters} warm painter(s)" if painters else "a process that loads for each run"
-        warm = ["--painters", str(painters), "--profile", profile, "--workers", str(painters * given.runs)]
+        warm = ["--painters", str(painters), "--profile", profile]
+        warm += ["--workers", str(painters * given.runs)] if given.runs else []
         with tempfile.TemporaryDirectory() as folder, up(Path(folder), warm if painters else [], options) as service:
             print(f"| {name} | {measured(service, given.boards * max(1, painters))} |", flush=True)
 

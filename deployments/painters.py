@@ -30,6 +30,7 @@ from models.storage.files import fingerprint
 HEALTH_PERIOD, HEALTH_TIMEOUT = 5.0, 30.0
 """Seconds between two health checks of a painter, and until one counts as failed; after three it is replaced."""
 DEPLOYMENT = "painter"
+ROUTER = "models.painters.ray_router.Together"
 TO_END = 20.0
 """Seconds that a painter which is replaced has to finish its frames."""
 
@@ -86,11 +87,9 @@ def deploy(wanted: Painters, *, health_period: float = HEALTH_PERIOD, health_tim
     settings = _settings(wanted, share)
     version = hashlib.sha256(json.dumps([code_version(), settings, share]).encode()).hexdigest()[:16]
     serve.start(proxy_location="Disabled")
-    deployment = serve.deployment(
+    deployment = as_deployment(
         Replica,
-        name=DEPLOYMENT,
         num_replicas=wanted.replicas,
-        max_ongoing_requests=MOST,
         ray_actor_options=_resources(share),
         health_check_period_s=health_period,
         health_check_timeout_s=health_timeout,
@@ -105,6 +104,17 @@ def deploy(wanted: Painters, *, health_period: float = HEALTH_PERIOD, health_tim
     return f"{wanted.replicas} painter(s) are ready, {'with a GPU each' if share.gpus else 'on the CPU'}"
 
 
+def as_deployment(replica: type, **ways: Any) -> Any:
+    """Return a class of painters as a deployment of Serve.
+
+    Args:
+        replica: the class.
+        ways: `serve.deployment`'s arguments.
+    """
+    routed = {"max_ongoing_requests": MOST, "request_router_config": {"request_router_class": ROUTER}}
+    return import_ray().serve.deployment(replica, name=DEPLOYMENT, **routed, **ways)
+
+
 def application(settings: dict[str, Any]) -> Any:
     """Return Serve's application for a configuration file, which says the replicas and their GPUs: rayservice.yaml.
 
@@ -112,8 +122,7 @@ def application(settings: dict[str, Any]) -> Any:
         settings: profile, loras, hangs and gpus of `Painters`.
     """
     wanted = Painters.model_validate(settings)
-    deployment = import_ray().serve.deployment(Replica, name=DEPLOYMENT)
-    return deployment.bind(**_settings(wanted, _Share(wanted.gpus or 0, 1)))
+    return as_deployment(Replica).bind(**_settings(wanted, _Share(wanted.gpus or 0, 1)))
 
 
 def _settings(wanted: Painters, share: _Share) -> dict[str, Any]:
