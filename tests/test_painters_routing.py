@@ -14,7 +14,7 @@ import pytest
 from deployments.painters import DEPLOYMENT, as_deployment
 from models.painters.ray_cluster import connect, import_ray
 
-APP = "two"
+APP = "five"
 
 
 @pytest.mark.parametrize(
@@ -37,8 +37,8 @@ def test_a_request_goes(queues: dict[str, int], own: dict[str, int], place: str 
 
 
 @pytest.fixture
-def two(address: str) -> Iterator[None]:
-    """An application with two painters that paint for ever."""
+def five(address: str) -> Iterator[None]:
+    """An application with five painters that paint for ever."""
 
     class Painting:
         async def paint(self) -> AsyncIterator[int]:
@@ -47,23 +47,26 @@ def two(address: str) -> Iterator[None]:
 
     connect(address)
     serve = import_ray().serve
-    deployment = as_deployment(Painting, num_replicas=2, ray_actor_options={"num_cpus": 0})
+    deployment = as_deployment(Painting, num_replicas=5, ray_actor_options={"num_cpus": 0})
     serve.run(deployment.bind(), name=APP, route_prefix=None)
     yield
     serve.delete(APP)
 
 
-def test_frames_of_a_run_are_painted_by_both_painters_if_these_are_free_and_else_by_one(two: None) -> None:
+def test_a_runs_frames_are_painted_by_four_painters_if_these_are_free_and_else_by_one(five: None) -> None:
     from ray.serve.handle import DeploymentHandle
 
-    def painters_of(run: DeploymentHandle[Any], frames: int) -> Counter[int]:
+    def painters_of_a_run(frames: int) -> Counter[int]:
+        run = DeploymentHandle[Any](DEPLOYMENT, APP)  # with a router of its own
         replies = [run.options(stream=True).paint.remote() for _ in range(frames)]
         for each in replies:
             ends.callback(each.cancel)
         return Counter(next(iter(each)) for each in replies)
 
     with ExitStack() as ends:
-        first, second = (DeploymentHandle(DEPLOYMENT, APP) for _ in range(2))
-        both = painters_of(first, 4)
-        assert sorted(both.values()) == [2, 2]
-        assert list(painters_of(second, 5).values()) == [5]
+        first = painters_of_a_run(8)
+        assert list(first.values()) == [2, 2, 2, 2]
+        at_work = set(first)
+        while len(at_work) < 5:
+            at_work |= set(painters_of_a_run(1))
+        assert list(painters_of_a_run(5).values()) == [5]

@@ -36,10 +36,10 @@ class Absent:
 for name in ABSENT:
     sys.modules.pop(name, None)
 sys.meta_path.insert(0, Absent())
-WITH_TORCH = ("models.diffusion", "models.vision", "models.lora", "models.frames")
+NEED_MORE = ("models.diffusion", "models.vision", "models.lora", "models.frames", "models.painters.ray_router")
 for package in ("flows", "tasks", "deployments", "models"):
     for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
-        if not module.name.startswith(WITH_TORCH):
+        if not module.name.startswith(NEED_MORE):
             importlib.import_module(module.name)
             print(module.name)
 # Of what needs torch, all that asks the system:

@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 from ray.serve.request_router import PendingRequest, ReplicaID, RequestRouter, RunningReplica
 
 Place = TypeVar("Place", bound=Hashable)
-LOOKED_AT = 3
-"""Painters whose queues are looked at for a request, besides those that have requests of this run."""
+KNOWN = 4
+"""Painters that a run asks at most, drawn by lot: each costs it a connection, and the least busy of four is seldom far
+from the least busy of all."""
 TO_SAY = 1.0
 """Seconds that a painter has to say how many requests it has."""
 
@@ -25,7 +26,7 @@ def place_for_next(queues: Mapping[Place, int], own: Mapping[Place, int]) -> Pla
     """Return where a run's next request goes: to its others, or to a painter that has nothing to do for other runs.
 
     Args:
-        queues: how many requests painters had a moment ago; at least those of `own`, and some others.
+        queues: how many requests painters had a moment ago.
         own: how many of this run's requests painters have, of which some may still be on their way.
 
     Returns:
@@ -46,6 +47,15 @@ class Together(RequestRouter):  # type: ignore[misc]  # Ray has no types
         super().__init__(*given, **named)
         self.asked: dict[str, ReplicaID] = {}
         """Where each request is that has not been answered."""
+        self.known: set[ReplicaID] = set()
+
+    def update_replicas(self, replicas: list[RunningReplica]) -> None:
+        """Go on with the painters that this run knows, and with others instead of those that are gone."""
+        still = [painter for painter in replicas if painter.replica_id in self.known]
+        others = [painter for painter in replicas if painter.replica_id not in self.known]
+        known = [*still, *random.sample(others, min(KNOWN - len(still), len(others)))]
+        self.known = {painter.replica_id for painter in known}
+        super().update_replicas(known)
 
     async def choose_replicas(
         self, candidate_replicas: list[RunningReplica], pending_request: PendingRequest | None = None
@@ -54,17 +64,14 @@ class Together(RequestRouter):  # type: ignore[misc]  # Ray has no types
         if pending_request is None:
             return [candidate_replicas]
         pending_request.routing_context.should_backoff = True
-        here = set(self.asked.values())
-        mine = [painter for painter in candidate_replicas if painter.replica_id in here]
-        others = [painter for painter in candidate_replicas if painter.replica_id not in here]
-        seen = [*mine, *random.sample(others, min(LOOKED_AT, len(others)))]
-        lengths = await asyncio.gather(*map(_length, seen))
-        queues = {each.replica_id: length for each, length in zip(seen, lengths, strict=True) if length is not None}
+        lengths = await asyncio.gather(*map(_length, candidate_replicas))
+        pairs = zip(candidate_replicas, lengths, strict=True)
+        queues = {painter.replica_id: length for painter, length in pairs if length is not None}
         place = place_for_next(queues, Counter(self.asked.values()))
         if place is None:
             return [candidate_replicas]
         self.asked[pending_request.metadata.internal_request_id] = place  # no other request is given a place meanwhile
-        return [[painter for painter in seen if painter.replica_id == place]]
+        return [[painter for painter in candidate_replicas if painter.replica_id == place]]
 
     def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:
         """Forget a request that was answered, or has failed."""
