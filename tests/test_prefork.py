@@ -104,3 +104,21 @@ def test_a_run_that_can_not_be_forked_gets_a_process_of_its_own(
     assert asked.returncode == 1
     assert why in said
     assert "Invalid flow run id" in said
+
+
+TWO_FORKS = """
+import os
+from models.painters.ray_cluster import import_ray
+ray = import_ray("127.0.0.1:0")
+for _ in range(2):
+    if not (child := os.fork()):
+        print(ray.ObjectID.from_random().hex(), flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+
+
+def test_forked_runs_take_different_ids_in_ray() -> None:
+    command = [sys.executable, "-W", "ignore", "-c", TWO_FORKS]
+    one, other = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert one != other

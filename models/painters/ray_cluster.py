@@ -8,6 +8,7 @@ import socket
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ _CONNECTED = {"address": ""}
 _RELAYS: list[Relayed] = []
 """The one of this connection, where Ray's client is used."""
 CLIENT = "ray://"
+IDS_OF_A_PROCESS = 1000
+"""Random ids that a process takes at most; a run takes one, when it connects."""
 
 
 def _place_of(address: str) -> tuple[str, int]:
@@ -78,9 +81,26 @@ def import_ray(address: str = "") -> Any:
             import ray.serve
     except ImportError as error:
         raise InputError(f"painters elsewhere need Ray, which can't be imported ({error}): {INSTALL}") from None
+    _differ_after_forks(ray)
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     return ray
+
+
+@cache
+def _differ_after_forks(ray: Any) -> None:
+    """Let each forked process take other random ids.
+
+    Ray seeds them once, when it is imported, so that forked processes would all take the same. Two that connected in
+    the same moment would then put an object of the same id, and Ray ends one of them.
+    """
+
+    def take_ids() -> None:
+        for _ in range(IDS_OF_A_PROCESS):
+            ray.ObjectID.from_random()
+
+    if hasattr(os, "register_at_fork"):  # not on Windows
+        os.register_at_fork(before=take_ids)
 
 
 def connect(address: str) -> None:

@@ -48,6 +48,7 @@ class Together(RequestRouter):  # type: ignore[misc]  # Ray has no types
         self.asked: dict[str, ReplicaID] = {}
         """Where each request is that has not been answered."""
         self.known: set[ReplicaID] = set()
+        """Painters that are asked."""
 
     def update_replicas(self, replicas: list[RunningReplica]) -> None:
         """Go on with the painters that this run knows, and with others instead of those that are gone."""
